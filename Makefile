@@ -1,0 +1,45 @@
+# Everything goes into .venv beside this file; nothing else on the machine is changed.
+PYTHON ?= python3
+VENV   := .venv
+BIN    := $(VENV)/bin
+PIP    := $(BIN)/python -m pip install --disable-pip-version-check --quiet --constraint constraints.txt
+
+.PHONY: demo test check lab bench kill clean
+
+demo: $(VENV)/.base          ## see it work: no account, no network, a minute at most
+	$(BIN)/recall-lab demo
+
+test: check                  ## every check there is
+	$(BIN)/python -m pytest
+
+check: $(VENV)/.full         ## format, lint, types
+	$(BIN)/ruff format --check
+	$(BIN)/ruff check
+	$(BIN)/mypy
+
+lab: $(VENV)/.full           ## open JupyterLab on the notebooks
+	cd notebooks && ../$(BIN)/jupyter lab
+
+bench: $(VENV)/.full         ## speed beside other receivers (minutes; uses Node where there is one)
+	$(BIN)/python benchmarks/ingest.py
+	$(BIN)/python benchmarks/realtime.py
+
+kill: $(VENV)/.full          ## 300 times kill -9 while receiving; prints what was lost
+	$(BIN)/python benchmarks/kill.py
+
+clean:
+	rm -rf $(VENV) build dist demo .pytest_cache .mypy_cache .ruff_cache .hypothesis
+
+$(VENV)/.python: Makefile
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || \
+	  { echo "recall_lab needs Python 3.11 or newer: make PYTHON=python3.12 ..."; exit 1; }
+	$(PYTHON) -m venv $(VENV)
+	touch $@
+
+$(VENV)/.base: $(VENV)/.python pyproject.toml constraints.txt
+	$(PIP) --editable .
+	touch $@
+
+$(VENV)/.full: $(VENV)/.base
+	$(PIP) --editable '.[lab,dev]'
+	touch $@

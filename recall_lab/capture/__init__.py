@@ -1,0 +1,1 @@
+"""What is kept: the value and the files."""

@@ -1,0 +1,229 @@
+"""Capture: one stream's audio with its packets. A frozen value, live or loaded alike."""
+
+from __future__ import annotations
+
+import html
+import math
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+from recall_lab.capture.damage import Damage
+from recall_lab.capture.frame import check_frame, empty_frame
+from recall_lab.capture.info import CaptureInfo
+from recall_lab.capture.record import Flag
+from recall_lab.errors import InvalidArgument, printable
+from recall_lab.wire.pcm import RATE, SAMPLE_DTYPE, Samples, seconds_of
+
+_TRIMMED = int(Flag.TRIMMED)
+_NS_PER_SAMPLE = 1_000_000_000 // RATE
+_SNAP = 1e-3  # of a sample: closer than that to a sample's edge is on it, for float rounding
+
+
+class Capture:
+    """The audio of one stream, packet by packet. Immutable.
+
+    Usually made by :func:`recall_lab.load` or ``Receiver.capture()``.
+
+    Args:
+        samples: int16, one dimension; all audio in the order of arrival.
+        packets: the packets frame (see :mod:`recall_lab.capture.frame`), or a function that
+            makes it when it is first asked for. None: nothing is known of packets.
+        info: ids and metadata.
+        damage: what is wrong with the files.
+        path: the ``.bin`` it was loaded from.
+
+    Raises:
+        InvalidFrame: when `packets` breaks the contract.
+        InvalidArgument: when `samples` are not int16 in one dimension, or packets point past them.
+
+    Example:
+        >>> Capture(np.zeros(16_000, np.int16)).duration
+        1.0
+    """
+
+    def __init__(
+        self,
+        samples: Samples,
+        packets: pd.DataFrame | Callable[[], pd.DataFrame] | None = None,
+        info: CaptureInfo | None = None,
+        damage: Damage | None = None,
+        path: Path | None = None,
+    ) -> None:
+        if not (
+            isinstance(samples, np.ndarray) and samples.dtype == SAMPLE_DTYPE and samples.ndim == 1
+        ):
+            raise InvalidArgument("samples", type(samples), "a one-dimensional int16 array")
+        self._samples = samples.view()
+        self._samples.flags.writeable = False
+        self._packets = empty_frame() if packets is None else packets
+        if isinstance(self._packets, pd.DataFrame):
+            check_frame(self._packets)
+            self._packets = self._packets.copy(deep=False)  # the caller's may be written to
+            ends = self._packets["offset"] + self._packets["samples"]
+            if len(ends) and ends.max() > len(samples):
+                raise InvalidArgument(
+                    "packets", int(ends.max()), f"packets within the {len(samples)} samples"
+                )
+        self._info = info or CaptureInfo(recording="unnamed")
+        self._damage = damage or Damage()
+        self._path = path
+
+    @property
+    def samples(self) -> Samples:
+        """All audio in the order of arrival: read-only int16, mapped from disk where it can be.
+
+        Gaps are squeezed out and overlaps stand twice, as they came; the packets say what
+        belongs when.
+        """
+        return self._samples
+
+    @property
+    def packets(self) -> pd.DataFrame:
+        """The packets frame. Writing to it changes your copy only."""
+        if not isinstance(self._packets, pd.DataFrame):
+            self._packets = self._packets()
+        return self._packets.copy(deep=False)
+
+    @property
+    def info(self) -> CaptureInfo:
+        """Ids and metadata."""
+        return self._info
+
+    @property
+    def damage(self) -> Damage:
+        """What is wrong with the files; false when nothing is."""
+        return self._damage
+
+    @property
+    def path(self) -> Path | None:
+        """The ``.bin``, or None for a capture that was made in memory or sliced."""
+        return self._path
+
+    @property
+    def duration(self) -> float:
+        """Audio held, in seconds: samples counted, gaps not included."""
+        return seconds_of(self._samples.nbytes)
+
+    @property
+    def span(self) -> tuple[float, float]:
+        """First and last instant of the relative clock, half-open, in seconds.
+
+        Without packets: ``(0.0, duration)``.
+        """
+        packets = self.packets
+        if packets.empty:
+            return 0.0, self.duration
+        ends = packets["relative"] + packets["samples"] / RATE
+        return float(packets["relative"].min()), float(ends.max())
+
+    def slice(self, start: float | None = None, end: float | None = None) -> Capture:
+        """Return the part with ``start <= t < end``, `t` being a sample's relative time.
+
+        Packets that straddle an edge are cut at the sample: their three clocks move along by
+        what was cut in front (arrival times do not: the packet arrived when it did) and
+        ``Flag.TRIMMED`` is set. Packets keep the order of arrival.
+
+        Args:
+            start: seconds of the relative clock; None for the beginning.
+            end: seconds of the relative clock; None for the end.
+
+        Raises:
+            InvalidArgument: for NaN, or an end before the start.
+
+        Example:
+            >>> Capture(np.zeros(16_000, np.int16)).slice(0.25, 0.5).duration
+            0.25
+        """
+        low = -math.inf if start is None else float(start)
+        high = math.inf if end is None else float(end)
+        if not low <= high:  # NaN compares false
+            raise InvalidArgument(
+                "slice", (start, end), "two numbers, the end not before the start"
+            )
+        packets = self.packets
+        if packets.empty:
+            first, last = _cut(np.array([0.0]), np.array([len(self._samples)]), low, high)
+            return Capture(self._samples[first[0] : last[0]], None, self._info)
+
+        relative = packets["relative"].to_numpy()
+        first, last = _cut(relative, packets["samples"].to_numpy(), low, high)
+        # an empty packet has no sample: it stays if its own time is inside
+        keep = np.where(
+            packets["samples"] == 0, (relative >= low) & (relative < high), last > first
+        )
+        packets, first, last = packets[keep], first[keep], last[keep]
+        trimmed = (first > 0) | (last < packets["samples"])
+        starts = packets["offset"].to_numpy() + first
+        counts = last - first
+        ends = starts + counts
+        if np.array_equal(starts[1:], ends[:-1]) and len(starts):
+            samples = self._samples[starts[0] : ends[-1]]
+        else:
+            pieces = [self._samples[a:b] for a, b in zip(starts, ends, strict=True)]
+            samples = np.concatenate([self._samples[:0], *pieces])
+        packets = packets.assign(
+            relative=packets["relative"] + first / RATE,
+            absolute=packets["absolute"] + pd.to_timedelta(first * _NS_PER_SAMPLE, unit="ns"),
+            offset=np.cumsum(counts) - counts,
+            samples=counts.astype(np.int32),
+            flags=packets["flags"] | np.where(trimmed, _TRIMMED, 0).astype(np.uint32),
+        )
+        packets.index = pd.RangeIndex(len(packets), name=packets.index.name)
+        return Capture(samples, packets, self._info)
+
+    def _facts(self) -> dict[str, str]:
+        """What a repr shows: cheap, so without the packets where they are not made yet."""
+        facts = {"stream": self._info.stem, "audio": _clock(self.duration)}
+        participant = self._info.participant
+        if participant is not None and participant.name:
+            facts["participant"] = participant.name
+        if isinstance(self._packets, pd.DataFrame):
+            facts["packets"] = f"{len(self._packets):,}" if len(self._packets) else "no index"
+        if self._damage:
+            facts["damage"] = str(self._damage)
+        return facts
+
+    def __repr__(self) -> str:
+        facts = self._facts()
+        rest = [f"{key}: {printable(value)}" for key, value in facts.items() if key != "stream"]
+        return f"<Capture {facts['stream']}, {', '.join(rest)}>"
+
+    def _repr_html_(self) -> str:
+        facts: dict[str, Any] = self._facts()
+        packets = self.packets
+        if len(packets):
+            start, end = self.span
+            facts["packets"] = f"{len(packets):,}"
+            facts["relative clock"] = f"{start:.3f} s to {end:.3f} s"
+            facts["absolute clock"] = f"{packets['absolute'].min():%Y-%m-%d %H:%M:%S.%f} UTC"
+            facts["connections"] = f"{packets['connection'].nunique()}"
+        cell = "padding:2px 12px 2px 0;text-align:left;vertical-align:top"
+        rows = "".join(
+            f'<tr><th scope="row" style="{cell}">{html.escape(key)}</th>'
+            f'<td style="{cell}">{html.escape(str(value))}</td></tr>'
+            for key, value in facts.items()
+        )
+        return f"<table><caption>Capture</caption><tbody>{rows}</tbody></table>"
+
+
+def _cut(
+    relative: np.ndarray, counts: np.ndarray, low: float, high: float
+) -> tuple[np.ndarray, np.ndarray]:
+    """Return each packet's first sample at or after `low`, and at or after `high`."""
+    first = np.ceil((low - relative) * RATE - _SNAP)
+    last = np.ceil((high - relative) * RATE - _SNAP)
+    return (
+        np.clip(first, 0, counts).astype(np.int64),
+        np.clip(last, 0, counts).astype(np.int64),
+    )
+
+
+def _clock(seconds: float) -> str:
+    """Return seconds as h:mm:ss.mmm, as one reads a player."""
+    minutes, rest = divmod(seconds, 60)
+    hours, minutes = divmod(int(minutes), 60)
+    return f"{hours}:{minutes:02d}:{rest:06.3f}"

@@ -1,0 +1,163 @@
+"""What is known of a capture beside its audio: the ``.json`` file, and how files are named."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import re
+from pathlib import Path
+from typing import Annotated, Any, Final, TypeAlias
+
+import msgspec
+
+from recall_lab.capture.record import VERSION
+from recall_lab.errors import InvalidArgument
+from recall_lab.version import __version__
+from recall_lab.wire.messages import RECORDING_ID_VALID, Participant, Ref, is_recording_id
+
+_STEM: Final = re.compile(r"([A-Za-z0-9][A-Za-z0-9_-]{0,63})(?:\.(0|[1-9]\d{0,18}))?", re.ASCII)
+_Time: TypeAlias = Annotated[int, msgspec.Meta(ge=0, le=2**63 - 1)]  # ns since 1970 UTC
+
+
+class Writer(msgspec.Struct, frozen=True):
+    """Who writes, or wrote last: what a second writer is told.
+
+    Attributes:
+        receiver: id of the receiver's run, made anew at each start.
+        pid: its process.
+        host: the machine's name.
+        since: when it opened the capture, in ns since 1970 UTC.
+        closed: when it closed it; None while it writes, or if it was killed.
+    """
+
+    receiver: str
+    pid: int
+    host: str
+    since: _Time
+    closed: _Time | None = None
+
+
+class CaptureInfo(msgspec.Struct, frozen=True, kw_only=True):
+    """Ids, metadata and versions of one stream.
+
+    Attributes:
+        recording: the recording's id.
+        participant: whose separate stream it is; None for the mixed stream.
+        bot, endpoint, artifact: Recall.ai's other ids, where messages had them.
+        metadata: the user's metadata of the recording.
+        created: when the capture was begun, in ns since 1970 UTC; 0 where unknown.
+        format: version of the index.
+        software: what wrote it.
+        writer: who writes, or wrote last.
+    """
+
+    recording: str
+    participant: Participant | None = None
+    bot: Ref | None = None
+    endpoint: Ref | None = None
+    artifact: Ref | None = None
+    metadata: dict[str, Any] | None = None
+    created: _Time = 0
+    format: int = VERSION
+    software: str = f"recall_lab {__version__}"
+    writer: Writer | None = None
+
+    @property
+    def stem(self) -> str:
+        """Name that the files of this stream share, without the suffix."""
+        return stem_of(self.recording, None if self.participant is None else self.participant.id)
+
+
+def stem_of(recording: str, participant: int | None = None) -> str:
+    """Return the name that the files of a stream share: ``recording`` or ``recording.participant``.
+
+    Raises:
+        InvalidArgument: for anything that may not become a file name.
+
+    Example:
+        >>> stem_of("9f3c", 100)
+        '9f3c.100'
+    """
+    if not is_recording_id(recording):
+        raise InvalidArgument("recording", recording, RECORDING_ID_VALID)
+    if participant is None:
+        return recording
+    if participant < 0:
+        raise InvalidArgument("participant", participant, "a number that is not negative")
+    return f"{recording}.{participant}"
+
+
+def parse_stem(stem: str) -> tuple[str, int | None] | None:
+    """Return recording and participant of a stream's file name, or None if it is no such name.
+
+    Example:
+        >>> parse_stem("9f3c.100"), parse_stem("not a stream")
+        (('9f3c', 100), None)
+    """
+    match = _STEM.fullmatch(stem)
+    if match is None:
+        return None
+    return match[1], None if match[2] is None else int(match[2])
+
+
+def read_info(path: Path) -> tuple[CaptureInfo | None, str | None]:
+    """Return what a ``.json`` says, and what is wrong with it in words; never raises for damage."""
+    try:
+        data = path.read_bytes()
+    except FileNotFoundError:
+        return None, None
+    except OSError as error:
+        return None, f"{path.name} can't be read ({error.strerror})"
+    try:
+        info = msgspec.json.decode(data, type=CaptureInfo)
+    except (ValueError, RecursionError) as error:
+        return None, f"{path.name} is damaged ({error})"
+    if not is_recording_id(info.recording):
+        return None, f"{path.name} is damaged (its recording is no valid id)"
+    return info, None
+
+
+def write_info(path: Path, info: CaptureInfo) -> None:
+    """Replace `path` in one step: whoever reads sees the old text or the new, never a part.
+
+    Not yet durable: :func:`sync_info` makes it so, and may be called from another thread.
+
+    Raises:
+        OSError: when the disk refuses; the old text then stands.
+    """
+    replace_file(path, msgspec.json.format(msgspec.json.encode(info), indent=2))
+
+
+def replace_file(path: Path, data: bytes, *, durable: bool = False) -> None:
+    """Write `data` to a temporary file beside `path` and rename it over `path`."""
+    temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
+    flags = os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_NOFOLLOW | os.O_CLOEXEC
+    descriptor = os.open(temporary, flags, 0o600)
+    try:
+        try:
+            with open(descriptor, "wb", closefd=False) as file:
+                file.write(data)
+            if durable:
+                os.fsync(descriptor)
+        finally:
+            os.close(descriptor)
+        temporary.replace(path)
+    except OSError:
+        with contextlib.suppress(OSError):
+            temporary.unlink()
+        raise
+
+
+def sync_info(path: Path) -> None:
+    """Make the last :func:`write_info` durable: the file, then the folder that names it."""
+    sync_path(path)
+    sync_path(path.parent)
+
+
+def sync_path(path: Path) -> None:
+    """Flush one file or folder to the disk."""
+    descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)

@@ -1,0 +1,79 @@
+"""The journal: connections, events that are not audio, and everything refused or odd.
+
+One JSON object a line in ``{recording}.events.jsonl``; what belongs to no recording goes to
+``_receiver.events.jsonl`` beside it, a name that no recording can have. Every line has ``kind``
+and both times of ours; ``pandas.read_json(path, lines=True)`` reads it.
+"""
+
+from __future__ import annotations
+
+import os
+import time
+from pathlib import Path
+from typing import Any, Final
+
+import msgspec
+
+SUFFIX: Final = ".events.jsonl"
+RECEIVER_STEM: Final = "_receiver"
+
+
+class Journal:
+    """Appends lines to the journals of one folder.
+
+    A file is opened for each line and closed after it: lines are rare, descriptors are not free.
+    """
+
+    def __init__(self, directory: Path) -> None:
+        self.directory = directory
+        self._encode = msgspec.json.Encoder().encode
+
+    def write(self, recording: str | None, kind: str, **fields: Any) -> None:
+        """Append one line, in one write.
+
+        Args:
+            recording: whose journal; None for the receiver's own. Must be a valid id.
+            kind: what happened.
+            **fields: JSON values, or :class:`msgspec.Raw` for JSON as it came.
+
+        Raises:
+            OSError: when the disk refuses.
+        """
+        line = {"kind": kind, "received": time.time_ns(), "monotonic": time.monotonic_ns()}
+        # JSON as it came may have been laid out over several lines: between values all the same
+        data = self._encode(line | fields).replace(b"\n", b" ").replace(b"\r", b" ") + b"\n"
+        path = self.directory / f"{recording or RECEIVER_STEM}{SUFFIX}"
+        flags = os.O_WRONLY | os.O_CREAT | os.O_APPEND | os.O_NOFOLLOW | os.O_CLOEXEC
+        descriptor = os.open(path, flags, 0o600)
+        try:
+            os.write(descriptor, data)
+        finally:
+            os.close(descriptor)
+
+
+class Throttle:
+    """Lets `burst` lines through a key and `rate` more a second; counts what it holds back.
+
+    The clock is passed in with each call, so that tests need not wait.
+    """
+
+    def __init__(self, burst: int, rate: float, keys: int = 1_024) -> None:
+        self.burst = burst
+        self.rate = rate
+        self.keys = keys
+        self._buckets: dict[object, tuple[float, float, int]] = {}
+
+    def admit(self, key: object, now: float) -> int | None:
+        """Return None to hold the line back, else how many were held back since the last one.
+
+        Args:
+            key: what is counted together.
+            now: seconds on any clock that does not run backward.
+        """
+        tokens, last, held = self._buckets.pop(key, (float(self.burst), now, 0))
+        tokens = min(float(self.burst), tokens + (now - last) * self.rate)
+        admitted = tokens >= 1.0
+        self._buckets[key] = (tokens - 1.0, now, 0) if admitted else (tokens, now, held + 1)
+        if len(self._buckets) > self.keys:  # whoever was quiet the longest is forgotten
+            del self._buckets[next(iter(self._buckets))]
+        return held if admitted else None

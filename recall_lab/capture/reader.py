@@ -1,0 +1,280 @@
+"""A stream being read: load it once, or follow it while it is written. Never writes.
+
+Reading needs no lock. A record is visible once it is whole, and its audio was written before
+it, so a follower that looks at the index first and at the ``.bin`` second always finds both.
+"""
+
+from __future__ import annotations
+
+import os
+import zlib
+from pathlib import Path
+from typing import Final
+
+import numpy as np
+import numpy.typing as npt
+import pandas as pd
+
+from recall_lab.capture.capture import Capture
+from recall_lab.capture.damage import Damage
+from recall_lab.capture.frame import (
+    COLUMNS,
+    INDEX_NAME,
+    column_of,
+    frame_of,
+    frame_of_records,
+    storage_dtype,
+)
+from recall_lab.capture.info import CaptureInfo, parse_stem, read_info
+from recall_lab.capture.record import (
+    HEADER_BYTES,
+    RECORD,
+    RECORD_BYTES,
+    Flag,
+    Records,
+    find_damaged,
+    good_records,
+    header_problem,
+)
+from recall_lab.errors import CaptureNotFound
+from recall_lab.wire.messages import Participant
+from recall_lab.wire.pcm import SAMPLE_BYTES, SAMPLE_DTYPE, Samples
+
+_SUFFIXES: Final = (".bin", ".idx", ".json")
+_BATCH: Final = 1 << 18  # records read at once: 16 MiB
+
+
+def load(path: str | os.PathLike[str]) -> Capture:
+    """Load a capture from disk: complete, still being written, torn, damaged, or a bare ``.bin``.
+
+    The audio is mapped, not read, so a day of it opens at once. Loading never changes a file and
+    never fails for damage: what is wrong is in ``Capture.damage``.
+
+    Args:
+        path: the ``.bin``, the ``.idx``, the ``.json``, or their common name without a suffix.
+
+    Raises:
+        CaptureNotFound: when there is neither audio nor an index.
+
+    Example:
+        >>> load("captures/9f3c.bin").duration  # doctest: +SKIP
+        3600.0
+    """
+    audio_path = _audio_path(Path(path))
+    index_path = audio_path.with_suffix(".idx")
+    info, info_problem = _info_of(audio_path)
+    notes = [info_problem] if info_problem else []
+    try:
+        data = index_path.read_bytes()
+    except FileNotFoundError:
+        samples, odd = map_samples(audio_path)
+        return Capture(samples, None, info, Damage(odd_byte=odd, notes=tuple(notes)), audio_path)
+
+    problem = header_problem(data[:HEADER_BYTES])
+    if problem:
+        notes.append(problem)
+    body = memoryview(data)[HEADER_BYTES:]
+    records, damaged = good_records(body)
+    samples, odd = map_samples(audio_path)
+    within = _ends(records) <= len(samples) * SAMPLE_BYTES
+    missing = len(records) - int(np.count_nonzero(within))
+    if missing:
+        records = records[within]
+    damage = Damage(
+        torn_bytes=len(body) % RECORD_BYTES,
+        damaged_records=damaged,
+        missing_payloads=missing,
+        orphan_spans=_orphans(records, len(samples)),
+        odd_byte=odd,
+        notes=tuple(notes),
+    )
+    return Capture(samples, lambda: frame_of_records(records), info, damage, audio_path)
+
+
+class Follower:
+    """Follows a capture that is being written, in this process or another.
+
+    Each :meth:`poll` reads only what is new, and the frame grows in place, so that asking every
+    second all day costs what the new second costs.
+
+    Args:
+        path: as for :func:`load`; the files need not be there yet.
+
+    Attributes:
+        packets: packets seen so far.
+        damaged: records skipped because their checksum is wrong.
+    """
+
+    def __init__(self, path: str | os.PathLike[str]) -> None:
+        self.audio_path = _audio_path(Path(path), must_exist=False)
+        self.index_path = self.audio_path.with_suffix(".idx")
+        self.packets = 0
+        self.damaged = 0
+        self._read = 0  # records read, damaged ones included
+        self._columns = {name: np.empty(0, storage_dtype(name)) for name in COLUMNS}
+        self._whole: pd.DataFrame | None = None
+
+    def poll(self) -> int:
+        """Read what has been committed since the last call; return the number of new packets.
+
+        A damaged record is skipped once a good one follows it: at the very end it might be one
+        that is just being written.
+        """
+        before = self.packets
+        try:
+            descriptor = os.open(self.index_path, os.O_RDONLY | os.O_CLOEXEC)
+        except FileNotFoundError:
+            return 0
+        try:
+            while data := self._read_batch(descriptor):
+                records: Records = np.frombuffer(data, RECORD)
+                usable = whole = len(records)
+                damaged = find_damaged(data)
+                if len(damaged):
+                    good = np.delete(np.arange(whole), damaged)
+                    usable = int(good[-1]) + 1 if len(good) else 0
+                    self.damaged += usable - len(good)
+                    records = records[good]
+                self._read += usable
+                self._extend(records)
+                if usable < whole:
+                    break
+        finally:
+            os.close(descriptor)
+        return self.packets - before
+
+    def frame(self) -> pd.DataFrame:
+        """Return the packets frame so far, without reading anything new."""
+        if self._whole is None:
+            self._whole = frame_of(self._columns)
+        # a share of the frame that is kept: writing to it copies, whatever has arrived since
+        return self._whole.iloc[: self.packets]
+
+    def capture(self) -> Capture:
+        """Return the capture so far; later packets do not change it."""
+        frame = self.frame()
+        samples, odd = map_samples(self.audio_path)
+        info, problem = _info_of(self.audio_path)
+        ends = (frame["offset"] + frame["samples"]).to_numpy()
+        missing = int(np.count_nonzero(ends > len(samples)))
+        if missing:
+            frame = frame[ends <= len(samples)]
+            frame.index = pd.RangeIndex(len(frame), name=INDEX_NAME)
+        damage = Damage(
+            damaged_records=self.damaged,
+            missing_payloads=missing,
+            odd_byte=odd,
+            notes=(problem,) if problem else (),
+        )
+        if len(frame):
+            samples = samples[: int((frame["offset"] + frame["samples"]).max())]
+        return Capture(samples, frame, info, damage, self.audio_path)
+
+    def _read_batch(self, descriptor: int) -> bytes:
+        start = HEADER_BYTES + self._read * RECORD_BYTES
+        data = os.pread(descriptor, _BATCH * RECORD_BYTES, start)
+        return data[: len(data) // RECORD_BYTES * RECORD_BYTES]
+
+    def _extend(self, records: Records) -> None:
+        if not len(records):
+            return
+        size = self.packets + len(records)
+        for name, array in self._columns.items():
+            if size > len(array):
+                # pages that are not written to take no memory: grow generously
+                grown = np.empty(max(1_024, size + size // 2), array.dtype)
+                grown[: self.packets] = array[: self.packets]
+                self._columns[name] = array = grown
+                self._whole = None
+            array[self.packets : size] = column_of(records, name)
+        self.packets = size
+
+
+def last_connection(index_path: Path) -> int:
+    """Return the highest connection number in an index; 0 where there is none."""
+    try:
+        records, _ = good_records(memoryview(index_path.read_bytes())[HEADER_BYTES:])
+    except OSError:
+        return 0
+    return int(records["connection"].max(initial=0))
+
+
+def verify(capture: Capture) -> pd.DataFrame:
+    """Read all audio of a capture and return the packets whose payload checksum is wrong.
+
+    Loading does not read the audio; this does. Packets cut by ``Capture.slice`` are passed over.
+
+    Returns:
+        The rows of ``capture.packets`` that are damaged: empty when all is well.
+    """
+    packets = capture.packets
+    audio = capture.samples
+    begins = packets["offset"].tolist()
+    counts = packets["samples"].tolist()
+    found = [
+        zlib.crc32(audio[at : at + count].data) for at, count in zip(begins, counts, strict=True)
+    ]
+    wrong = packets["payload_crc"].to_numpy() != np.array(found, np.uint32)
+    trimmed = (packets["flags"].to_numpy() & int(Flag.TRIMMED)) != 0
+    damaged: pd.DataFrame = packets.loc[wrong & ~trimmed]
+    return damaged
+
+
+def map_samples(path: Path) -> tuple[Samples, bool]:
+    """Return the samples of a ``.bin``, mapped read-only, and whether half a sample is left over.
+
+    A file that is not there counts as empty.
+    """
+    try:
+        size = path.stat().st_size
+    except FileNotFoundError:
+        size = 0
+    if size < SAMPLE_BYTES:
+        return np.empty(0, SAMPLE_DTYPE), bool(size)
+    mapped = np.memmap(path, SAMPLE_DTYPE, mode="r", shape=(size // SAMPLE_BYTES,))
+    return np.asarray(mapped), bool(size % SAMPLE_BYTES)
+
+
+def _ends(records: Records) -> npt.NDArray[np.uint64]:
+    ends: npt.NDArray[np.uint64] = records["offset"] + records["length"]
+    return ends
+
+
+def _orphans(records: Records, samples: int) -> tuple[tuple[int, int], ...]:
+    """Return the spans of samples that no record claims."""
+    starts = np.append(records["offset"] // SAMPLE_BYTES, np.uint64(samples)).astype(np.int64)
+    ends = np.concatenate([[0], _ends(records) // SAMPLE_BYTES]).astype(np.int64)
+    reached = np.maximum.accumulate(ends)
+    holes = np.flatnonzero(starts > reached)
+    return tuple((int(reached[i]), int(starts[i])) for i in holes)
+
+
+def _audio_path(path: Path, *, must_exist: bool = True) -> Path:
+    if not path.name:  # "." or "/": a folder, whose name can't be one of ours
+        raise CaptureNotFound(path, "that is a folder; name one of the .bin files in it")
+    stem = path.with_suffix("") if path.suffix in _SUFFIXES else path
+    audio = stem.with_name(f"{stem.name}.bin")
+    if path.suffix not in (*_SUFFIXES, "") and path.is_file():
+        audio = path  # raw PCM under another name
+    if must_exist and not audio.is_file() and not audio.with_suffix(".idx").is_file():
+        if path.is_dir():
+            raise CaptureNotFound(path, "that is a folder; name one of the .bin files in it")
+        near = (
+            sorted(p.name for p in audio.parent.glob("*.bin"))[:5] if stem.parent.is_dir() else []
+        )
+        hint = f"the folder has {', '.join(near)}" if near else "the folder has no .bin files"
+        raise CaptureNotFound(path, hint)
+    return audio
+
+
+def _info_of(audio_path: Path) -> tuple[CaptureInfo | None, str | None]:
+    """Return what the ``.json`` says, or failing that what the file's name says."""
+    info, problem = read_info(audio_path.with_suffix(".json"))
+    if info is not None:
+        return info, None
+    parsed = parse_stem(audio_path.stem)
+    recording, participant = parsed or ("unnamed", None)
+    return CaptureInfo(
+        recording=recording,
+        participant=None if participant is None else Participant(participant),
+    ), problem

@@ -1,0 +1,341 @@
+"""A stream being written: append, roll back, repair on opening, lock, sync.
+
+The order is payload, then record: the record is the commit. Nothing is buffered here, so a
+packet that :meth:`StreamWriter.append` has returned for survives the death of the process;
+:meth:`StreamWriter.sync` is what makes it survive the death of the machine.
+"""
+
+from __future__ import annotations
+
+import fcntl
+import os
+import socket
+import threading
+import time
+import zlib
+from pathlib import Path
+from typing import Final
+
+import msgspec
+import numpy as np
+
+from recall_lab.capture.info import CaptureInfo, Writer, read_info, sync_path, write_info
+from recall_lab.capture.record import (
+    HEADER_BYTES,
+    RECORD_BYTES,
+    Flag,
+    good_records,
+    header_problem,
+    pack_header,
+    pack_record,
+)
+from recall_lab.errors import CaptureError, CaptureLocked, StorageFailed
+
+_OPEN: Final = os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW | os.O_CLOEXEC
+_DAY_NS: Final = 86_400_000_000_000
+
+# plain ints: combining members of an IntFlag takes longer than the write itself
+_ODD, _CARRIED, _EMPTY = int(Flag.ODD), int(Flag.CARRIED), int(Flag.EMPTY)
+_BACKWARD, _NEGATIVE = int(Flag.BACKWARD), int(Flag.NEGATIVE)
+_ZONELESS, _IMPLAUSIBLE, _RESUMED = int(Flag.ZONELESS), int(Flag.IMPLAUSIBLE), int(Flag.RESUMED)
+
+
+class StreamWriter:
+    """The one writer of a stream, shared by all its connections.
+
+    Opening takes an exclusive lock and repairs: half a record at the end of the index is cut
+    off (it was never committed), everything else stays. A capture that exists is appended to.
+
+    Args:
+        directory: an existing folder.
+        info: whose stream it is.
+        receiver: id of the receiver's run, told to whoever finds the capture locked.
+
+    Attributes:
+        packets: records in the index, damaged ones included.
+        bytes: length of the ``.bin``.
+        synced: how many of the packets are known to be durable.
+        last_connection: the highest connection number in the index; 0 for a new capture.
+
+    Raises:
+        CaptureLocked: when another writer, here or in another process, holds the stream.
+        StorageFailed: when the files can't be opened.
+    """
+
+    def __init__(self, directory: Path, info: CaptureInfo, receiver: str = "") -> None:
+        self.directory = Path(directory)
+        self.stem = info.stem
+        self.index_path = self.directory / f"{self.stem}.idx"
+        self.audio_path = self.directory / f"{self.stem}.bin"
+        self.info_path = self.directory / f"{self.stem}.json"
+        self.packets = self.bytes = self.synced = 0
+        self.last_connection = 0
+        self.dropped = 0
+        self._payloads: list[bytes] = []
+        self._records: list[bytes] = []
+        self._staged = 0  # bytes of payloads
+        self._carry: dict[int, bytes] = {}
+        self._last_relative = -np.inf
+        self._flags_next = 0
+        self._named = False  # are the files' names durable?
+        self._syncing = threading.Lock()  # sync runs in another thread than append and close
+        self._index = self._audio = -1
+        try:
+            self._index = os.open(self.index_path, _OPEN, 0o600)
+            self._lock()
+            self._audio = os.open(self.audio_path, _OPEN, 0o600)
+            self._repair()
+            self.info = self._take_over(info, receiver)
+        except OSError as error:
+            self._release()
+            raise StorageFailed(error.filename or self.index_path, error) from error
+        except CaptureError:
+            self._release()
+            raise
+
+    def append(
+        self,
+        payload: bytes,
+        *,
+        relative: float,
+        absolute: int,
+        received: int,
+        monotonic: int,
+        connection: int,
+        sequence: int,
+        zoneless: bool = False,
+    ) -> None:
+        """Keep one packet: :meth:`stage` and :meth:`commit` in one.
+
+        Raises:
+            StorageFailed: nothing of the packet is kept then, and all before it still is.
+        """
+        self.stage(payload, relative, absolute, received, monotonic, connection, sequence, zoneless)
+        self.commit()
+
+    def stage(
+        self,
+        payload: bytes,
+        relative: float,
+        absolute: int,
+        received: int,
+        monotonic: int,
+        connection: int,
+        sequence: int,
+        zoneless: bool = False,
+    ) -> None:
+        """Take one packet, to be kept by the next :meth:`commit`; writes nothing.
+
+        Half a sample at the end of an odd payload waits for the next packet of the same
+        connection, so that every packet begins on a sample.
+
+        Args:
+            payload: PCM bytes, any number.
+            relative: sender's media clock, s.
+            absolute: sender's wall clock, ns since 1970 UTC.
+            received, monotonic: our clocks at arrival, ns.
+            connection: number of the connection within the recording, from 1.
+            sequence: number of the message within the connection.
+            zoneless: the absolute time named no zone.
+        """
+        flags = 0 if self._records else self._flags_next
+        if not payload:
+            flags |= _EMPTY
+        elif len(payload) & 1 or self._carry:
+            payload, flags = self._align(payload, connection, flags)
+        if zoneless:
+            flags |= _ZONELESS
+        if relative < self._last_relative:
+            flags |= _BACKWARD
+        if relative < 0:
+            flags |= _NEGATIVE
+        if not -_DAY_NS < absolute - received < _DAY_NS:
+            flags |= _IMPLAUSIBLE
+        self._last_relative = relative
+        self._records.append(
+            pack_record(
+                self.bytes + self._staged,
+                len(payload),
+                flags,
+                relative,
+                absolute,
+                received,
+                monotonic,
+                connection & 0xFFFFFFFF,
+                sequence & 0xFFFFFFFF,
+                zlib.crc32(payload),
+            )
+        )
+        self._payloads.append(payload)
+        self._staged += len(payload)
+
+    def commit(self) -> int:
+        """Write what is staged, audio before records; return how many packets that kept.
+
+        Several packets at once cost little more than one: that is what staging is for.
+
+        Raises:
+            StorageFailed: nothing of what was staged is kept then; :attr:`dropped` says how
+                many packets that were. All before them still is.
+        """
+        count = len(self._records)
+        self.dropped = count
+        try:
+            if self._staged:
+                self._write(self._audio, b"".join(self._payloads), self.bytes, self.audio_path)
+            self._write(
+                self._index,
+                b"".join(self._records),
+                HEADER_BYTES + self.packets * RECORD_BYTES,
+                self.index_path,
+            )
+            self.packets += count
+            self.bytes += self._staged
+            self.dropped = 0
+            if count:
+                self._flags_next = 0
+        finally:  # half samples stay: they are in step with what their connections send next
+            self._payloads.clear()
+            self._records.clear()
+            self._staged = 0
+        return count
+
+    def forget(self, connection: int) -> bytes:
+        """Return what is left of a connection that has ended: b"" or half a sample."""
+        return self._carry.pop(connection, b"")
+
+    def sync(self) -> None:
+        """Make everything appended so far durable: audio before index. Any thread may call it.
+
+        Raises:
+            OSError: then nothing since the last success may be taken as durable, whatever a
+                later call says: the kernel may have dropped the pages (fsyncgate).
+        """
+        with self._syncing:
+            if self._index < 0:
+                return
+            packets = self.packets
+            os.fdatasync(self._audio)
+            os.fdatasync(self._index)
+            if not self._named:
+                sync_path(self.info_path)
+                sync_path(self.directory)
+                self._named = True
+            self.synced = packets
+
+    def close(self) -> None:
+        """Sync, note the end in the ``.json`` and let go of the lock; idempotent."""
+        if self._index < 0:
+            return
+        try:
+            if self.info.writer is not None:
+                ended = msgspec.structs.replace(self.info.writer, closed=time.time_ns())
+                self.info = msgspec.structs.replace(self.info, writer=ended)
+                write_info(self.info_path, self.info)
+            self._named = False
+            self.sync()
+        except OSError as error:
+            raise StorageFailed(error.filename or self.audio_path, error) from error
+        finally:
+            self._release()
+
+    def _align(self, payload: bytes, connection: int, flags: int) -> tuple[bytes, int]:
+        if len(payload) & 1:
+            flags |= _ODD
+        carried = self._carry.pop(connection, None)
+        if carried is not None:
+            payload = carried + payload
+            flags |= _CARRIED
+        if len(payload) & 1:
+            self._carry[connection] = payload[-1:]
+            payload = payload[:-1]
+        return payload, flags
+
+    def _write(self, descriptor: int, data: bytes, at: int, path: Path) -> None:
+        try:
+            done = os.pwrite(descriptor, data, at)
+            while done < len(data):
+                done += os.pwrite(descriptor, data[done:], at + done)
+        except OSError as error:
+            # what is past the committed end has no record: cut it, so that the .bin stays what
+            # a plain appender would have written; if even that fails, the next write covers it
+            for cut, length in (
+                (self._audio, self.bytes),
+                (self._index, HEADER_BYTES + self.packets * RECORD_BYTES),
+            ):
+                try:
+                    os.ftruncate(cut, length)
+                except OSError:
+                    continue
+            raise StorageFailed(path, error) from error
+
+    def _lock(self) -> None:
+        try:
+            fcntl.flock(self._index, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            raise CaptureLocked(self.index_path, self._holder()) from None
+
+    def _holder(self) -> str:
+        info, _ = read_info(self.info_path)
+        if info is None or info.writer is None or info.writer.closed is not None:
+            return "another process (which has not yet said who it is)"
+        since = time.strftime("%Y-%m-%d %H:%M:%S UTC", time.gmtime(info.writer.since / 1e9))
+        return f"process {info.writer.pid} on {info.writer.host!r} since {since}"
+
+    def _repair(self) -> None:
+        size = os.fstat(self._index).st_size
+        audio_end = os.fstat(self._audio).st_size
+        if size < HEADER_BYTES:
+            self._write_header()
+            size = HEADER_BYTES
+        problem = header_problem(os.pread(self._index, HEADER_BYTES, 0))
+        if problem is not None and "this release" in problem:
+            raise CaptureError(f"{self.index_path.name} can't be appended to: {problem}")
+        self.packets = (size - HEADER_BYTES) // RECORD_BYTES
+        torn = (size - HEADER_BYTES) % RECORD_BYTES
+        if torn:
+            os.ftruncate(self._index, size - torn)
+        if self.packets:
+            records, _ = good_records(self.index_path.read_bytes()[HEADER_BYTES:])
+            if len(records):
+                self.last_connection = int(records["connection"].max())
+                # never write where a record already claims bytes, though they may be lost
+                claimed = int((records["offset"] + records["length"]).max())
+                audio_end = max(audio_end, claimed)
+                self._last_relative = float(records["relative"][-1])
+        self.bytes = audio_end + (audio_end & 1)
+
+    def _write_header(self) -> None:
+        header = pack_header()
+        os.ftruncate(self._index, 0)
+        if os.pwrite(self._index, header, 0) != len(header):
+            raise OSError(28, "no room for the header", str(self.index_path))
+
+    def _take_over(self, info: CaptureInfo, receiver: str) -> CaptureInfo:
+        """Write the ``.json``: what an earlier one knew stays, we are the writer."""
+        known, _ = read_info(self.info_path)
+        last = known.writer if known is not None else None
+        if self.packets and (last is None or last.receiver != receiver):
+            self._flags_next = _RESUMED
+        now = time.time_ns()
+        if known is not None:
+            inherited = {
+                name: getattr(known, name)
+                for name in ("participant", "bot", "endpoint", "artifact", "metadata")
+                if getattr(info, name) is None
+            }
+            info = msgspec.structs.replace(info, **inherited)
+        info = msgspec.structs.replace(
+            info,
+            created=known.created if known is not None and known.created else now,
+            writer=Writer(receiver=receiver, pid=os.getpid(), host=socket.gethostname(), since=now),
+        )
+        write_info(self.info_path, info)
+        return info
+
+    def _release(self) -> None:
+        with self._syncing:
+            for descriptor in (self._audio, self._index):  # the lock is the index's: let go last
+                if descriptor >= 0:
+                    os.close(descriptor)
+            self._audio = self._index = -1

@@ -1,0 +1,236 @@
+"""Every exception of recall_lab.
+
+::
+
+    RecallLabError
+    ├── InvalidMessage (ValueError)      a websocket message that is not what the protocol says
+    ├── InvalidArgument (ValueError)     a call that can't be right, whatever is on disk
+    ├── InvalidFrame (ValueError)        a DataFrame that does not keep the packets contract
+    ├── InvalidAudio (ValueError)        an audio file that can't be read or is not what is needed
+    ├── CaptureError
+    │   ├── CaptureNotFound (FileNotFoundError)
+    │   ├── StreamNotFound (LookupError)  a receiver has no such stream, or several to choose from
+    │   ├── CaptureLocked                another writer holds the capture
+    │   └── StorageFailed (OSError)      the disk did not take what was to be kept
+    └── ReceiverError
+        ├── PortInUse (OSError)          another program listens on the port
+        ├── ReceiverFailed               the receiver could not start, or has died
+        └── WaitTimeout (TimeoutError)   what was waited for did not happen in time
+
+Each carries what it speaks of as attributes and says in its message what is wrong, what is
+valid, and what to do. The second parent lets ``except ValueError`` or ``except OSError`` work
+as a Python programmer expects.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+__all__ = [
+    "CaptureError",
+    "CaptureLocked",
+    "CaptureNotFound",
+    "InvalidArgument",
+    "InvalidAudio",
+    "InvalidFrame",
+    "InvalidMessage",
+    "PortInUse",
+    "RecallLabError",
+    "ReceiverError",
+    "ReceiverFailed",
+    "StorageFailed",
+    "StreamNotFound",
+    "WaitTimeout",
+]
+
+EXCERPT = 80
+"""Longest piece of a foreign value that an error message repeats, in characters."""
+
+
+def printable(text: str) -> str:
+    """Return foreign text fit for one line of a terminal: no control or direction characters."""
+    return "".join(c if c.isprintable() else "\N{REPLACEMENT CHARACTER}" for c in text)
+
+
+class _Missing:
+    def __repr__(self) -> str:
+        return "missing"
+
+
+MISSING = _Missing()
+"""Stands for the value of a field that is not there."""
+
+
+def excerpt(value: object, limit: int = EXCERPT) -> str:
+    """Return ``repr(value)``, cut to `limit` characters: safe to print, whatever was sent.
+
+    Only the part that is shown is ever turned into text, so a megabyte costs nothing.
+    """
+    if isinstance(value, str | bytes | bytearray | memoryview):
+        head = value[:limit] if isinstance(value, str) else bytes(value[:limit])
+        text = ascii(head)
+        more = len(value) > limit
+    else:
+        text = ascii(value)
+        more = False
+    if len(text) > limit or more:
+        return text[: limit - 3] + "..."
+    return text
+
+
+class RecallLabError(Exception):
+    """Anything that recall_lab raises on purpose."""
+
+
+class InvalidMessage(RecallLabError, ValueError):
+    """A websocket message that does not keep the protocol.
+
+    Attributes:
+        field: dotted path of the field, ``""`` for the message as a whole.
+        value: what stood there (an excerpt at most).
+        valid: what would have been right, in words.
+        reason: one short stable word for counting: ``json``, ``field``, ``timestamp``,
+            ``base64``, ``recording``, ``participant``, ``number``, ``size``.
+    """
+
+    def __init__(self, field: str, value: object, valid: str, *, reason: str = "field") -> None:
+        self.field = field
+        self.value = excerpt(value)
+        self.valid = valid
+        self.reason = reason
+        super().__init__(f"{field or 'message'} is {self.value}: expected {valid}")
+
+
+class InvalidArgument(RecallLabError, ValueError):
+    """An argument that can't be right.
+
+    Attributes:
+        name: the parameter.
+        value: what was given.
+        valid: what would have been right, in words.
+    """
+
+    def __init__(self, name: str, value: object, valid: str) -> None:
+        self.name = name
+        self.value = value
+        self.valid = valid
+        super().__init__(f"{name}={excerpt(value)} is not valid: expected {valid}")
+
+
+class InvalidFrame(RecallLabError, ValueError):
+    """A DataFrame that does not keep the contract of :mod:`recall_lab.capture.frame`."""
+
+
+class InvalidAudio(RecallLabError, ValueError):
+    """An audio file that can't be read, or does not hold what is needed."""
+
+
+class CaptureError(RecallLabError):
+    """Something about a capture on disk."""
+
+
+class CaptureNotFound(CaptureError, FileNotFoundError):
+    """There is no capture at the path.
+
+    Attributes:
+        path: where it was looked for.
+    """
+
+    def __init__(self, path: object, hint: str) -> None:
+        self.path = str(path)
+        super().__init__(f"no capture at {str(path)!r}: {hint}")
+
+    def __str__(self) -> str:  # OSError would print only its errno form
+        return str(self.args[0])
+
+
+class StreamNotFound(CaptureError, LookupError):
+    """The receiver has no such stream, or several and none was named.
+
+    Attributes:
+        choices: the streams there are, as ``recording`` or ``recording.participant``.
+    """
+
+    def __init__(self, wanted: str, choices: Sequence[str]) -> None:
+        self.wanted = wanted
+        self.choices = list(choices)
+        listed = ", ".join(self.choices[:10]) + (", ..." if len(self.choices) > 10 else "")
+        there = f"there are: {listed}" if self.choices else "nothing has been received yet"
+        super().__init__(f"{wanted}: {there}")
+
+
+class CaptureLocked(CaptureError):
+    """Another writer holds the capture: there can be only one.
+
+    Attributes:
+        path: the index file that is locked.
+        holder: who holds it, in words.
+    """
+
+    def __init__(self, path: object, holder: str) -> None:
+        self.path = str(path)
+        self.holder = holder
+        super().__init__(
+            f"{str(path)!r} is being written by {holder}: stop that receiver first, "
+            "or capture into another directory"
+        )
+
+
+class StorageFailed(CaptureError, OSError):
+    """The disk did not take what was to be kept; what had been kept before is untouched.
+
+    Attributes:
+        path: the file.
+        cause: the operating system's error.
+    """
+
+    def __init__(self, path: object, cause: OSError) -> None:
+        self.path = str(path)
+        self.cause = cause
+        super().__init__(cause.errno, f"could not write {str(path)!r}: {cause.strerror or cause}")
+
+
+class ReceiverError(RecallLabError):
+    """Something about a running, or not running, receiver."""
+
+
+class PortInUse(ReceiverError, OSError):
+    """Another program listens on the port.
+
+    Attributes:
+        port: the port.
+        holder: who listens there, in words.
+    """
+
+    def __init__(self, port: int, holder: str) -> None:
+        self.port = port
+        self.holder = holder
+        super().__init__(
+            f"port {port} is in use by {holder}: stop it, or choose another port "
+            "(port=0 takes any free one)"
+        )
+
+
+class ReceiverFailed(ReceiverError):
+    """The receiver could not start, or has died.
+
+    Attributes:
+        log: the last lines of the receiver's own log, if it left any.
+    """
+
+    def __init__(self, message: str, log: str = "") -> None:
+        self.log = log
+        super().__init__(f"{message}\n{log}" if log else message)
+
+
+class WaitTimeout(ReceiverError, TimeoutError):
+    """What was waited for did not happen in time.
+
+    Attributes:
+        seen: what had happened by then, in numbers.
+    """
+
+    def __init__(self, message: str, **seen: Any) -> None:
+        self.seen = seen
+        super().__init__(message)

@@ -1,0 +1,1 @@
+"""How audio comes in: the websocket server, the receiver in front of it, the stand-in bot."""

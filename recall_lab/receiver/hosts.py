@@ -1,0 +1,286 @@
+"""Two ways of running the server behind one small face: in a child process, or in a thread.
+
+A host can be asked how the server is and to stop. Everything else a receiver shows comes from
+the files on disk, whichever way it runs.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import os
+import socket
+import subprocess
+import sys
+import threading
+import time
+from concurrent.futures import Future
+from typing import Any, Final, Protocol
+
+import msgspec
+import psutil
+
+from recall_lab.errors import PortInUse, ReceiverFailed
+from recall_lab.receiver.daemon import Answer
+from recall_lab.receiver.server import Server
+from recall_lab.receiver.settings import Settings, Status
+from recall_lab.receiver.state import State, forget_logs, log_path, remove_state, states
+
+START_TIMEOUT: Final = 30.0
+ANSWER_TIMEOUT: Final = 5.0
+STOP_TIMEOUT: Final = 20.0
+
+
+class Host(Protocol):
+    """What a receiver needs of whatever runs its server."""
+
+    id: str
+    port: int
+    settings: Settings
+    started: int
+    others: list[int]
+    """Pids of other processes that use the same server."""
+
+    def alive(self) -> bool:
+        """Tell whether the server runs, without asking it."""
+
+    def status(self) -> Status:
+        """Ask how it is; raises ReceiverFailed when there is no answer."""
+
+    def stop(self) -> Status:
+        """End it; every capture is closed when this returns."""
+
+    def close(self) -> None:
+        """Let go of it; it goes on."""
+
+
+class ProcessHost:
+    """A server in a detached child process, spoken to over its control socket."""
+
+    def __init__(self, state: State) -> None:
+        self.id = state.id
+        self.port = state.port
+        self.settings = state.settings
+        self.started = state.started
+        self._state = state
+        self._asking = threading.Lock()
+        self._socket: socket.socket | None = None
+        attached = self._ask("attach", ANSWER_TIMEOUT)
+        if attached.get("id") != state.id:
+            self.close()
+            raise ReceiverFailed(f"another receiver than {state.id} answers at {state.socket}")
+        self.others = [pid for pid in attached["clients"] if pid not in (0, os.getpid())]
+
+    @classmethod
+    def start(cls, settings: Settings) -> ProcessHost:
+        """Start a server in a new process.
+
+        Raises:
+            PortInUse: when its port is taken.
+            ReceiverFailed: when it could not start for any other reason.
+        """
+        forget_logs()
+        with subprocess.Popen(
+            [sys.executable, "-m", "recall_lab.receiver.launch"],
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+        ) as child:
+            timer = threading.Timer(START_TIMEOUT, child.kill)
+            timer.start()
+            try:
+                said, errors = child.communicate(msgspec.json.encode(settings) + b"\n")
+            finally:
+                timer.cancel()
+        try:
+            answer = msgspec.json.decode(said, type=Answer)
+        except ValueError:
+            told = errors.decode(errors="replace").strip()
+            raise ReceiverFailed(
+                f"the receiver's process did not start within {START_TIMEOUT:.0f} s", told
+            ) from None
+        if answer.port_in_use:
+            raise PortInUse(settings.port, answer.port_in_use)
+        if answer.error:
+            raise ReceiverFailed(answer.error)
+        state = next((state for state in states() if state.id == answer.id), None)
+        if state is None:
+            raise ReceiverFailed("the receiver ended as soon as it had started", _tail(answer.id))
+        return cls(state)
+
+    @classmethod
+    def running(cls) -> list[ProcessHost]:
+        """Return the receivers of this user that run and answer; forget those that have died."""
+        found = []
+        for state in states():
+            if _process(state) is None:
+                remove_state(state.id)
+                continue
+            with contextlib.suppress(ReceiverFailed):
+                found.append(cls(state))
+        return found
+
+    def alive(self) -> bool:
+        return _process(self._state) is not None
+
+    def status(self) -> Status:
+        return msgspec.convert(self._ask("status", ANSWER_TIMEOUT), Status)
+
+    def stop(self) -> Status:
+        try:
+            status = msgspec.convert(self._ask("stop", STOP_TIMEOUT), Status)
+        except ReceiverFailed:
+            status = None
+        self.close()
+        if not _ends(self._state, STOP_TIMEOUT if status else 0.1):
+            process = _process(self._state)
+            if process is not None:  # it does not listen: what it has kept is on the disk
+                process.kill()
+                _ends(self._state, STOP_TIMEOUT)
+        remove_state(self.id)
+        return status or Status(
+            state="failed",
+            url="",
+            last_error="it did not answer and was ended; what it had kept is on the disk",
+        )
+
+    def close(self) -> None:
+        """Hang up; the receiver goes on."""
+        with self._asking:
+            self._hang_up()
+
+    def _hang_up(self) -> None:
+        if self._socket is not None:
+            self._socket.close()
+            self._socket = None
+
+    def _ask(self, what: str, timeout: float) -> dict[str, Any]:
+        request = msgspec.json.encode({"ask": what, "pid": os.getpid()}) + b"\n"
+        with self._asking:
+            try:
+                if self._socket is None:
+                    self._socket = socket.socket(socket.AF_UNIX)
+                    self._socket.settimeout(ANSWER_TIMEOUT)
+                    self._socket.connect(str(self._state.socket))
+                self._socket.settimeout(timeout)
+                self._socket.sendall(request)
+                line = b""
+                while not line.endswith(b"\n"):
+                    part = self._socket.recv(65_536)
+                    if not part:
+                        raise ConnectionError("it hung up")
+                    line += part
+                answer: dict[str, Any] = msgspec.json.decode(line)
+            except (OSError, ValueError) as error:
+                self._hang_up()
+                raise ReceiverFailed(self._why(error), _tail(self.id)) from None
+        return answer
+
+    def _why(self, error: Exception) -> str:
+        pid = self._state.pid
+        if not self.alive():
+            return f"the receiver's process {pid} is gone; run the start cell again to go on"
+        return f"the receiver's process {pid} does not answer ({error or 'timed out'})"
+
+
+class ThreadHost(threading.Thread):
+    """A server in a daemon thread of this process, with an event loop of its own."""
+
+    port: int
+    started: int
+
+    def __init__(self, settings: Settings) -> None:
+        super().__init__(name="recall_lab receiver", daemon=True)
+        self.settings = settings
+        self.server = Server(
+            settings.directory, host=settings.host, port=settings.port, sync=settings.sync
+        )
+        self.id = self.server.id
+        self.others: list[int] = []
+        self._ready: Future[int] = Future()
+        self._failure = ""
+
+    @classmethod
+    def start_with(cls, settings: Settings) -> ThreadHost:
+        """Start a server in a new thread; raises as :meth:`ProcessHost.start` does."""
+        host = cls(settings)
+        host.start()
+        host.port = host._ready.result(START_TIMEOUT)
+        host.started = time.time_ns()
+        return host
+
+    def run(self) -> None:
+        """Run the server's loop; this is the thread."""
+        with asyncio.Runner() as runner:
+            try:
+                runner.run(self._main())
+            except BaseException as error:
+                self._failure = f"{type(error).__name__}: {error}"
+                if not self._ready.done():
+                    self._ready.set_exception(error)
+
+    async def _main(self) -> None:
+        self._loop = asyncio.get_running_loop()
+        self._stopping = asyncio.Event()
+        async with self.server:
+            self._ready.set_result(self.server.port)
+            await self._stopping.wait()
+
+    def alive(self) -> bool:
+        return self.is_alive()
+
+    def status(self) -> Status:
+        if not self.is_alive():
+            if self._failure:
+                raise ReceiverFailed(f"the receiver's thread has died: {self._failure}")
+            return self.server.status
+        answer: Future[Status] = Future()
+
+        def ask() -> None:
+            answer.set_result(self.server.status)
+
+        try:
+            self._loop.call_soon_threadsafe(ask)
+            return answer.result(ANSWER_TIMEOUT)
+        except (RuntimeError, TimeoutError) as error:
+            raise ReceiverFailed(f"the receiver's thread does not answer ({error})") from None
+
+    def stop(self) -> Status:
+        with contextlib.suppress(RuntimeError):  # its loop has ended already
+            self._loop.call_soon_threadsafe(self._stopping.set)
+        self.join(STOP_TIMEOUT)
+        if self.is_alive():
+            raise ReceiverFailed(f"the receiver's thread did not end within {STOP_TIMEOUT:.0f} s")
+        return self.server.status
+
+    def close(self) -> None:
+        """Nothing to hang up."""
+
+
+def _process(state: State) -> psutil.Process | None:
+    """Return the process of a note if it is still the same process, else None."""
+    try:
+        process = psutil.Process(state.pid)
+        same = abs(process.create_time() - state.created) < 0.05
+        return process if same and process.status() != psutil.STATUS_ZOMBIE else None
+    except psutil.Error:
+        return None
+
+
+def _ends(state: State, timeout: float) -> bool:
+    """Wait for a process to end; one that only waits to be reaped by its parent has ended."""
+    until = time.monotonic() + timeout
+    while _process(state) is not None:
+        if time.monotonic() > until:
+            return False
+        time.sleep(0.01)
+    return True
+
+
+def _tail(receiver: str, lines: int = 20) -> str:
+    """Return the last lines of a receiver's log."""
+    try:
+        text = log_path(receiver).read_text(errors="replace")
+    except OSError:
+        return ""
+    return "\n".join(text.splitlines()[-lines:])

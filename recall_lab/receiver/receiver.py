@@ -1,0 +1,439 @@
+"""The face a notebook sees: start a receiver, look at what it has kept, stop it.
+
+The server behind it runs in a child process or a thread (:mod:`recall_lab.receiver.hosts`). The
+frames and captures shown here are read from the files on disk, live, in both.
+"""
+
+from __future__ import annotations
+
+import atexit
+import html
+import os
+import time
+from pathlib import Path
+from types import TracebackType
+from typing import Self
+
+import msgspec
+import pandas as pd
+
+from recall_lab.capture.capture import Capture
+from recall_lab.capture.frame import empty_frame
+from recall_lab.capture.info import parse_stem, read_info, stem_of
+from recall_lab.capture.reader import Follower
+from recall_lab.capture.record import HEADER_BYTES, RECORD_BYTES
+from recall_lab.errors import (
+    InvalidArgument,
+    PortInUse,
+    ReceiverFailed,
+    StreamNotFound,
+    WaitTimeout,
+)
+from recall_lab.receiver.hosts import Host, ProcessHost, ThreadHost
+from recall_lab.receiver.settings import Settings, Status
+from recall_lab.wire.pcm import SAMPLE_BYTES, seconds_of
+
+_POLL = 0.05  # seconds between two looks at the files while waiting
+
+# Kept through %autoreload, which runs this module again in the same namespace. That someone
+# holds the receiver is also what keeps a child from lingering out.
+_receivers: dict[str, Receiver] = globals().get("_receivers", {})
+
+
+def receive(
+    port: int = 3456,
+    directory: str | Path = "captures",
+    host: str = "127.0.0.1",
+    mode: str = "process",
+    *,
+    linger: float = 600.0,
+    sync: float = 1.0,
+) -> Receiver:
+    """Start to receive in the background and return at once.
+
+    Running the cell again, after a kernel restart too, gives the receiver that is already
+    running when the settings are the same; when they differ, it is stopped and a new one starts
+    on the same port. It is never moved to another port.
+
+    Args:
+        port: port to listen on; 0 takes any free one (see ``Receiver.port``).
+        directory: where captures go; made if it is not there.
+        host: address to listen on; the default is reachable from this machine only.
+        mode: ``"process"``: in a child process, which a busy kernel does not disturb and which
+            outlives it. ``"thread"``: in a thread of this process, for places where no child
+            can run. A thread loses nothing either, but while the kernel computes in pure Python
+            it is late to note when a packet arrived: by some 10 ms with one stream, by seconds
+            with twenty. Latency and jitter measured then are the kernel's, not the network's.
+        linger: seconds that a child goes on with no notebook attached and no bot connected.
+        sync: seconds between two syncs of a capture to the disk: what a power cut can cost.
+
+    Raises:
+        PortInUse: when another program has the port, or another notebook's receiver.
+        ReceiverFailed: when the receiver can't start; says why.
+        InvalidArgument: for a setting that can't be.
+
+    Example:
+        >>> rx = receive(port=3456, directory="captures")  # doctest: +SKIP
+        >>> rx.url  # doctest: +SKIP
+        'ws://127.0.0.1:3456/'
+    """
+    settings = Settings.checked(
+        host=host, port=port, directory=directory, mode=mode, linger=linger, sync=sync
+    )
+    found = _make_way(settings)
+    if found is None:
+        try:
+            found = Receiver(_start(settings))
+        except PortInUse:
+            # two cells may have started the same receiver at once: the other one's will do
+            found = _make_way(settings)
+            if found is None:
+                raise
+    _receivers[found.id] = found
+    return found
+
+
+def running() -> list[Receiver]:
+    """Return all receivers of this user that run, in this process or in children.
+
+    Example:
+        >>> for rx in running():  # doctest: +SKIP
+        ...     rx.stop()
+    """
+    here = {rx.id: rx for rx in _receivers.values() if rx.alive}
+    for host in ProcessHost.running():
+        if host.id in here:
+            host.close()
+        else:
+            here[host.id] = Receiver(host)
+    return list(here.values())
+
+
+class Receiver:
+    """A receiver that runs, or has run. Made by :func:`receive`.
+
+    A context manager: leaving it stops the receiver.
+    """
+
+    def __init__(self, host: Host) -> None:
+        self._host = host
+        self._last = Status(state="running", url=_url(host), started=host.started)
+        self._stopped = False
+        self._followers: dict[str, Follower] = {}
+        self._foreign: dict[str, int] = {}  # streams of other receivers: when last looked at
+
+    @property
+    def id(self) -> str:
+        """Id of this run of the receiver."""
+        return self._host.id
+
+    @property
+    def port(self) -> int:
+        """The port it listens on."""
+        return self._host.port
+
+    @property
+    def url(self) -> str:
+        """Where bots connect."""
+        return _url(self._host)
+
+    @property
+    def directory(self) -> Path:
+        """Where the captures are."""
+        return Path(self._host.settings.directory)
+
+    @property
+    def mode(self) -> str:
+        """``"process"`` or ``"thread"``."""
+        return self._host.settings.mode
+
+    @property
+    def alive(self) -> bool:
+        """Whether the server runs."""
+        return not self._stopped and self._host.alive()
+
+    @property
+    def status(self) -> Status:
+        """How it is: connections, recordings, packets a second, bytes, rejects, last error.
+
+        Never raises: once the receiver has stopped or died, this is the last that was known,
+        and ``state`` says so.
+        """
+        if not self._stopped:
+            try:
+                self._last = self._host.status()
+            except ReceiverFailed as error:
+                self._last = msgspec.structs.replace(
+                    self._last, state="failed", last_error=str(error)
+                )
+        return self._last
+
+    def recordings(self) -> pd.DataFrame:
+        """Return what has been kept so far: one row a stream, by time of its first packet.
+
+        Returns:
+            Frame with the columns ``recording`` (str), ``participant`` (Int64, NA: the mixed
+            stream), ``name`` (str), ``packets`` (int64), ``seconds`` (float64, audio held),
+            ``created`` (datetime64[ns, UTC]) and ``path`` (str).
+        """
+        rows = []
+        for stem, follower in self._streams().items():
+            info, _ = read_info(follower.audio_path.with_suffix(".json"))
+            recording, participant = parse_stem(stem) or (stem, None)
+            name = info.participant.name if info is not None and info.participant else None
+            rows.append(
+                {
+                    "recording": recording,
+                    "participant": participant,
+                    "name": name,
+                    "packets": _packets_in(follower),
+                    "seconds": seconds_of(_size(follower.audio_path)),
+                    "created": pd.Timestamp(info.created if info else 0, tz="UTC"),
+                    "path": str(follower.audio_path),
+                }
+            )
+        columns = ["recording", "participant", "name", "packets", "seconds", "created", "path"]
+        frame = pd.DataFrame(rows, columns=columns).astype(
+            {"participant": "Int64", "packets": "int64", "seconds": "float64"}
+        )
+        frame["created"] = frame["created"].astype("datetime64[ns, UTC]")
+        return frame.sort_values("created", ignore_index=True)
+
+    def packets(self, recording: str | None = None, participant: int | None = None) -> pd.DataFrame:
+        """Return the packets frame of one stream so far (see :mod:`recall_lab.capture.frame`).
+
+        Only what is new since the last call is read.
+
+        Args:
+            recording: its id; may be left out while there is only one stream to mean.
+            participant: whose separate stream; None is the mixed one.
+
+        Raises:
+            StreamNotFound: when there is no such stream, or several and none was named.
+        """
+        if recording is None and participant is None and not self._streams():
+            return empty_frame()
+        follower = self._stream(recording, participant)
+        follower.poll()
+        return follower.frame()
+
+    def capture(self, recording: str | None = None, participant: int | None = None) -> Capture:
+        """Return one stream as a capture of all that has been kept so far.
+
+        Args and errors are those of :meth:`packets`; before the first packet there is none.
+        """
+        follower = self._stream(recording, participant)
+        follower.poll()
+        return follower.capture()
+
+    def wait(
+        self,
+        *,
+        packets: int | None = None,
+        seconds: float | None = None,
+        idle: float | None = None,
+        timeout: float | None = None,
+    ) -> int:
+        """Wait until something has happened; an interrupt (Ctrl-C, the stop button) ends it.
+
+        Exactly one of the first three is needed.
+
+        Args:
+            packets: until this many packets have been kept, over all streams.
+            seconds: until some stream holds this many seconds of audio.
+            idle: until nothing has come for this many seconds, after at least one packet.
+            timeout: seconds to wait at most; None for as long as it takes.
+
+        Returns:
+            Packets kept so far.
+
+        Raises:
+            WaitTimeout: when it did not happen in time.
+            ReceiverFailed: when the receiver has died meanwhile.
+        """
+        if sum(x is not None for x in (packets, seconds, idle)) != 1:
+            raise InvalidArgument("wait", (packets, seconds, idle), "one of packets, seconds, idle")
+        begin = changed = checked = time.monotonic()
+        before = -1
+        while True:
+            streams = self._streams().values()
+            kept = sum(_packets_in(stream) for stream in streams)
+            held = max((seconds_of(_size(stream.audio_path)) for stream in streams), default=0.0)
+            now = time.monotonic()
+            if kept != before:
+                before, changed = kept, now
+            if (
+                (packets is not None and kept >= packets)
+                or (seconds is not None and held >= seconds)
+                or (idle is not None and kept > 0 and now - changed >= idle)
+            ):
+                return kept
+            if timeout is not None and now - begin >= timeout:
+                raise WaitTimeout(
+                    f"after {timeout:g} s there were {kept} packets and {held:.1f} s of audio",
+                    packets=kept,
+                    seconds=held,
+                )
+            if now - checked > 1.0:
+                checked = now
+                if not self.alive:
+                    raise ReceiverFailed(
+                        f"the receiver has stopped with {kept} packets kept: "
+                        f"{self.status.last_error or 'it was told to'}"
+                    )
+            time.sleep(_POLL)
+
+    def stop(self) -> Status:
+        """Stop receiving and close every capture; stopping twice is no mistake.
+
+        Returns:
+            The last status, with what went wrong if something did.
+        """
+        if not self._stopped:
+            status = self._host.stop()
+            if status.state == "failed":  # it could not say its last: keep what was known
+                status = msgspec.structs.replace(
+                    self._last, state="failed", last_error=status.last_error
+                )
+            self._last = status
+            self._stopped = True
+            _receivers.pop(self.id, None)
+        return self._last
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        self.stop()
+
+    def __repr__(self) -> str:
+        status = self.status
+        where = f"at {self.url}" if status.state == "running" else f"({self.url})"
+        wrong = f", last error: {status.last_error}" if status.last_error else ""
+        return (
+            f"<Receiver {status.state} {where} into {self._host.settings.directory}: "
+            f"{status.packets:,} packets, {status.recordings} recordings, "
+            f"{sum(status.rejected.values()):,} rejected{wrong}>"
+        )
+
+    def _repr_html_(self) -> str:
+        status = self.status
+        rejected = ", ".join(f"{n:,} {reason}" for reason, n in status.rejected.items())
+        facts = {
+            "state": status.state,
+            "url": self.url,
+            "directory": self._host.settings.directory,
+            "connections": f"{status.connections} open, {status.connected} ever",
+            "recordings": f"{status.recordings} ({status.streams} streams)",
+            "packets": f"{status.packets:,} ({status.packets_per_second:g} a second)",
+            "audio": f"{seconds_of(status.bytes):,.1f} s",
+            "rejected": rejected or "none",
+            "last error": status.last_error or "none",
+        }
+        cell = "padding:2px 12px 2px 0;text-align:left;vertical-align:top"
+        rows = "".join(
+            f'<tr><th scope="row" style="{cell}">{key}</th>'
+            f'<td style="{cell}">{html.escape(value)}</td></tr>'
+            for key, value in facts.items()
+        )
+        return f"<table><caption>Receiver</caption><tbody>{rows}</tbody></table>"
+
+    def _stream(self, recording: str | None, participant: int | None) -> Follower:
+        streams = self._streams()
+        if recording is not None:
+            stem = stem_of(recording, participant)
+            if stem in streams:
+                return streams[stem]
+            raise StreamNotFound(f"there is no stream {stem!r}", list(streams))
+        fitting = [
+            stem
+            for stem in streams
+            if participant is None or (parse_stem(stem) or ("", None))[1] == participant
+        ]
+        if participant is None and len(fitting) > 1:  # a recording's mixed stream speaks for it
+            fitting = [stem for stem in fitting if "." not in stem] or fitting
+        if len(fitting) == 1:
+            return streams[fitting[0]]
+        wanted = "name the recording" if fitting else "there is no such stream"
+        raise StreamNotFound(wanted, list(streams))
+
+    def _streams(self) -> dict[str, Follower]:
+        """Return the streams this receiver writes or wrote, as their files tell."""
+        earliest = self._host.started - 2_000_000_000  # file times may lag behind the clock
+        try:
+            entries = list(os.scandir(self.directory))
+        except FileNotFoundError:
+            entries = []
+        for entry in entries:
+            stem, _, suffix = entry.name.rpartition(".")
+            if suffix != "idx" or stem in self._followers or parse_stem(stem) is None:
+                continue
+            touched = entry.stat(follow_symlinks=False).st_mtime_ns
+            if touched < earliest or self._foreign.get(stem) == touched:
+                continue
+            info, _ = read_info(self.directory / f"{stem}.json")
+            if info is not None and info.writer is not None and info.writer.receiver == self.id:
+                self._followers[stem] = Follower(self.directory / f"{stem}.bin")
+            else:
+                self._foreign[stem] = touched
+        return self._followers
+
+
+def _make_way(settings: Settings) -> Receiver | None:
+    """Return the receiver that already runs with these settings; stop one that has our port.
+
+    Raises:
+        PortInUse: when that one is in use by another notebook.
+    """
+    for found in running():
+        if found._host.settings == settings:
+            return found
+        if settings.port and found.port == settings.port:
+            others = found._host.others
+            if others:
+                raise PortInUse(
+                    settings.port,
+                    f"a receiver into {found._host.settings.directory!r} that process "
+                    f"{others[0]} uses too (the same settings would share it)",
+                )
+            found.stop()
+        elif found.id not in _receivers:
+            found._host.close()
+    return None
+
+
+def _start(settings: Settings) -> Host:
+    return (ProcessHost.start if settings.mode == "process" else ThreadHost.start_with)(settings)
+
+
+@atexit.register
+def _stop_threads() -> None:
+    """Close the captures of receivers that end with this process."""
+    for receiver in list(_receivers.values()):
+        if receiver.mode == "thread" and receiver.alive:
+            receiver.stop()
+
+
+def _url(host: Host) -> str:
+    name = host.settings.host
+    return f"ws://{f'[{name}]' if ':' in name else name}:{host.port}/"
+
+
+def _size(path: Path) -> int:
+    try:
+        return path.stat().st_size // SAMPLE_BYTES * SAMPLE_BYTES
+    except FileNotFoundError:
+        return 0
+
+
+def _packets_in(follower: Follower) -> int:
+    """Return the number of records on disk, from the size of the index alone."""
+    try:
+        return max(0, follower.index_path.stat().st_size - HEADER_BYTES) // RECORD_BYTES
+    except FileNotFoundError:
+        return 0

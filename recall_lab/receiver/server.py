@@ -1,0 +1,271 @@
+"""The websocket server, for asyncio programs: sockets and limits; the rest is Ingest's.
+
+async with rl.Server("captures", port=3456) as server:
+    await asyncio.sleep(3600)
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import errno
+import logging
+import secrets
+import time
+from collections.abc import Callable
+from functools import partial
+from pathlib import Path
+from types import TracebackType
+from typing import Any, Final, Self
+
+import msgspec
+import psutil
+import websockets.frames
+from websockets.asyncio.server import ServerConnection, serve
+from websockets.frames import Frame, Opcode
+from websockets.protocol import Event, State
+
+from recall_lab.errors import PortInUse, ReceiverFailed
+from recall_lab.receiver.ingest import Connection, Ingest
+from recall_lab.receiver.settings import Settings, Status
+from recall_lab.wire.messages import MAX_MESSAGE_BYTES
+
+PING_INTERVAL: Final = 20.0
+"""Seconds between pings: idle proxies close silent sockets after 30 and more."""
+
+_logger = logging.getLogger("recall_lab.server")
+_logger.addHandler(logging.NullHandler())  # a server in a thread never prints by itself
+
+# the library's own, in C where it was built; takes anything with a buffer
+_unmask: Callable[[memoryview, memoryview], bytes] = websockets.frames.apply_mask  # type: ignore
+
+_DATA: Final = (Opcode.CONT, Opcode.TEXT, Opcode.BINARY)
+
+# RFC 6455, 5.2: FIN and opcode; mask bit and 7 bits of length; 16 or 64 bits more of length
+_FIN_TEXT: Final = 0x81
+_MASKED: Final = 0x80
+_LENGTH_BYTES: Final = {126: 2, 127: 8}
+_BUFFER: Final = 256 * 1024
+_LARGE: Final = _BUFFER // 2
+
+
+class _BotConnection(ServerConnection, asyncio.BufferedProtocol):
+    """A connection whose messages go straight to Ingest, in the loop's own callback.
+
+    ``recv`` would hand each message over through a queue and a task, and could not tell text
+    from binary without decoding it. Here a message's time of arrival is that at which its last
+    byte came out of the socket.
+
+    The one frame that matters, a whole text message, is unmasked in place, in a buffer that all
+    connections of the loop share: nothing is allocated but the message. Every other frame
+    (control, fragments, binary, large, wrong) is given byte for byte to the library, which so
+    sees a valid stream from which whole text messages are missing.
+    """
+
+    def __init__(self, *args: Any, ingest: Ingest, buffer: memoryview, **options: Any) -> None:
+        super().__init__(*args, **options)
+        self.ingest = ingest
+        self.connection: Connection | None = None  # until the handshake is done
+        self._buffer = buffer
+        self._head = b""  # of a frame that has not come whole
+        self._owed = 0  # bytes of the frame at hand that go to the library
+        self._opcode = Opcode.TEXT
+        self._partial: bytearray | None = None
+        self._received = self._monotonic = 0
+
+    def get_buffer(self, sizehint: int) -> memoryview:
+        return self._buffer[len(self._head) :]
+
+    def buffer_updated(self, nbytes: int) -> None:
+        self._received = time.time_ns()
+        self._monotonic = time.monotonic_ns()
+        head = self._head
+        end = len(head) + nbytes
+        data = self._buffer[:end]
+        if head:
+            data[: len(head)] = head
+        at = 0
+        while at < end:
+            if self.connection is None or self.protocol.state is not State.OPEN:
+                self.data_received(bytes(data[at:]))
+                at = end
+                break
+            if self._owed:
+                given = data[at : at + self._owed]
+                self._owed -= len(given)
+                at += len(given)
+                self.data_received(bytes(given))
+                continue
+            left = end - at
+            if left < 2:
+                break
+            length = data[at + 1] & 0x7F
+            body = at + 2 + _LENGTH_BYTES.get(length, 0) + 4
+            if body > end:
+                break
+            if length > 125:
+                length = int.from_bytes(data[at + 2 : body - 4], "big")
+            after = body + length
+            if (
+                data[at] != _FIN_TEXT
+                or data[at + 1] < _MASKED
+                or length > _LARGE
+                or self._partial is not None
+            ):
+                self._owed = after - at - (0 if data[at + 1] & _MASKED else 4)
+                continue
+            if after > end:
+                break
+            message = _unmask(data[body:after], data[body - 4 : body])
+            self.ingest.text(self.connection, message, self._received, self._monotonic)
+            at = after
+        self._head = bytes(data[at:])
+        self.ingest.flush()
+
+    def process_event(self, event: Event) -> None:
+        if not isinstance(event, Frame) or event.opcode not in _DATA:
+            super().process_event(event)
+            return
+        if self.connection is None:  # sent without waiting to be let in
+            self.transport.abort()
+            return
+        data: Any = event.data
+        if event.opcode is not Opcode.CONT:
+            self._opcode = event.opcode
+        if not event.fin or self._partial is not None:
+            # the library has checked the order of the fragments and the size of the whole
+            if self._partial is None:
+                self._partial = bytearray()
+            self._partial += data
+            if not event.fin:
+                return
+            data, self._partial = self._partial, None
+        if self._opcode is Opcode.TEXT:
+            self.ingest.text(self.connection, data, self._received, self._monotonic)
+        else:
+            self.ingest.binary(self.connection, data)
+
+
+class Server:
+    """Receives on one port, into one folder, until it is left.
+
+    Args:
+        directory: where captures go; made if it is not there.
+        host: address to listen on.
+        port: port to listen on; 0 for any free one.
+        sync: seconds between two syncs of a capture to the disk.
+
+    Attributes:
+        id: of this run, made anew each time.
+        port: the port it listens on.
+
+    Raises:
+        PortInUse: on entering, when another program has the port.
+    """
+
+    def __init__(
+        self,
+        directory: str | Path = "captures",
+        *,
+        host: str = "127.0.0.1",
+        port: int = 3456,
+        sync: float = 1.0,
+    ) -> None:
+        self.settings = Settings.checked(
+            host=host, port=port, directory=directory, mode="thread", linger=600.0, sync=sync
+        )
+        self.id = secrets.token_hex(8)
+        self.port = port
+        self._ingest: Ingest | None = None
+        self._last: Status | None = None
+        self._exit = contextlib.AsyncExitStack()
+
+    @property
+    def url(self) -> str:
+        """Where bots connect."""
+        host = self.settings.host
+        return f"ws://{f'[{host}]' if ':' in host else host}:{self.port}/"
+
+    @property
+    def status(self) -> Status:
+        """How things are now."""
+        if self._ingest is not None:
+            return self._ingest.status(self.url)
+        return self._last or Status(state="stopped", url=self.url)
+
+    async def __aenter__(self) -> Self:
+        settings = self.settings
+        try:
+            ingest = Ingest(Path(settings.directory), self.id, settings.sync)
+        except OSError as error:
+            raise ReceiverFailed(
+                f"the folder {settings.directory!r} can't be used: {error.strerror}; "
+                "name one that you may write to"
+            ) from error
+        # a factory will do, as the documentation says; the annotation asks for a class
+        connection: Any = partial(
+            _BotConnection, ingest=ingest, buffer=memoryview(bytearray(_BUFFER))
+        )
+        try:
+            server = await serve(
+                self._serve,
+                settings.host,
+                settings.port,
+                create_connection=connection,
+                compression=None,  # audio in base64 gains little, and a bomb could be in it
+                max_size=MAX_MESSAGE_BYTES,
+                ping_interval=PING_INTERVAL,
+                ping_timeout=PING_INTERVAL,
+                logger=_logger,
+                server_header=None,
+            )
+        except OSError as error:
+            if error.errno == errno.EADDRINUSE:
+                raise PortInUse(settings.port, who_listens(settings.port)) from None
+            raise ReceiverFailed(
+                f"can't listen on {settings.host}:{settings.port}: {error.strerror or error}"
+            ) from error
+        self._ingest = ingest
+        self.port = next(iter(server.sockets)).getsockname()[1]
+        self._exit.callback(ingest.close)
+        await self._exit.enter_async_context(server)
+        ticking = asyncio.create_task(self._tick(ingest))
+        self._exit.callback(ticking.cancel)
+        return self
+
+    async def __aexit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        await self._exit.aclose()
+        self._last = msgspec.structs.replace(self.status, state="stopped")
+        self._ingest = None
+
+    async def _serve(self, socket: ServerConnection) -> None:
+        """Stay until the connection has ended: its messages come in by process_event."""
+        assert isinstance(socket, _BotConnection)
+        host, port, *_ = socket.remote_address or ("unknown", 0)
+        connection = socket.connection = socket.ingest.opened(f"{host}:{port}")
+        try:
+            await socket.wait_closed()
+        finally:
+            socket.ingest.closed(connection, socket.close_code, socket.close_reason or "")
+
+    async def _tick(self, ingest: Ingest) -> None:
+        while True:
+            ingest.tick(time.monotonic())
+            await asyncio.sleep(1.0)
+
+
+def who_listens(port: int) -> str:
+    """Say which process listens on a port, as far as the machine tells us."""
+    try:
+        for found in psutil.net_connections("tcp"):
+            if found.status == psutil.CONN_LISTEN and found.laddr[1:] == (port,) and found.pid:
+                process = psutil.Process(found.pid)
+                return f"{process.name()} (process {found.pid})"
+    except (psutil.Error, OSError):
+        pass
+    return "another program"

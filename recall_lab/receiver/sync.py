@@ -1,0 +1,88 @@
+"""Syncing captures to the disk from a thread of its own, one after another."""
+
+from __future__ import annotations
+
+import heapq
+import itertools
+import threading
+import time
+from collections.abc import Callable
+
+from recall_lab.capture.writer import StreamWriter
+
+_GOLDEN = 0.6180339887498949  # its multiples spread evenly over a turn, however many there are
+
+
+class Syncer:
+    """Calls ``sync`` on each stream once an interval, spread over the interval.
+
+    All streams at once would stall the disk, and with it the event loop, for milliseconds once
+    a second; spread out, each sync is too small to be noticed.
+
+    Args:
+        interval: seconds between two syncs of a stream.
+        failed: told of a sync that failed, in the syncing thread.
+    """
+
+    def __init__(self, interval: float, failed: Callable[[StreamWriter, OSError], None]) -> None:
+        self._interval = interval
+        self._failed = failed
+        self._queue: list[tuple[float, int, StreamWriter]] = []
+        self._live: set[StreamWriter] = set()
+        self._count = itertools.count()
+        self._wake = threading.Condition()
+        self._thread: threading.Thread | None = None
+
+    def add(self, writer: StreamWriter) -> None:
+        """Begin to sync a stream."""
+        with self._wake:
+            number = next(self._count)
+            first = time.monotonic() + self._interval * (number * _GOLDEN % 1.0)
+            heapq.heappush(self._queue, (first, number, writer))
+            self._live.add(writer)
+            if self._thread is None:
+                self._thread = threading.Thread(target=self._run, name="sync", daemon=True)
+                self._thread.start()
+            self._wake.notify()
+
+    def remove(self, writer: StreamWriter) -> None:
+        """Sync a stream no more."""
+        with self._wake:
+            self._live.discard(writer)
+
+    def stop(self) -> None:
+        """End the thread; waits for a sync that is under way."""
+        with self._wake:
+            thread, self._thread = self._thread, None
+            self._queue.clear()
+            self._wake.notify()
+        if thread is not None:
+            thread.join()
+
+    def _run(self) -> None:
+        while (writer := self._next()) is not None:
+            if writer.synced == writer.packets:
+                continue
+            try:
+                writer.sync()
+            except OSError as error:
+                self._failed(writer, error)
+
+    def _next(self) -> StreamWriter | None:
+        """Wait for the next stream that is due; None when there is to be an end."""
+        with self._wake:
+            while self._thread is threading.current_thread():
+                if not self._queue:
+                    self._wake.wait()
+                    continue
+                due, number, writer = self._queue[0]
+                now = time.monotonic()
+                if due > now:
+                    self._wake.wait(due - now)
+                    continue
+                heapq.heappop(self._queue)
+                if writer in self._live:
+                    # from now, not from when it was due: a slow disk is not to be chased
+                    heapq.heappush(self._queue, (now + self._interval, number, writer))
+                    return writer
+            return None

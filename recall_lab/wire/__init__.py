@@ -1,0 +1,1 @@
+"""What travels: pure functions and frozen values. No I/O, no clock."""

@@ -1,0 +1,43 @@
+"""What all tests share: a runtime folder of their own, and no picture on any screen."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import tempfile
+from collections.abc import Iterator
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+# before anything of ours is imported; short, because a socket's path may not be long
+_RUNTIME = tempfile.mkdtemp(prefix="rl-")
+os.environ["RECALL_LAB_RUNTIME"] = _RUNTIME
+os.environ["MPLBACKEND"] = "Agg"
+
+ROOT = Path(__file__).parent.parent
+
+
+@pytest.fixture(scope="session", autouse=True)
+def runtime() -> Iterator[Path]:
+    """The folder in which receivers are noted; whatever still runs at the end is stopped."""
+    yield Path(_RUNTIME)
+    import recall_lab as rl
+
+    for receiver in rl.running():
+        receiver.stop()
+    shutil.rmtree(_RUNTIME, ignore_errors=True)
+
+
+@pytest.fixture(scope="session")
+def root() -> Path:
+    """The checkout."""
+    return ROOT
+
+
+@pytest.fixture(scope="session")
+def speech() -> np.ndarray:
+    """Twelve seconds of noise in bursts, int16: no two packets of it are alike."""
+    rng = np.random.default_rng(1)
+    return rng.integers(-3000, 3000, 12 * 16_000).astype("<i2")
