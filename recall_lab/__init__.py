@@ -26,6 +26,22 @@ if TYPE_CHECKING:
     from recall_lab.capture.reader import Follower, load, verify
     from recall_lab.capture.record import Flag
     from recall_lab.display.plots import plot_waveform
+    from recall_lab.errors import (
+        CaptureError,
+        CaptureLocked,
+        CaptureNotFound,
+        InvalidArgument,
+        InvalidAudio,
+        InvalidFrame,
+        InvalidMessage,
+        PortInUse,
+        RecallLabError,
+        ReceiverError,
+        ReceiverFailed,
+        StorageFailed,
+        StreamNotFound,
+        WaitTimeout,
+    )
     from recall_lab.receiver.faults import Faults
     from recall_lab.receiver.receiver import Receiver, receive, running
     from recall_lab.receiver.server import Server
@@ -46,6 +62,22 @@ if TYPE_CHECKING:
     )
 
 _PLACES = {
+    "errors": [
+        "CaptureError",
+        "CaptureLocked",
+        "CaptureNotFound",
+        "InvalidArgument",
+        "InvalidAudio",
+        "InvalidFrame",
+        "InvalidMessage",
+        "PortInUse",
+        "RecallLabError",
+        "ReceiverError",
+        "ReceiverFailed",
+        "StorageFailed",
+        "StreamNotFound",
+        "WaitTimeout",
+    ],
     "wire.messages": ["AudioPacket", "OtherEvent", "Participant", "Ref", "decode", "encode"],
     "capture.audio": ["read_audio"],
     "capture.capture": ["Capture"],
@@ -65,17 +97,31 @@ _MODULES = {name: module for module, names in _PLACES.items() for name in names}
 __all__ = [
     "AudioPacket",
     "Capture",
+    "CaptureError",
+    "CaptureLocked",
+    "CaptureNotFound",
     "Damage",
     "Faults",
     "Flag",
     "Follower",
+    "InvalidArgument",
+    "InvalidAudio",
+    "InvalidFrame",
+    "InvalidMessage",
     "OtherEvent",
     "Participant",
+    "PortInUse",
+    "RecallLabError",
     "Receiver",
+    "ReceiverError",
+    "ReceiverFailed",
     "Ref",
     "Server",
     "Simulation",
     "Status",
+    "StorageFailed",
+    "StreamNotFound",
+    "WaitTimeout",
     "__version__",
     "check_frame",
     "decode",

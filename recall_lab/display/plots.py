@@ -108,7 +108,9 @@ def _envelope(
     within = np.arange(blocks.sum()) - np.repeat(np.cumsum(blocks) - blocks, blocks)
     first = np.repeat(offset, blocks) + within * block
     last = np.minimum(first + block, np.repeat(offset + counts, blocks))
-    column = ((np.repeat(begins, blocks) + within * block / RATE - start) / width).astype(np.int64)
+    # a block belongs where its middle is: its start may lie a rounding error before its column
+    middle = np.repeat(begins, blocks) + (within * block + (last - first) / 2) / RATE
+    column = ((middle - start) / width).astype(np.int64)
     size = int(np.ceil((end - start) / width)) if end > start else 0
     low = np.full(size, np.nan)
     high = np.full(size, np.nan)

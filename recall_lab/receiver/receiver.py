@@ -28,6 +28,7 @@ from recall_lab.errors import (
     ReceiverFailed,
     StreamNotFound,
     WaitTimeout,
+    printable,
 )
 from recall_lab.receiver.hosts import Host, ProcessHost, ThreadHost
 from recall_lab.receiver.settings import Settings, Status
@@ -316,8 +317,8 @@ class Receiver:
         where = f"at {self.url}" if status.state == "running" else f"({self.url})"
         wrong = f", last error: {status.last_error}" if status.last_error else ""
         return (
-            f"<Receiver {status.state} {where} into {self._host.settings.directory}: "
-            f"{status.packets:,} packets, {status.recordings} recordings, "
+            f"<Receiver {status.state} {where} into {_shown(self.directory)}: "
+            f"{status.packets:,} packets, {status.recordings} recording{'s' * (status.recordings != 1)}, "
             f"{sum(status.rejected.values()):,} rejected{wrong}>"
         )
 
@@ -327,7 +328,7 @@ class Receiver:
         facts = {
             "state": status.state,
             "url": self.url,
-            "directory": self._host.settings.directory,
+            "directory": _shown(self.directory),
             "connections": f"{status.connections} open, {status.connected} ever",
             "recordings": f"{status.recordings} ({status.streams} streams)",
             "packets": f"{status.packets:,} ({status.packets_per_second:g} a second)",
@@ -417,6 +418,12 @@ def _stop_threads() -> None:
     for receiver in list(_receivers.values()):
         if receiver.mode == "thread" and receiver.alive:
             receiver.stop()
+
+
+def _shown(folder: Path) -> str:
+    """Return a folder as a person would name it from here."""
+    here = Path.cwd()
+    return printable(str(folder.relative_to(here) if folder.is_relative_to(here) else folder))
 
 
 def _url(host: Host) -> str:

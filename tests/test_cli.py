@@ -1,0 +1,115 @@
+"""The command line, run as a person runs it: in a process of its own."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from recall_lab.capture.reader import load
+
+COMMAND = [sys.executable, "-m", "recall_lab.cli"]
+
+
+def run(*arguments: object, cwd: Path, code: int = 0) -> str:
+    """Run one command; return what it printed."""
+    done = subprocess.run(
+        [*COMMAND, *map(str, arguments)], cwd=cwd, capture_output=True, text=True, timeout=90
+    )
+    assert done.returncode == code, done.stderr
+    assert "Traceback" not in done.stderr
+    return done.stdout + done.stderr
+
+
+@pytest.fixture
+def audio(tmp_path: Path, speech: np.ndarray) -> Path:
+    path = tmp_path / "speech.bin"
+    speech.tofile(path)
+    return path
+
+
+def test_receive_and_simulate_and_info(tmp_path: Path, audio: Path, speech: np.ndarray) -> None:
+    with subprocess.Popen(
+        [*COMMAND, "receive", "--port", "0", "--directory", "kept"],
+        cwd=tmp_path,
+        stdout=subprocess.PIPE,
+        text=True,
+        env=os.environ | {"PYTHONUNBUFFERED": "1"},
+    ) as receiver:
+        assert receiver.stdout is not None
+        url = receiver.stdout.readline().split()[2]
+        printed = run(
+            "simulate", audio, url, "--speed", "inf", "--recording", "r1", "--loss", "0.1",
+            "--seed", "3", "--truth", "truth.csv", cwd=tmp_path,
+        )  # fmt: skip
+        receiver.send_signal(signal.SIGINT)
+        last = receiver.stdout.read()
+    assert receiver.returncode == 0
+    truth = pd.read_csv(tmp_path / "truth.csv")
+    sent = int((truth["fate"] == "sent").sum())
+    assert f"{sent} sent" in printed
+    assert f"{sent} packets" in last
+    assert len(load(tmp_path / "kept" / "r1.bin").packets) == sent
+    told = run("info", "kept/r1.bin", "--verify", "--plot", "r1.png", cwd=tmp_path)
+    assert f"in {sent} packets" in told
+    assert "0 of them damaged" in told
+    assert (tmp_path / "r1.png").read_bytes()[:4] == b"\x89PNG"
+
+
+def test_in_the_background_until_told_to_stop(tmp_path: Path) -> None:
+    assert "end it with" in run("receive", "--background", "--port", "0", cwd=tmp_path)
+    listed = run("status", cwd=tmp_path)
+    assert str(tmp_path / "captures") in listed
+    port = listed.split("ws://127.0.0.1:")[1].split("/")[0]
+    assert "no receiver" in run("stop", "--port", "1", cwd=tmp_path, code=1)
+    assert "stopped" in run("stop", "--port", port, cwd=tmp_path)
+    assert "no receiver" in run("status", cwd=tmp_path)
+
+
+def test_the_demo_shows_what_was_sent_and_what_arrived(tmp_path: Path) -> None:
+    printed = run("demo", "--speed", "40", cwd=tmp_path)
+    for part in ("What was kept", "outage", "lost", "s are missing", "damage     none"):
+        assert part in printed
+    assert (tmp_path / "demo" / "waveform.png").stat().st_size > 20_000
+    table = {
+        line.split()[0]: line.split()
+        for line in printed.splitlines()
+        if line[:4] in ("sent", "lost", "outa")
+    }
+    assert table["sent"][1] == table["sent"][3]
+    assert table["lost"][3] == table["outage"][3] == "0"
+
+
+@pytest.mark.parametrize(
+    ("arguments", "told"),
+    [
+        (["info", "nothing.bin"], "no capture at 'nothing.bin'"),
+        (["simulate", "nothing.wav", "ws://127.0.0.1:9/"], "not a file"),
+        (["simulate", "speech.bin", "http://example.org"], "url="),
+        (["simulate", "speech.bin", "ws://127.0.0.1:9/", "--loss", "2"], "loss=2.0 is not valid"),
+        (["receive", "--port", "99999"], "port=99999 is not valid"),
+        (["receive", "--port", "0", "--directory", "speech.bin"], "can't be used"),
+    ],
+)
+def test_a_mistake_gets_a_sentence_and_exit_code_1(
+    tmp_path: Path, audio: Path, arguments: list[str], told: str
+) -> None:
+    assert told in run(*arguments, cwd=tmp_path, code=1)
+
+
+def test_a_command_not_understood_gets_usage_and_exit_code_2(tmp_path: Path) -> None:
+    assert "usage: recall-lab" in run("recieve", cwd=tmp_path, code=2)
+    assert "usage: recall-lab" in run(cwd=tmp_path, code=2)
+
+
+def test_help_names_every_command(tmp_path: Path) -> None:
+    told = run("--help", cwd=tmp_path)
+    for command in ("receive", "simulate", "info", "demo", "status", "stop"):
+        assert command in told
+        assert "usage" in run(command, "--help", cwd=tmp_path)

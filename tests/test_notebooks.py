@@ -1,0 +1,53 @@
+"""The notebooks: each runs from top to bottom, and is committed as it ran."""
+
+from __future__ import annotations
+
+import re
+import shutil
+from pathlib import Path
+
+import nbformat
+import pytest
+from nbclient import NotebookClient
+
+NOTEBOOKS = sorted((Path(__file__).parent.parent / "notebooks").glob("*.ipynb"))
+
+
+def outputs(notebook: nbformat.NotebookNode) -> list[nbformat.NotebookNode]:
+    return [out for cell in notebook.cells for out in cell.get("outputs", [])]
+
+
+def test_there_are_notebooks() -> None:
+    assert [path.name for path in NOTEBOOKS][:1] == ["01_capture.ipynb"]
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("path", NOTEBOOKS, ids=lambda path: path.stem)
+def test_it_runs_without_a_warning(path: Path, root: Path, tmp_path: Path) -> None:
+    folder = tmp_path / "notebooks"
+    folder.mkdir()
+    shutil.copytree(root / "data", tmp_path / "data")
+    notebook = nbformat.read(path, as_version=4)
+    NotebookClient(
+        notebook, timeout=90, kernel_name="python3", resources={"metadata": {"path": str(folder)}}
+    ).execute()
+    errors = [out for out in outputs(notebook) if out.get("name") == "stderr"]
+    assert not errors
+
+
+@pytest.mark.parametrize("path", NOTEBOOKS, ids=lambda path: path.stem)
+def test_it_is_committed_executed_small_and_without_a_trace_of_the_machine(path: Path) -> None:
+    text = path.read_text()
+    assert len(text) < 1_000_000
+    notebook = nbformat.reads(text, as_version=4)
+    for cell in notebook.cells:
+        if cell.cell_type == "code":
+            assert cell.execution_count is not None
+    assert any("image/png" in out.get("data", {}) for out in outputs(notebook))
+    assert not any(out.get("name") == "stderr" for out in outputs(notebook))
+    assert not re.search(r'"/(home|root|work|tmp|Users)/', text)
+    before = {"markdown"}
+    for cell in notebook.cells:  # a sentence before each cell
+        assert not (cell.cell_type == "code" and before == {"code"}), cell.source
+        before = {cell.cell_type}
+    assert "What to try next" in notebook.cells[-1].source
