@@ -138,8 +138,12 @@ class Drive:
         self._pending: deque[_Pending] = deque()
         self._second, self._prefix = -1, b""
 
-    def run(self, after: float, settled: Callable[[], None]) -> None:
-        """Send and watch; `settled` is called once, before the first send `after` seconds.
+    def run_with(self, call: Callable[[], None], every: float) -> None:
+        """Send everything and watch for it, and do something else now and then.
+
+        Args:
+            call: what to do, between two sends; brief, or the sends will be late.
+            every: seconds between two calls, the first being so long after the first send.
 
         Raises:
             Overrun: when the receiver no longer takes what is sent.
@@ -149,18 +153,16 @@ class Drive:
         poller = select.epoll(len(self.bots))
         for descriptor in by_descriptor:
             poller.register(descriptor, select.EPOLLIN)
-        steady = int(after * 1e9 / self.interval)
         gc.collect()
         gc.disable()  # nothing here makes cycles, and a collection would look like a late receiver
         begin = looked = answered = clock() + 100_000_000
+        calling = begin + int(every * 1e9)
         give_up = begin + int(self.total * self.interval + PATIENCE_SECONDS * 1e9)
         try:
             while self.count < self.total or self._pending:
                 now = clock()
                 due = begin + int(self.count * self.interval)
                 if self.count < self.total and now >= due:
-                    if self.count == steady:
-                        settled()
                     self._send(now - due)
                     now = clock()
                 if now - looked >= POLL_NS:
@@ -170,6 +172,9 @@ class Drive:
                     answered = now
                     for descriptor, _ in poller.poll(0):
                         by_descriptor[descriptor].answer()
+                if now >= calling:
+                    calling += int(every * 1e9)
+                    call()
                 if now > give_up:
                     break
                 due = begin + int(self.count * self.interval)

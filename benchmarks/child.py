@@ -129,6 +129,32 @@ def raise_descriptor_limit() -> int:
     return resource.getrlimit(resource.RLIMIT_NOFILE)[0] or soft
 
 
+@contextlib.contextmanager
+def scratch_folder() -> Iterator[Path]:
+    """Make a folder on a disk, and remove it with all that is in it.
+
+    ext4 does not give out inodes that were deleted within the last minutes, but steps over them
+    one by one: after a run that deleted 6,000 files, making one took 0.5 ms in the same place
+    instead of 0.03. Folders below one with the attribute T are spread over the disk instead.
+    """
+    disk = Path("/var/tmp")  # /tmp may be memory
+    base = (disk if os.access(disk, os.W_OK) else Path(tempfile.gettempdir())) / "recall_lab_bench"
+    base.mkdir(exist_ok=True)
+    if fcntl is not None:
+        descriptor = os.open(base, os.O_RDONLY)
+        with contextlib.suppress(OSError):  # not such a file system
+            flags = struct.unpack("l", fcntl.ioctl(descriptor, FS_IOC_GETFLAGS, bytes(8)))[0]
+            fcntl.ioctl(descriptor, FS_IOC_SETFLAGS, struct.pack("l", flags | FS_TOPDIR_FL))
+        os.close(descriptor)
+    folder = Path(tempfile.mkdtemp(dir=base))
+    try:
+        yield folder
+    finally:
+        shutil.rmtree(folder)
+        with contextlib.suppress(OSError):  # somebody else is in it
+            base.rmdir()
+
+
 def touch_memory(directory: Path, size: int) -> None:
     """Write a file of `size` bytes and delete it.
 

@@ -44,6 +44,7 @@ async def main(directory: str, sync: float, pauses: Pauses) -> None:
     end = asyncio.Event()
     asyncio.get_running_loop().add_signal_handler(signal.SIGTERM, end.set)
     async with Server(directory, port=0, sync=sync) as server:
+        gc.freeze()  # as the receiver's own process does
         print(server.port, file=sys.stderr, flush=True)
         await end.wait()
         status = server.status

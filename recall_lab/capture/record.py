@@ -82,6 +82,10 @@ class Flag(IntFlag):
     TRIMMED = 256
     """Cut by ``Capture.slice``: the payload checksum is that of the whole packet. Never on disk."""
 
+    # members can be iterated from Python 3.11 on, for which pandas takes them for lists:
+    # without this, packets["flags"] & Flag.ODD raises
+    __iter__ = None  # type: ignore[assignment]
+
 
 _BODY = struct.Struct("<QIIdqqqIII")
 _CRC = struct.Struct("<I")

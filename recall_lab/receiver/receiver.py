@@ -316,9 +316,10 @@ class Receiver:
         status = self.status
         where = f"at {self.url}" if status.state == "running" else f"({self.url})"
         wrong = f", last error: {status.last_error}" if status.last_error else ""
+        calls = f"{status.recordings} recording{'s' * (status.recordings != 1)}"
         return (
             f"<Receiver {status.state} {where} into {_shown(self.directory)}: "
-            f"{status.packets:,} packets, {status.recordings} recording{'s' * (status.recordings != 1)}, "
+            f"{status.packets:,} packets, {calls}, "
             f"{sum(status.rejected.values()):,} rejected{wrong}>"
         )
 

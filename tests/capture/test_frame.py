@@ -21,7 +21,7 @@ from recall_lab.capture.frame import (
     seconds,
     storage_dtype,
 )
-from recall_lab.capture.record import RECORD, pack_record
+from recall_lab.capture.record import RECORD, Flag, pack_record
 from recall_lab.errors import InvalidFrame
 
 NEW_YEAR = 1_735_689_600_000_000_000
@@ -119,6 +119,14 @@ def test_empty_frame_keeps_the_contract() -> None:
     check_frame(frame)
     assert len(frame) == 0
     assert seconds(frame).sum() == 0.0
+
+
+def test_flags_can_be_asked_for_as_pandas_does() -> None:
+    frame = packets().assign(flags=np.array([0, 1, 3, 6], np.uint32))
+    assert (frame["flags"] & Flag.CARRIED != 0).tolist() == [False, False, True, True]
+    assert (frame["flags"] & (Flag.ODD | Flag.EMPTY)).tolist() == [0, 1, 1, 4]
+    assert Flag(int(frame["flags"].iloc[2])) == Flag.ODD | Flag.CARRIED
+    assert repr(Flag(3)) == "<Flag.ODD|CARRIED: 3>"
 
 
 def test_seconds_are_samples_over_the_rate() -> None:

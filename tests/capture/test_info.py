@@ -240,14 +240,14 @@ def test_a_reader_sees_the_old_text_or_the_new_never_a_part(tmp_path: Path) -> N
 
     writer = threading.Thread(target=rewrite)
     writer.start()
-    seen = set()
+    seen = {path.read_bytes()}
     while not done.is_set():
         seen.add(path.read_bytes())
     writer.join()
     assert seen <= set(texts)
 
 
-@pytest.mark.parametrize("call", ["write", "replace"])
+@pytest.mark.parametrize("call", ["sync", "replace"])
 def test_when_the_disk_refuses_the_old_text_stands(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, call: str
 ) -> None:
@@ -258,7 +258,7 @@ def test_when_the_disk_refuses_the_old_text_stands(
     def full(*_: object, **__: object) -> int:
         raise OSError(errno.ENOSPC, "No space left on device")
 
-    if call == "write":
+    if call == "sync":
         monkeypatch.setattr(os, "fsync", full)
     else:
         monkeypatch.setattr(Path, "replace", full)

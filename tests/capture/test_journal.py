@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import stat
+import tempfile
 import threading
 import time
 from pathlib import Path
@@ -17,7 +18,7 @@ from hypothesis import strategies as st
 
 from recall_lab.capture.info import parse_stem
 from recall_lab.capture.journal import RECEIVER_STEM, SUFFIX, Journal, Throttle
-from recall_lab.wire.messages import decode, is_recording_id
+from recall_lab.wire.messages import OtherEvent, decode, is_recording_id
 
 
 def lines_of(path: Path) -> list[dict[str, Any]]:
@@ -90,12 +91,11 @@ def test_json_that_came_over_several_lines_stays_one_line(tmp_path: Path) -> Non
 
 @given(st.text(max_size=20), st.sampled_from([None, 0, 1, "\t", "\r\n"]))
 def test_any_message_that_decodes_can_be_kept(text: str, indent: Any) -> None:
-    import tempfile
-
     laid_out = json.dumps({"event": "x", "data": {"text": text}}, indent=indent)
     event = decode(laid_out.encode())
+    assert isinstance(event, OtherEvent)
     with tempfile.TemporaryDirectory() as folder:
-        Journal(Path(folder)).write("r1", "event", message=msgspec.Raw(event.json))  # type: ignore[union-attr]
+        Journal(Path(folder)).write("r1", "event", message=msgspec.Raw(event.json))
         (line,) = lines_of(Path(folder, "r1.events.jsonl"))
     assert line["message"]["data"]["text"] == text
 
