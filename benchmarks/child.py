@@ -10,6 +10,7 @@ import json
 import os
 import platform
 import re
+import resource
 import shutil
 import subprocess
 import sys
@@ -119,56 +120,21 @@ def pinned(which: int) -> Iterator[None]:
 
 def raise_descriptor_limit() -> int:
     """Raise the soft limit of open files to the hard one; return it."""
-    try:
-        import resource  # noqa: PLC0415  not on Windows
-    except ImportError:
-        return 512
-    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
-    with contextlib.suppress(ValueError, OSError):  # macOS says infinity and means 10240
+    _, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    with contextlib.suppress(ValueError, OSError):  # macOS says infinity and means less
         resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
-    return resource.getrlimit(resource.RLIMIT_NOFILE)[0] or soft
+    soft, _ = resource.getrlimit(resource.RLIMIT_NOFILE)
+    return 1 << 20 if soft == resource.RLIM_INFINITY else soft
 
 
-@contextlib.contextmanager
-def scratch_folder() -> Iterator[Path]:
-    """Make a folder on a disk, and remove it with all that is in it.
+def cpu_of_all() -> float:
+    """Return the CPU seconds used on this machine by everybody, the kernel included.
 
-    ext4 does not give out inodes that were deleted within the last minutes, but steps over them
-    one by one: after a run that deleted 6,000 files, making one took 0.5 ms in the same place
-    instead of 0.03. Folders below one with the attribute T are spread over the disk instead.
+    Less those of the receiver and of ourselves: how disturbed a measurement was.
     """
-    disk = Path("/var/tmp")  # /tmp may be memory
-    base = (disk if os.access(disk, os.W_OK) else Path(tempfile.gettempdir())) / "recall_lab_bench"
-    base.mkdir(exist_ok=True)
-    if fcntl is not None:
-        descriptor = os.open(base, os.O_RDONLY)
-        with contextlib.suppress(OSError):  # not such a file system
-            flags = struct.unpack("l", fcntl.ioctl(descriptor, FS_IOC_GETFLAGS, bytes(8)))[0]
-            fcntl.ioctl(descriptor, FS_IOC_SETFLAGS, struct.pack("l", flags | FS_TOPDIR_FL))
-        os.close(descriptor)
-    folder = Path(tempfile.mkdtemp(dir=base))
-    try:
-        yield folder
-    finally:
-        shutil.rmtree(folder)
-        with contextlib.suppress(OSError):  # somebody else is in it
-            base.rmdir()
-
-
-def touch_memory(directory: Path, size: int) -> None:
-    """Write a file of `size` bytes and delete it.
-
-    The guest of a virtual machine gets a page of memory from its host when it first touches it,
-    which takes longer than all that a receiver does with the page. Whoever came first would pay
-    for it. So the pages that the output will need are used and freed once before each run, for
-    everybody alike: the kernel gives out again what was freed last.
-    """
-    piece = os.urandom(1 << 20)
-    path = directory / "throw-away"
-    with open(path, "wb", buffering=0) as file:
-        for _ in range(-(-size // len(piece))):
-            file.write(piece)
-    path.unlink()
+    times = psutil.cpu_times()
+    idle = ("idle", "iowait", "guest", "guest_nice", "steal")
+    return float(sum(used for name, used in times._asdict().items() if name not in idle))
 
 
 def machine() -> str:

@@ -15,7 +15,8 @@ Measured: messages per CPU second of the receiving process, all its threads toge
 per second of wall time from the first byte sent to the last byte of audio in its file. Handshakes
 are not counted; opening a capture is. Every byte of every ``.bin`` is then compared with what was
 sent, and our captures are loaded: right packets, right times, right checksums, no damage.
-Contenders take turns in each of several repetitions, and medians are shown. --quick takes under a
+Contenders take turns in each of several repetitions; shown are medians, and for the ratios the
+median of those within each repetition. --quick takes under a
 minute and is for looking, not for quoting.
 """
 
@@ -23,10 +24,8 @@ from __future__ import annotations
 
 import argparse
 import itertools
-import shutil
 import statistics
 import sys
-import tempfile
 import time
 from collections import defaultdict
 from dataclasses import dataclass
@@ -39,12 +38,13 @@ from child import (
     HERE,
     NODE,
     Child,
+    cpu_of_all,
     machine,
     pinned,
     prepare_node,
     raise_descriptor_limit,
-    touch_memory,
 )
+from disk import scratch_folder, touch_memory
 
 from recall_lab.capture.reader import load as load_capture
 from recall_lab.capture.reader import verify
@@ -78,7 +78,8 @@ class Result:
 
     cpu: float  # messages per CPU second of the receiver
     wall: float  # messages per second
-    generator: float  # share of the time that the generator was at work
+    generator: float  # share of a core that the generator used
+    others: float  # share of a core that was used by neither of the two
 
 
 class Wrong(Exception):
@@ -98,10 +99,9 @@ def run(name: str, cell: Cell, sources: list[load.Stream], warm: list[load.Strea
     """Start a contender, warm it up, measure it, end it, and check what it kept."""
     deadline = time.monotonic() + RUN_SECONDS
     sink = name == "sink"
-    scratch = Path(tempfile.mkdtemp(prefix="recall_lab_ingest_"))
-    directory = scratch / "out"
-    directory.mkdir()
-    try:
+    with scratch_folder() as scratch:
+        directory = scratch / "out"
+        directory.mkdir()
         with Child(command(name, directory), scratch, log=name == "a") as child:
             # first, what is not to be measured: imports, JIT, caches
             for source in (*warm, *sources):
@@ -117,25 +117,25 @@ def run(name: str, cell: Cell, sources: list[load.Stream], warm: list[load.Strea
             peers = [load.connect(child.port) for _ in sources]
             time.sleep(0.2)  # let the receiver finish with the handshakes
 
-            cpu, busy, wall = child.cpu(), time.process_time(), time.perf_counter()
+            before, everybody = child.cpu(), cpu_of_all()
+            busy, begun = time.process_time(), time.perf_counter()
             load.push(peers, sources, deadline)
-            busy = time.process_time() - busy
             if sink:
                 load.drain(peers, deadline)
             else:
                 load.await_audio(directory, sources, deadline)
-            wall = time.perf_counter() - wall
-            cpu = child.cpu() - cpu
+            wall = time.perf_counter() - begun
+            busy = time.process_time() - busy
+            cpu = child.cpu() - before
+            others = cpu_of_all() - everybody - cpu - busy
             if not sink:
                 load.close(peers)
         if child.complained():
             raise Wrong(f"{CONTENDERS[name]}: {child.complained()[-2000:]}")
         if not sink:
             check(directory, sources, ours=name == "ours")
-    finally:
-        shutil.rmtree(scratch)
     count = sum(source.count for source in sources)
-    return Result(count / cpu, count / wall, busy / wall)
+    return Result(count / cpu, count / wall, busy / wall, max(0.0, others / wall))
 
 
 def check(directory: Path, sources: list[load.Stream], *, ours: bool) -> None:
@@ -162,15 +162,20 @@ def table(results: dict[tuple[Cell, str], list[Result]], names: list[str]) -> li
     for cell in dict.fromkeys(cell for cell, _ in results):
         cpu = {n: statistics.median(r.cpu for r in results[cell, n]) for n in names}
         wall = {n: statistics.median(r.wall for r in results[cell, n]) for n in names}
+        ours = results[cell, "ours"]
         for name in names:
-            found = [r.cpu for r in results[cell, name]]
-            theirs = name in "abc"
+            runs = results[cell, name]
+            found = [run.cpu for run in runs]
+            # neighbours in time are compared: what disturbs one disturbs the other
+            ratios = (
+                statistics.median(a.cpu / b.cpu for a, b in zip(ours, runs, strict=True)),
+                statistics.median(a.wall / b.wall for a, b in zip(ours, runs, strict=True)),
+            )
             rows.append((
                 f"{cell.size:,}", f"{cell.connections}", CONTENDERS[name],
                 f"{cpu[name]:,.0f}", f"{(max(found) - min(found)) / cpu[name]:.0%}",
                 f"{wall[name]:,.0f}",
-                f"{cpu['ours'] / cpu[name]:.2f} x" if theirs else "",
-                f"{wall['ours'] / wall[name]:.2f} x" if theirs else "",
+                *(f"{ratio:.2f} x" if name in "abc" else "" for ratio in ratios),
             ))  # fmt: skip
         fastest = max(wall[n] for n in names if n != "sink")
         margin = wall["sink"] / fastest
@@ -243,11 +248,13 @@ def main() -> int:
     if sys.stderr.isatty():
         print("\r\033[K", end="", file=sys.stderr)
     print("\n".join(table(results, names)))
-    busiest = max(r.generator for (_, name), rs in results.items() if name != "sink" for r in rs)
+    receivers = [r for (_, name), runs in results.items() if name != "sink" for r in runs]
     print(
         f"every byte was compared; {options.messages:,} messages a run, medians of "
-        f"{options.repetitions}; the generator was at work {busiest:.0%} of the time at most; "
-        f"{time.monotonic() - started:.0f} s in all"
+        f"{options.repetitions}, {time.monotonic() - started:.0f} s in all\n"
+        f"the generator used {max(r.generator for r in receivers):.0%} of a core at most; "
+        f"other processes {statistics.median(r.others for r in receivers):.0%} of one in the "
+        f"median, {max(r.others for r in receivers):.0%} at most"
     )
     return 0
 

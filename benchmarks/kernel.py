@@ -24,11 +24,13 @@ import time
 from pathlib import Path
 
 import numpy as np
+from bots import Bot, Drive
 from child import machine
 from jupyter_client.manager import KernelManager
-from realtime import Bot, Drive, check, row
+from realtime import check, row
 
 BOTS, RATE, SIZE = 20, 50.0, 640
+STEPS = 4  # interruptions, or a restart, over the time of one mode
 
 START = """
 import time, numpy as np, pandas as pd, recall_lab as rl
@@ -103,17 +105,15 @@ class Notebook:
 
 
 def keep_busy(directory: str, mode: str) -> None:
-    """Be the person at the notebook until standard input ends; say the port, later what was seen."""
+    """Be the person at the notebook: say the port, do as told, say in the end what was seen."""
     notebook = Notebook(directory, mode)
     id_, port = notebook.start()
     print(port, flush=True)
     restarts: list[bool] = []
     interrupts: list[bool] = []
-    lines: queue.Queue[str] = queue.Queue()
     told = sys.stdin.readline()
     while told.strip() == "go on":
         notebook.be_busy()
-        print("busy", flush=True)
         told = sys.stdin.readline()
         interrupts.append(notebook.interrupt())
         if told.strip() == "restart":
@@ -123,14 +123,21 @@ def keep_busy(directory: str, mode: str) -> None:
     print(json.dumps({"interrupts": interrupts, "found again": restarts}), flush=True)
     notebook.client.execute_interactive("rx.stop()", timeout=60, output_hook=lambda _: None)
     notebook.stop()
-    assert lines.empty()
+
+
+def prompt(person: subprocess.Popen[str], mode: str, step: int | None) -> None:
+    """Tell the person at the notebook what to do next."""
+    if step is not None:
+        assert person.stdin is not None
+        restart = mode == "process" and step == STEPS // 2
+        person.stdin.write("restart\n" if restart else "go on\n")
+        person.stdin.flush()
 
 
 def measure(mode: str, seconds: float) -> bool:
     """Run one mode, print its line; return whether all is well."""
     scratch = Path(tempfile.mkdtemp(prefix="recall_lab_kernel_"))
     directory = scratch / "captures"
-    steps = 4
     try:
         with subprocess.Popen(
             [sys.executable, __file__, "--busy", str(directory), mode],
@@ -138,27 +145,16 @@ def measure(mode: str, seconds: float) -> bool:
             stdout=subprocess.PIPE,
             text=True,
         ) as person:
-            assert person.stdin is not None
             assert person.stdout is not None
             port = int(person.stdout.readline())
             bots = [Bot(number, SIZE, port, directory) for number in range(BOTS)]
             drive = Drive(bots, RATE, seconds, SIZE / 32_000)
-            said = 0
-
-            def go_on() -> None:
-                nonlocal said
-                restart = mode == "process" and said == steps // 2
-                person.stdin.write("restart\n" if restart else "go on\n")  # type: ignore[union-attr]
-                person.stdin.flush()  # type: ignore[union-attr]
-                said += 1
-
-            go_on()
-            drive.run_with(go_on, every=seconds / steps)
+            prompts = iter(range(STEPS))
+            prompt(person, mode, next(prompts))
+            drive.run_with(lambda: prompt(person, mode, next(prompts, None)), every=seconds / STEPS)
             for bot in bots:
                 bot.close()
-            person.stdin.write("enough\n")
-            person.stdin.close()
-            seen = json.loads(person.stdout.read().splitlines()[-1])
+            seen = json.loads(person.communicate("enough\n")[0].splitlines()[-1])
         sent = np.array(drive.sent[: drive.count])
         found = [check(bot, sent[bot.number :: BOTS], SIZE / 32_000) for bot in bots]
     finally:
@@ -185,7 +181,7 @@ def main() -> int:
         return 0
     print(machine())
     print(f"{BOTS} bots, {RATE:g} packets a second each, into a receiver of a busy kernel")
-    print(f"{'ms':<34} {'packets':>9} " + " ".join(f"{h:>8}" for h in "p50 p99 p99.9 max".split()))
+    print(f"{'ms':<34} {'packets':>9}      p50      p99    p99.9      max")
     return 0 if all([measure(mode, options.seconds) for mode in options.modes]) else 1
 
 

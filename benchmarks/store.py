@@ -4,8 +4,8 @@
 
 An index of a million records is written; then loaded, made into a frame, and followed while one
 second of packets at a time is added, beside what people would do without it: the same facts as
-lines of JSON, read with json or pandas, and a pickled frame. An 8 h capture is opened, and the
-bytes read from its audio are counted. Medians of several runs, alternating.
+lines of JSON, read with json or pandas, and a pickled frame. An 8 h capture is opened, and what
+that touched of its files is counted. Medians of several runs, alternating.
 """
 
 from __future__ import annotations
@@ -22,7 +22,6 @@ from pathlib import Path
 
 import numpy as np
 import pandas as pd
-import psutil
 from child import machine
 
 import recall_lab as rl
@@ -57,6 +56,12 @@ def _commit_records(writer: StreamWriter) -> None:
     os.ftruncate(writer._audio, writer.bytes + staged)
     writer.commit()
     writer.bytes += staged
+
+
+def mapped() -> float:
+    """Return how much of mapped files this process has touched, in MB."""
+    text = Path("/proc/self/status").read_text()
+    return int(text.split("RssFile:")[1].split()[0]) * 1024 / 1e6
 
 
 def median(what: Callable[[], object], runs: int) -> float:
@@ -127,15 +132,17 @@ def main() -> int:
         )
 
         eight = write(folder, "eight-hours", 8 * 3600 * 50, 320, audio=False)
-        before = psutil.Process().io_counters().read_chars
-        took = median(lambda: rl.load(eight), 1)
-        read = psutil.Process().io_counters().read_chars - before
-        audio, index = eight.stat().st_size, eight.with_suffix(".idx").stat().st_size
+        took = median(lambda: rl.load(eight), 5)
+        before = mapped()
+        capture = rl.load(eight)
+        touched = mapped() - before
+        audio, index = eight.stat().st_size / 1e6, eight.with_suffix(".idx").stat().st_size / 1e6
         print(
-            f"{'open an 8 h capture':<56} {took:>9.1f} ms; read {read / 1e6:.0f} MB "
-            f"(index {index / 1e6:.0f} MB, audio {audio / 1e6:.0f} MB)"
+            f"{'open an 8 h capture':<56} {took:>9.1f} ms; {touched:.0f} MB of files touched "
+            f"(index {index:.0f} MB, audio {audio:.0f} MB)"
         )
-        return 0 if read < index + 1_000_000 else 1
+        assert capture.duration == 8 * 3600
+        return 0 if touched < index + 8 else 1
     finally:
         shutil.rmtree(folder)
 

@@ -224,6 +224,7 @@ def _cut(
 
 def _clock(seconds: float) -> str:
     """Return seconds as h:mm:ss.mmm, as one reads a player."""
-    minutes, rest = divmod(seconds, 60)
-    hours, minutes = divmod(int(minutes), 60)
-    return f"{hours}:{minutes:02d}:{rest:06.3f}"
+    whole, milliseconds = divmod(round(seconds * 1_000), 1_000)  # first, or 59.9999 reads 60.000
+    minutes, rest = divmod(whole, 60)
+    hours, minutes = divmod(minutes, 60)
+    return f"{hours}:{minutes:02d}:{rest:02d}.{milliseconds:03d}"

@@ -133,16 +133,16 @@ class Follower:
         try:
             while data := self._read_batch(descriptor):
                 records: Records = np.frombuffer(data, RECORD)
-                usable = whole = len(records)
+                usable = len(records)
                 damaged = find_damaged(data)
                 if len(damaged):
-                    good = np.delete(np.arange(whole), damaged)
+                    good = np.delete(np.arange(usable), damaged)
                     usable = int(good[-1]) + 1 if len(good) else 0
                     self.damaged += usable - len(good)
                     records = records[good]
                 self._read += usable
                 self._extend(records)
-                if usable < whole:
+                if not usable:
                     break
         finally:
             os.close(descriptor)

@@ -6,12 +6,17 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
+from hypothesis import settings
 
 from recall_lab.capture.info import CaptureInfo
 from recall_lab.capture.writer import StreamWriter
 from recall_lab.wire.messages import Participant
 
 NEW_YEAR = 1_735_689_600_000_000_000
+
+# a slow machine is no failure: how long an example takes is measured in benchmarks/
+settings.register_profile("unhurried", deadline=None)
+settings.load_profile("unhurried")
 
 Put = Callable[..., None]
 Open = Callable[..., StreamWriter]

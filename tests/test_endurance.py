@@ -1,0 +1,62 @@
+"""Short forms of the long runs in benchmarks/: the same programs, for seconds."""
+
+from __future__ import annotations
+
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+
+def run(root: Path, program: str, *arguments: str) -> str:
+    """Run one of the benchmarks; each says itself, by its exit code, whether all is well."""
+    done = subprocess.run(
+        [sys.executable, f"benchmarks/{program}.py", *arguments],
+        cwd=root,
+        capture_output=True,
+        text=True,
+        timeout=110,
+    )
+    assert done.returncode == 0, done.stdout + done.stderr
+    return done.stdout
+
+
+@pytest.mark.slow
+def test_killed_again_and_again_it_loses_nothing_committed(root: Path) -> None:
+    told = run(root, "kill", "--kills", "15", "--seed", "1")
+    assert re.search(r"^kills +15$", told, re.MULTILINE)
+    assert re.search(r"^committed packets lost +0$", told, re.MULTILINE)
+    assert int(re.findall(r"packets kept +([\d,]+)", told)[0].replace(",", "")) > 500
+
+
+@pytest.mark.slow
+def test_a_busy_and_restarted_kernel_loses_nothing_in_either_mode(root: Path) -> None:
+    told = run(root, "kernel", "--seconds", "10")
+    assert told.count("all kept") == 2
+    assert "'found again': [True]" in told
+    # a thread shares the interpreter with the kernel's main thread, a child does not
+    p99 = {
+        line.split(":")[0]: float(line.split()[-3]) for line in told.splitlines() if "->" in line
+    }
+    assert p99["process"] < p99["thread"] / 3
+
+
+@pytest.mark.slow
+def test_an_hour_of_packets_at_once_leaves_threads_and_descriptors_as_they_were(
+    root: Path,
+) -> None:
+    assert "steady" in run(root, "soak", "--hours", "1")
+
+
+@pytest.mark.slow
+def test_reading_back_is_a_matter_of_the_index_alone(root: Path) -> None:
+    told = run(root, "store", "--packets", "200000")
+    found = re.findall(r"^(.+?) +([\d.]+) ms", told, re.MULTILINE)
+    times = {name: float(took) for name, took in found}
+    loaded = next(time for name, time in times.items() if name.startswith("load 2"))
+    lines = next(time for name, time in times.items() if "json.loads" in name)
+    assert loaded < lines  # though of ten times as many packets
+    follow = next(time for name, time in times.items() if "a second more" in name)
+    assert follow < loaded
