@@ -44,7 +44,6 @@ def push(port: int, packets: int) -> None:
     peers = [load.connect(port)]
     load.push(peers, sources, time.monotonic() + 3_000)
     load.drain(peers, time.monotonic() + 600)
-    load.close(peers)
 
 
 def main() -> int:

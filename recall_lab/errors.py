@@ -24,6 +24,7 @@ as a Python programmer expects.
 
 from __future__ import annotations
 
+import reprlib
 from collections.abc import Sequence
 from typing import Any
 
@@ -62,6 +63,10 @@ MISSING = _Missing()
 """Stands for the value of a field that is not there."""
 
 
+_brief = reprlib.Repr()
+_brief.maxlong = _brief.maxother = EXCERPT
+
+
 def excerpt(value: object, limit: int = EXCERPT) -> str:
     """Return ``repr(value)``, cut to `limit` characters: safe to print, whatever was sent.
 
@@ -72,15 +77,30 @@ def excerpt(value: object, limit: int = EXCERPT) -> str:
         text = ascii(head)
         more = len(value) > limit
     else:
-        text = ascii(value)
+        text = _brief.repr(value).encode("ascii", "backslashreplace").decode()
         more = False
     if len(text) > limit or more:
         return text[: limit - 3] + "..."
     return text
 
 
+def _restore(
+    kind: type[RecallLabError], arguments: tuple[object, ...], fields: dict[str, Any]
+) -> RecallLabError:
+    error = kind.__new__(kind)
+    error.args = arguments
+    if isinstance(error, OSError):  # its text is not made from args
+        OSError.__init__(error, *arguments)
+    error.__dict__.update(fields)
+    return error
+
+
 class RecallLabError(Exception):
-    """Anything that recall_lab raises on purpose."""
+    """Anything that recall_lab raises on purpose. Survives the way to another process."""
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        # each kind takes arguments of its own, which are not what it tells Exception
+        return _restore, (type(self), self.args, dict(self.__dict__))
 
 
 class InvalidMessage(RecallLabError, ValueError):

@@ -164,10 +164,6 @@ def test_many_streams_are_not_all_listed() -> None:
     assert len(error.choices) == 1_000
 
 
-@pytest.mark.xfail(
-    strict=True,
-    reason="errors with fields of their own can't be unpickled: they die on the way back from dask",
-)
 @pytest.mark.parametrize("way", [lambda e: pickle.loads(pickle.dumps(e)), copy.copy])
 def test_each_survives_being_sent_between_processes(way: Any) -> None:
     for error, _, _ in EVERY:
@@ -213,7 +209,7 @@ def test_short_values_are_shown_whole(value: object, shown: str) -> None:
 def test_long_values_are_cut_and_say_so(value: object) -> None:
     shown = excerpt(value)
     assert len(shown) <= EXCERPT
-    assert shown.endswith("...")
+    assert "..." in shown[-5:]
 
 
 @given(st.text() | st.binary() | st.lists(st.text()) | st.floats(), st.integers(4, 200))

@@ -42,7 +42,7 @@ from recall_lab.wire.messages import Participant
 from recall_lab.wire.pcm import SAMPLE_BYTES, SAMPLE_DTYPE, Samples
 
 _SUFFIXES: Final = (".bin", ".idx", ".json")
-_BATCH: Final = 1 << 18  # records read at once: 16 MiB
+_BATCH: Final = 1 << 15  # records read at once: 2 MiB
 
 
 def load(path: str | os.PathLike[str]) -> Capture:
@@ -138,6 +138,8 @@ class Follower:
                 if len(damaged):
                     good = np.delete(np.arange(usable), damaged)
                     usable = int(good[-1]) + 1 if len(good) else 0
+                    if not usable and len(records) == _BATCH:  # nobody writes that much at once
+                        usable = _BATCH
                     self.damaged += usable - len(good)
                     records = records[good]
                 self._read += usable

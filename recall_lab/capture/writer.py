@@ -7,6 +7,7 @@ packet that :meth:`StreamWriter.append` has returned for survives the death of t
 
 from __future__ import annotations
 
+import contextlib
 import fcntl
 import os
 import socket
@@ -175,30 +176,31 @@ class StreamWriter:
         Several packets at once cost little more than one: that is what staging is for.
 
         Raises:
-            StorageFailed: nothing of what was staged is kept then; :attr:`dropped` says how
-                many packets that were. All before them still is.
+            StorageFailed: :attr:`dropped` says how many of the staged packets are not kept.
+                All before them still is.
         """
         count = len(self._records)
-        self.dropped = count
-        try:
-            if self._staged:
-                self._write(self._audio, b"".join(self._payloads), self.bytes, self.audio_path)
-            self._write(
-                self._index,
-                b"".join(self._records),
-                HEADER_BYTES + self.packets * RECORD_BYTES,
-                self.index_path,
-            )
-            self.packets += count
-            self.bytes += self._staged
-            self.dropped = 0
-            if count:
-                self._flags_next = 0
-        finally:  # half samples stay: they are in step with what their connections send next
-            self._payloads.clear()
-            self._records.clear()
-            self._staged = 0
-        return count
+        kept = 0
+        path, error = self.audio_path, None
+        if self._staged:
+            _, error = _write(self._audio, b"".join(self._payloads), self.bytes)
+        if error is None:
+            path = self.index_path
+            done, error = _write(self._index, b"".join(self._records), self._index_end)
+            kept = done // RECORD_BYTES  # whole records stay: someone may have read them already
+        self.packets += kept
+        self.bytes += sum(map(len, self._payloads[:kept]))
+        self.dropped = count - kept
+        if kept:
+            self._flags_next = 0
+        # half samples stay too: they are in step with what their connections send next
+        self._payloads.clear()
+        self._records.clear()
+        self._staged = 0
+        if error is not None:
+            self._cut()
+            raise StorageFailed(path, error) from error
+        return kept
 
     def forget(self, connection: int) -> bytes:
         """Return what is left of a connection that has ended: b"" or half a sample."""
@@ -251,23 +253,18 @@ class StreamWriter:
             payload = payload[:-1]
         return payload, flags
 
-    def _write(self, descriptor: int, data: bytes, at: int, path: Path) -> None:
-        try:
-            done = os.pwrite(descriptor, data, at)
-            while done < len(data):
-                done += os.pwrite(descriptor, data[done:], at + done)
-        except OSError as error:
-            # what is past the committed end has no record: cut it, so that the .bin stays what
-            # a plain appender would have written; if even that fails, the next write covers it
-            for cut, length in (
-                (self._audio, self.bytes),
-                (self._index, HEADER_BYTES + self.packets * RECORD_BYTES),
-            ):
-                try:
-                    os.ftruncate(cut, length)
-                except OSError:
-                    continue
-            raise StorageFailed(path, error) from error
+    @property
+    def _index_end(self) -> int:
+        return HEADER_BYTES + self.packets * RECORD_BYTES
+
+    def _cut(self) -> None:
+        """Cut off what no record claims, so that the ``.bin`` is what a plain appender has.
+
+        If even that fails, no matter: the next write covers it.
+        """
+        for descriptor, length in ((self._audio, self.bytes), (self._index, self._index_end)):
+            with contextlib.suppress(OSError):
+                os.ftruncate(descriptor, length)
 
     def _lock(self) -> None:
         try:
@@ -339,3 +336,14 @@ class StreamWriter:
                 if descriptor >= 0:
                     os.close(descriptor)
             self._audio = self._index = -1
+
+
+def _write(descriptor: int, data: bytes, at: int) -> tuple[int, OSError | None]:
+    """Write all of `data`; return how much of it was written, and what stopped it if not all."""
+    done = 0
+    try:
+        while done < len(data):
+            done += os.pwrite(descriptor, data[done:] if done else data, at + done)
+    except OSError as error:
+        return done, error
+    return done, None

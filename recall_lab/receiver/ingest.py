@@ -128,14 +128,15 @@ class Ingest:
         """Write the audio of all messages taken since the last call, stream by stream."""
         for stream in self._touched:
             writer = stream.writer
-            before = writer.bytes
+            packets, audio = writer.packets, writer.bytes
             try:
-                self.packets += writer.commit()
-                self.bytes += writer.bytes - before
+                writer.commit()
             except CaptureError as error:
                 self.rejected["storage"] += writer.dropped
                 self.last_error = str(error)
                 self._note(None, "lost", stream=writer.stem, packets=writer.dropped)
+            self.packets += writer.packets - packets
+            self.bytes += writer.bytes - audio
             stream.touched = False
         self._touched.clear()
 

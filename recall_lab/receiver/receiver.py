@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import atexit
 import html
-import os
 import time
 from pathlib import Path
 from types import TracebackType
@@ -19,20 +18,17 @@ import pandas as pd
 
 from recall_lab.capture.capture import Capture
 from recall_lab.capture.frame import empty_frame
-from recall_lab.capture.info import parse_stem, read_info, stem_of
-from recall_lab.capture.reader import Follower
-from recall_lab.capture.record import HEADER_BYTES, RECORD_BYTES
 from recall_lab.errors import (
     InvalidArgument,
     PortInUse,
     ReceiverFailed,
-    StreamNotFound,
     WaitTimeout,
     printable,
 )
 from recall_lab.receiver.hosts import Host, ProcessHost, ThreadHost
 from recall_lab.receiver.settings import Settings, Status
-from recall_lab.wire.pcm import SAMPLE_BYTES, seconds_of
+from recall_lab.receiver.streams import Streams
+from recall_lab.wire.pcm import seconds_of
 
 _POLL = 0.05  # seconds between two looks at the files while waiting
 
@@ -120,8 +116,7 @@ class Receiver:
         self._host = host
         self._last = Status(state="running", url=_url(host), started=host.started)
         self._stopped = False
-        self._followers: dict[str, Follower] = {}
-        self._foreign: dict[str, int] = {}  # streams of other receivers: when last looked at
+        self._streams = Streams(self.directory, host.id, host.started)
 
     @property
     def id(self) -> str:
@@ -177,28 +172,7 @@ class Receiver:
             stream), ``name`` (str), ``packets`` (int64), ``seconds`` (float64, audio held),
             ``created`` (datetime64[ns, UTC]) and ``path`` (str).
         """
-        rows = []
-        for stem, follower in self._streams().items():
-            info, _ = read_info(follower.audio_path.with_suffix(".json"))
-            recording, participant = parse_stem(stem) or (stem, None)
-            name = info.participant.name if info is not None and info.participant else None
-            rows.append(
-                {
-                    "recording": recording,
-                    "participant": participant,
-                    "name": name,
-                    "packets": _packets_in(follower),
-                    "seconds": seconds_of(_size(follower.audio_path)),
-                    "created": pd.Timestamp(info.created if info else 0, tz="UTC"),
-                    "path": str(follower.audio_path),
-                }
-            )
-        columns = ["recording", "participant", "name", "packets", "seconds", "created", "path"]
-        frame = pd.DataFrame(rows, columns=columns).astype(
-            {"participant": "Int64", "packets": "int64", "seconds": "float64"}
-        )
-        frame["created"] = frame["created"].astype("datetime64[ns, UTC]")
-        return frame.sort_values("created", ignore_index=True)
+        return self._streams.table()
 
     def packets(self, recording: str | None = None, participant: int | None = None) -> pd.DataFrame:
         """Return the packets frame of one stream so far (see :mod:`recall_lab.capture.frame`).
@@ -212,9 +186,9 @@ class Receiver:
         Raises:
             StreamNotFound: when there is no such stream, or several and none was named.
         """
-        if recording is None and participant is None and not self._streams():
+        if recording is None and participant is None and not self._streams.found():
             return empty_frame()
-        follower = self._stream(recording, participant)
+        follower = self._streams.one(recording, participant)
         follower.poll()
         return follower.frame()
 
@@ -223,7 +197,7 @@ class Receiver:
 
         Args and errors are those of :meth:`packets`; before the first packet there is none.
         """
-        follower = self._stream(recording, participant)
+        follower = self._streams.one(recording, participant)
         follower.poll()
         return follower.capture()
 
@@ -257,9 +231,7 @@ class Receiver:
         begin = changed = checked = time.monotonic()
         before = -1
         while True:
-            streams = self._streams().values()
-            kept = sum(_packets_in(stream) for stream in streams)
-            held = max((seconds_of(_size(stream.audio_path)) for stream in streams), default=0.0)
+            kept, held = self._streams.kept()
             now = time.monotonic()
             if kept != before:
                 before, changed = kept, now
@@ -345,46 +317,6 @@ class Receiver:
         )
         return f"<table><caption>Receiver</caption><tbody>{rows}</tbody></table>"
 
-    def _stream(self, recording: str | None, participant: int | None) -> Follower:
-        streams = self._streams()
-        if recording is not None:
-            stem = stem_of(recording, participant)
-            if stem in streams:
-                return streams[stem]
-            raise StreamNotFound(f"there is no stream {stem!r}", list(streams))
-        fitting = [
-            stem
-            for stem in streams
-            if participant is None or (parse_stem(stem) or ("", None))[1] == participant
-        ]
-        if participant is None and len(fitting) > 1:  # a recording's mixed stream speaks for it
-            fitting = [stem for stem in fitting if "." not in stem] or fitting
-        if len(fitting) == 1:
-            return streams[fitting[0]]
-        wanted = "name the recording" if fitting else "there is no such stream"
-        raise StreamNotFound(wanted, list(streams))
-
-    def _streams(self) -> dict[str, Follower]:
-        """Return the streams this receiver writes or wrote, as their files tell."""
-        earliest = self._host.started - 2_000_000_000  # file times may lag behind the clock
-        try:
-            entries = list(os.scandir(self.directory))
-        except FileNotFoundError:
-            entries = []
-        for entry in entries:
-            stem, _, suffix = entry.name.rpartition(".")
-            if suffix != "idx" or stem in self._followers or parse_stem(stem) is None:
-                continue
-            touched = entry.stat(follow_symlinks=False).st_mtime_ns
-            if touched < earliest or self._foreign.get(stem) == touched:
-                continue
-            info, _ = read_info(self.directory / f"{stem}.json")
-            if info is not None and info.writer is not None and info.writer.receiver == self.id:
-                self._followers[stem] = Follower(self.directory / f"{stem}.bin")
-            else:
-                self._foreign[stem] = touched
-        return self._followers
-
 
 def _make_way(settings: Settings) -> Receiver | None:
     """Return the receiver that already runs with these settings; stop one that has our port.
@@ -430,18 +362,3 @@ def _shown(folder: Path) -> str:
 def _url(host: Host) -> str:
     name = host.settings.host
     return f"ws://{f'[{name}]' if ':' in name else name}:{host.port}/"
-
-
-def _size(path: Path) -> int:
-    try:
-        return path.stat().st_size // SAMPLE_BYTES * SAMPLE_BYTES
-    except FileNotFoundError:
-        return 0
-
-
-def _packets_in(follower: Follower) -> int:
-    """Return the number of records on disk, from the size of the index alone."""
-    try:
-        return max(0, follower.index_path.stat().st_size - HEADER_BYTES) // RECORD_BYTES
-    except FileNotFoundError:
-        return 0

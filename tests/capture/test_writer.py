@@ -800,7 +800,7 @@ def test_disk_full_at_every_byte_of_a_packet(
     assert len(verify(capture)) == 0
 
 
-def test_disk_full_within_a_batch_keeps_nothing_of_it(
+def test_disk_full_within_a_batch_keeps_what_is_whole_and_nothing_else(
     tmp_path: Path, open_writer: Any, put: Any
 ) -> None:
     writer = open_writer(tmp_path)
@@ -810,11 +810,18 @@ def test_disk_full_within_a_batch_keeps_nothing_of_it(
         writer.stage(b"lost", 1.0, NEW_YEAR, NEW_YEAR, 0, 1, number)
     with disk_full_after(16 + 2 * RECORD_BYTES + 5), pytest.raises(StorageFailed):
         writer.commit()
-    assert writer.dropped == 4
-    assert contents(tmp_path) == whole
+    assert writer.dropped == 2
+    part = contents(tmp_path)
+    # records that are whole may have been read by a follower: they are not taken back
+    assert writer.packets == 5
+    assert len(part["r1.bin"]) == len(whole["r1.bin"]) + 8
+    assert len(part["r1.idx"]) == len(whole["r1.idx"]) + 2 * RECORD_BYTES
     assert writer.commit() == 0  # it is not tried again
-    assert contents(tmp_path) == whole
+    assert contents(tmp_path) == part
     writer.close()
+    capture = load(tmp_path / "r1.bin")
+    assert not capture.damage
+    assert verify(capture).empty
 
 
 @pytest.mark.parametrize("step", [1, 2, 7])
