@@ -16,7 +16,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import recall_lab as rl
-from recall_lab.errors import RecallLabError, printable
+from recall_lab.errors import RecallLabError
+from recall_lab.text import printable
 from recall_lab.version import __version__
 
 if TYPE_CHECKING:

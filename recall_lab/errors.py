@@ -24,9 +24,10 @@ as a Python programmer expects.
 
 from __future__ import annotations
 
-import reprlib
 from collections.abc import Sequence
 from typing import Any
+
+from recall_lab.text import excerpt
 
 __all__ = [
     "CaptureError",
@@ -45,14 +46,6 @@ __all__ = [
     "WaitTimeout",
 ]
 
-EXCERPT = 80
-"""Longest piece of a foreign value that an error message repeats, in characters."""
-
-
-def printable(text: str) -> str:
-    """Return foreign text fit for one line of a terminal: no control or direction characters."""
-    return "".join(c if c.isprintable() else "\N{REPLACEMENT CHARACTER}" for c in text)
-
 
 class _Missing:
     def __repr__(self) -> str:
@@ -61,27 +54,6 @@ class _Missing:
 
 MISSING = _Missing()
 """Stands for the value of a field that is not there."""
-
-
-_brief = reprlib.Repr()
-_brief.maxlong = _brief.maxother = EXCERPT
-
-
-def excerpt(value: object, limit: int = EXCERPT) -> str:
-    """Return ``repr(value)``, cut to `limit` characters: safe to print, whatever was sent.
-
-    Only the part that is shown is ever turned into text, so a megabyte costs nothing.
-    """
-    if isinstance(value, str | bytes | bytearray | memoryview):
-        head = value[:limit] if isinstance(value, str) else bytes(value[:limit])
-        text = ascii(head)
-        more = len(value) > limit
-    else:
-        text = _brief.repr(value).encode("ascii", "backslashreplace").decode()
-        more = False
-    if len(text) > limit or more:
-        return text[: limit - 3] + "..."
-    return text
 
 
 def _restore(

@@ -9,13 +9,9 @@ import re
 from typing import Any
 
 import pytest
-from hypothesis import given, settings
-from hypothesis import strategies as st
 
 from recall_lab import errors
 from recall_lab.errors import (
-    EXCERPT,
-    MISSING,
     CaptureLocked,
     CaptureNotFound,
     InvalidArgument,
@@ -28,8 +24,6 @@ from recall_lab.errors import (
     StorageFailed,
     StreamNotFound,
     WaitTimeout,
-    excerpt,
-    printable,
 )
 
 FULL = OSError(errno.ENOSPC, "No space left on device")
@@ -170,67 +164,3 @@ def test_each_survives_being_sent_between_processes(way: Any) -> None:
         back = way(error)
         assert (type(back), str(back), back.args) == (type(error), str(error), error.args)
         assert vars(back).keys() == vars(error).keys()
-
-
-# What is safe to print
-
-
-@pytest.mark.parametrize(
-    ("value", "shown"),
-    [
-        ("abc", "'abc'"),
-        ("é\n\x1b[31m\u202e", r"'\xe9\n\x1b[31m\u202e'"),
-        (b"\xff\0", r"b'\xff\x00'"),
-        (bytearray(b"ab"), "b'ab'"),
-        (memoryview(b"ab"), "b'ab'"),
-        (5, "5"),
-        (None, "None"),
-        (MISSING, "missing"),
-        ("x" * 78, f"'{'x' * 78}'"),
-    ],
-)
-def test_short_values_are_shown_whole(value: object, shown: str) -> None:
-    assert excerpt(value) == shown
-
-
-@pytest.mark.parametrize(
-    "value",
-    [
-        "x" * 79,
-        "x" * 81,
-        "x" * 10**6,
-        b"\xff" * 10**6,
-        memoryview(bytes(10**6)),
-        [0] * 1_000,
-        "é" * 40,
-    ],
-    ids=lambda value: f"{type(value).__name__} {len(value)}",
-)
-def test_long_values_are_cut_and_say_so(value: object) -> None:
-    shown = excerpt(value)
-    assert len(shown) <= EXCERPT
-    assert "..." in shown[-5:]
-
-
-@given(st.text() | st.binary() | st.lists(st.text()) | st.floats(), st.integers(4, 200))
-@settings(deadline=None)
-def test_an_excerpt_is_always_short_printable_ascii(value: object, limit: int) -> None:
-    shown = excerpt(value, limit)
-    assert len(shown) <= limit
-    assert shown.isascii()
-    assert shown.isprintable()
-
-
-@given(st.text())
-@settings(deadline=None)
-def test_printable_keeps_the_length_and_what_is_harmless(text: str) -> None:
-    shown = printable(text)
-    assert shown.isprintable()
-    assert len(shown) == len(text)
-    for before, after in zip(text, shown, strict=True):
-        assert after == (before if before.isprintable() else "\N{REPLACEMENT CHARACTER}")
-
-
-@pytest.mark.parametrize("text", ["\x1b[31m", "\u202e", "\n", "\0", "\u2028", "\x9b", "\ud800"])
-def test_printable_lets_no_control_through(text: str) -> None:
-    assert printable(text)[0] == "\N{REPLACEMENT CHARACTER}"

@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
-import html
 import math
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -15,7 +13,8 @@ from recall_lab.capture.damage import Damage
 from recall_lab.capture.frame import check_frame, empty_frame
 from recall_lab.capture.info import CaptureInfo
 from recall_lab.capture.record import Flag
-from recall_lab.errors import InvalidArgument, printable
+from recall_lab.errors import InvalidArgument
+from recall_lab.text import html_table, printable
 from recall_lab.wire.pcm import RATE, SAMPLE_DTYPE, Samples, seconds_of
 
 _TRIMMED = int(Flag.TRIMMED)
@@ -193,7 +192,7 @@ class Capture:
         return f"<Capture {facts['stream']}, {', '.join(rest)}>"
 
     def _repr_html_(self) -> str:
-        facts: dict[str, Any] = self._facts()
+        facts = self._facts()
         packets = self.packets
         if len(packets):
             start, end = self.span
@@ -201,13 +200,7 @@ class Capture:
             facts["relative clock"] = f"{start:.3f} s to {end:.3f} s"
             facts["absolute clock"] = f"{packets['absolute'].min():%Y-%m-%d %H:%M:%S.%f} UTC"
             facts["connections"] = f"{packets['connection'].nunique()}"
-        cell = "padding:2px 12px 2px 0;text-align:left;vertical-align:top"
-        rows = "".join(
-            f'<tr><th scope="row" style="{cell}">{html.escape(key)}</th>'
-            f'<td style="{cell}">{html.escape(str(value))}</td></tr>'
-            for key, value in facts.items()
-        )
-        return f"<table><caption>Capture</caption><tbody>{rows}</tbody></table>"
+        return html_table("Capture", facts)
 
 
 def _cut(

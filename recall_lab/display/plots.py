@@ -13,7 +13,7 @@ from matplotlib.ticker import FuncFormatter, MaxNLocator
 
 from recall_lab.capture.capture import Capture
 from recall_lab.capture.continuity import TOLERANCE, missing_spans
-from recall_lab.errors import printable
+from recall_lab.text import counted, printable
 from recall_lab.wire.pcm import FULL_SCALE, RATE
 
 # from the palette of Okabe and Ito (2008): told apart by colour-blind people too
@@ -70,7 +70,7 @@ def plot_waveform(
             linewidth=0.8,
         )
         key = Patch(facecolor=VERMILION, edgecolor=VERMILION, alpha=0.35)
-        label = f"missing: {len(spans)} spans, {lost:.2f} s"
+        label = f"missing: {counted(len(spans), 'span')}, {lost:.2f} s"
         ax.legend(
             [key], [label], loc="lower right", bbox_to_anchor=(1, 1), borderaxespad=0.2,
             frameon=False,

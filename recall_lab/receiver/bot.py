@@ -20,8 +20,9 @@ from websockets.uri import parse_uri
 
 from recall_lab.capture.audio import read_audio
 from recall_lab.capture.capture import Capture
-from recall_lab.errors import InvalidArgument, ReceiverFailed, excerpt
+from recall_lab.errors import InvalidArgument, ReceiverFailed
 from recall_lab.receiver.faults import RETRY, Faults, Packets, cut, in_outage, payload_of, plan
+from recall_lab.text import excerpt
 from recall_lab.wire.messages import (
     RECORDING_ID_VALID,
     ArtifactForm,

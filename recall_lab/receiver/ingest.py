@@ -20,9 +20,10 @@ from recall_lab.capture.info import CaptureInfo, parse_stem, stem_of
 from recall_lab.capture.journal import Journal, Throttle
 from recall_lab.capture.reader import last_connection
 from recall_lab.capture.writer import StreamWriter
-from recall_lab.errors import CaptureError, InvalidMessage, StorageFailed, excerpt
+from recall_lab.errors import CaptureError, InvalidMessage, StorageFailed
 from recall_lab.receiver.settings import Status
 from recall_lab.receiver.sync import Syncer
+from recall_lab.text import excerpt
 from recall_lab.wire.messages import AudioPacket, OtherEvent, decode
 
 IDLE_CLOSE: Final = 300.0

@@ -7,7 +7,6 @@ frames and captures shown here are read from the files on disk, live, in both.
 from __future__ import annotations
 
 import atexit
-import html
 import time
 from pathlib import Path
 from types import TracebackType
@@ -18,16 +17,11 @@ import pandas as pd
 
 from recall_lab.capture.capture import Capture
 from recall_lab.capture.frame import empty_frame
-from recall_lab.errors import (
-    InvalidArgument,
-    PortInUse,
-    ReceiverFailed,
-    WaitTimeout,
-    printable,
-)
+from recall_lab.errors import InvalidArgument, PortInUse, ReceiverFailed, WaitTimeout
 from recall_lab.receiver.hosts import Host, ProcessHost, ThreadHost
 from recall_lab.receiver.settings import Settings, Status
 from recall_lab.receiver.streams import Streams
+from recall_lab.text import counted, html_table, printable
 from recall_lab.wire.pcm import seconds_of
 
 _POLL = 0.05  # seconds between two looks at the files while waiting
@@ -288,10 +282,9 @@ class Receiver:
         status = self.status
         where = f"at {self.url}" if status.state == "running" else f"({self.url})"
         wrong = f", last error: {status.last_error}" if status.last_error else ""
-        calls = f"{status.recordings} recording{'s' * (status.recordings != 1)}"
         return (
             f"<Receiver {status.state} {where} into {_shown(self.directory)}: "
-            f"{status.packets:,} packets, {calls}, "
+            f"{counted(status.packets, 'packet')}, {counted(status.recordings, 'recording')}, "
             f"{sum(status.rejected.values()):,} rejected{wrong}>"
         )
 
@@ -303,19 +296,13 @@ class Receiver:
             "url": self.url,
             "directory": _shown(self.directory),
             "connections": f"{status.connections} open, {status.connected} ever",
-            "recordings": f"{status.recordings} ({status.streams} streams)",
+            "recordings": f"{status.recordings} ({counted(status.streams, 'stream')})",
             "packets": f"{status.packets:,} ({status.packets_per_second:g} a second)",
             "audio": f"{seconds_of(status.bytes):,.1f} s",
             "rejected": rejected or "none",
             "last error": status.last_error or "none",
         }
-        cell = "padding:2px 12px 2px 0;text-align:left;vertical-align:top"
-        rows = "".join(
-            f'<tr><th scope="row" style="{cell}">{key}</th>'
-            f'<td style="{cell}">{html.escape(value)}</td></tr>'
-            for key, value in facts.items()
-        )
-        return f"<table><caption>Receiver</caption><tbody>{rows}</tbody></table>"
+        return html_table("Receiver", facts)
 
 
 def _make_way(settings: Settings) -> Receiver | None:

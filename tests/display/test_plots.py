@@ -58,7 +58,7 @@ def test_missing_spans_are_marked_where_they_are(axes) -> None:  # type: ignore[
     assert ax is axes
     assert dict(matplotlib.rcParams) == before
     (legend,) = ax.get_legend().get_texts()
-    assert legend.get_text() == "missing: 1 spans, 0.40 s"
+    assert legend.get_text() == "missing: 1 span, 0.40 s"
     bars = ax.collections[-1].get_paths()
     assert [(path.get_extents().x0, path.get_extents().x1) for path in bars] == [
         (pytest.approx(0.4), pytest.approx(0.8))

@@ -1,0 +1,61 @@
+"""Foreign text made safe to show: cut, printable, escaped."""
+
+from __future__ import annotations
+
+import html
+import reprlib
+from collections.abc import Mapping
+from typing import Final
+
+EXCERPT: Final = 80
+"""Longest piece of a foreign value that a message repeats, in characters."""
+
+_brief = reprlib.Repr()
+_brief.maxlong = _brief.maxother = EXCERPT
+
+
+def excerpt(value: object, limit: int = EXCERPT) -> str:
+    """Return ``repr(value)``, cut to `limit` characters: safe to print, whatever was sent.
+
+    Only the part that is shown is ever turned into text, so a megabyte costs nothing.
+
+    Example:
+        >>> excerpt("x" * 1000, limit=12)
+        "'xxxxxxxx..."
+    """
+    if isinstance(value, str | bytes | bytearray | memoryview):
+        head = value[:limit] if isinstance(value, str) else bytes(value[:limit])
+        text = ascii(head)
+        more = len(value) > limit
+    else:
+        text = _brief.repr(value).encode("ascii", "backslashreplace").decode()
+        more = False
+    if len(text) > limit or more:
+        return text[: limit - 3] + "..."
+    return text
+
+
+def printable(text: str) -> str:
+    """Return foreign text fit for one line of a terminal: no control or direction characters."""
+    return "".join(c if c.isprintable() else "\N{REPLACEMENT CHARACTER}" for c in text)
+
+
+def counted(count: int, thing: str) -> str:
+    """Return a count with its noun.
+
+    Example:
+        >>> counted(1, "span"), counted(2000, "packet")
+        ('1 span', '2,000 packets')
+    """
+    return f"{count:,} {thing}{'' if count == 1 else 's'}"
+
+
+def html_table(caption: str, facts: Mapping[str, str]) -> str:
+    """Return facts as an HTML table with inline styles only, everything escaped."""
+    cell = "padding:2px 12px 2px 0;text-align:left;vertical-align:top"
+    rows = "".join(
+        f'<tr><th scope="row" style="{cell}">{html.escape(name)}</th>'
+        f'<td style="{cell}">{html.escape(fact)}</td></tr>'
+        for name, fact in facts.items()
+    )
+    return f"<table><caption>{html.escape(caption)}</caption><tbody>{rows}</tbody></table>"
