@@ -51,9 +51,9 @@ def check(bot: Bot, sent: Nanoseconds, step: float) -> tuple[Nanoseconds, str]:
     except FileNotFoundError:
         return np.empty(0, np.int64), "there is no capture"
     packets = capture.packets
+    received = np.asarray(packets["received"].astype(np.int64), np.int64)
     if len(packets) != len(sent) or capture.damage:
-        wrong = f"{len(packets)} of {len(sent)} packets, damage: {capture.damage}"
-        return np.empty(0, np.int64), wrong
+        return received, f"{len(packets)} of {len(sent)} packets, damage: {capture.damage}"
     audio = np.tile(np.frombuffer(bot.payload, np.uint8), (len(sent), 1))
     numbers = b"".join(NUMBER.pack(bot.number, packet) for packet in range(len(sent)))
     audio[:, : NUMBER.size] = np.frombuffer(numbers, np.uint8).reshape(-1, NUMBER.size)
@@ -64,7 +64,6 @@ def check(bot: Bot, sent: Nanoseconds, step: float) -> tuple[Nanoseconds, str]:
         "relative": np.array_equal(packets["relative"], relative),
         "absolute": np.array_equal(packets["absolute"].astype(np.int64), sent // 1_000 * 1_000),
     }
-    received = np.asarray(packets["received"].astype(np.int64), np.int64)
     return received, ", ".join(name for name, right in same.items() if not right)
 
 
@@ -177,15 +176,16 @@ def main() -> int:
         sent = np.array(drive.sent[: drive.count])
         found = [check(bot, sent[bot.number :: len(bots)], step) for bot in bots]
     kept = sum(len(received) for received, _ in found)
-    received = np.zeros(drive.count, np.int64)
-    for bot, (times, _) in zip(bots, found, strict=True):
-        if len(times):
+    received = np.empty(0, np.int64)
+    if not any(what for _, what in found):
+        received = np.empty(drive.count, np.int64)
+        for bot, (times, _) in zip(bots, found, strict=True):
             received[bot.number :: len(bots)] = times
     wrong += [
         f"{bot.path.stem}: {what}" for bot, (_, what) in zip(bots, found, strict=True) if what
     ]
 
-    print("\n".join(report(drive, received if kept == drive.count else received[:0])))
+    print("\n".join(report(drive, received)))
     print(shares(marks), f"the server says: {told}", sep="\n")
     unseen = sum(1 for delay in drive.delay[: drive.count] if delay < 0)
     print(

@@ -4,11 +4,18 @@ from __future__ import annotations
 
 import re
 import shutil
+import subprocess
 from pathlib import Path
 
+import matplotlib.colors
+import matplotlib.image
 import nbformat
+import numpy as np
 import pytest
 from nbclient import NotebookClient
+from nbconvert import HTMLExporter
+
+from recall_lab.display.plots import BLUE
 
 NOTEBOOKS = sorted((Path(__file__).parent.parent / "notebooks").glob("*.ipynb"))
 
@@ -51,3 +58,23 @@ def test_it_is_committed_executed_small_and_without_a_trace_of_the_machine(path:
         assert not (cell.cell_type == "code" and before == {"code"}), cell.source
         before = {cell.cell_type}
     assert "What to try next" in notebook.cells[-1].source
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("path", NOTEBOOKS, ids=lambda path: path.stem)
+def test_its_pictures_are_there_to_see_in_a_browser(path: Path, tmp_path: Path) -> None:
+    browser = shutil.which("chromium") or shutil.which("google-chrome")
+    if browser is None:
+        pytest.skip("needs Chromium (.ci/run installs it)")
+    page, _ = HTMLExporter().from_filename(str(path))
+    (tmp_path / "page.html").write_text(page)
+    command = [
+        browser, "--headless", "--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run",
+        "--disable-background-networking", "--disable-component-update", "--disable-sync",
+        f"--user-data-dir={tmp_path / 'profile'}", "--window-size=1100,6000",
+        f"--screenshot={tmp_path / 'page.png'}", (tmp_path / "page.html").as_uri(),
+    ]  # fmt: skip
+    subprocess.run(command, check=True, capture_output=True, timeout=60)
+    pixels = np.asarray(matplotlib.image.imread(tmp_path / "page.png"))[..., :3]
+    wave = np.abs(pixels - matplotlib.colors.to_rgb(BLUE)).max(axis=-1) < 0.02
+    assert np.count_nonzero(wave) > 5_000
