@@ -8,13 +8,13 @@ from __future__ import annotations
 
 import mmap
 import os
-import zlib
 from pathlib import Path
 from typing import Final
 
 import numpy as np
 import numpy.typing as npt
 import pandas as pd
+from isal.isal_zlib import crc32
 
 from recall_lab.capture.capture import Capture
 from recall_lab.capture.damage import Damage
@@ -235,9 +235,7 @@ def verify(capture: Capture) -> pd.DataFrame:
     audio = capture.samples
     begins = packets["offset"].tolist()
     counts = packets["samples"].tolist()
-    found = [
-        zlib.crc32(audio[at : at + count].data) for at, count in zip(begins, counts, strict=True)
-    ]
+    found = [crc32(audio[at : at + count].data) for at, count in zip(begins, counts, strict=True)]
     wrong = packets["payload_crc"].to_numpy() != np.array(found, np.uint32)
     trimmed = (packets["flags"].to_numpy() & int(Flag.TRIMMED)) != 0
     damaged: pd.DataFrame = packets.loc[wrong & ~trimmed]

@@ -20,19 +20,20 @@ payload_crc  u32    56      CRC-32 of the payload bytes
 record_crc   u32    60      CRC-32 of the 60 bytes before
 ===========  =====  ======  ==================================================================
 
-CRC-32 is zlib's (ISO-HDLC, polynomial 0x04C11DB7 reflected).
+CRC-32 is zlib's (ISO-HDLC, polynomial 0x04C11DB7 reflected); we compute it with ISA-L, which gives
+the same numbers ten times as fast.
 """
 
 from __future__ import annotations
 
 import struct
-import zlib
 from enum import IntFlag
 from functools import lru_cache
 from typing import Final
 
 import numpy as np
 import numpy.typing as npt
+from isal.isal_zlib import crc32
 
 from recall_lab.wire.pcm import RATE
 
@@ -109,13 +110,13 @@ def pack_record(
         offset, length, flags, relative, absolute,
         received, monotonic, connection, sequence, payload_crc,
     )  # fmt: skip
-    return body + _CRC.pack(zlib.crc32(body))
+    return body + _CRC.pack(crc32(body))
 
 
 def pack_header() -> bytes:
     """Return the header of a new index."""
     head = _HEADER.pack(MAGIC, VERSION, RATE, RECORD_BYTES, 0)[:-4]
-    return head + _CRC.pack(zlib.crc32(head))
+    return head + _CRC.pack(crc32(head))
 
 
 def header_problem(header: bytes) -> str | None:
@@ -126,7 +127,7 @@ def header_problem(header: bytes) -> str | None:
     if len(header) < HEADER_BYTES:
         return f"the header is cut off after {len(header)} of {HEADER_BYTES} bytes"
     magic, version, rate, record_bytes, crc = _HEADER.unpack(header)
-    if magic != MAGIC or zlib.crc32(header[:-4]) != crc:
+    if magic != MAGIC or crc32(header[:-4]) != crc:
         return "the header is damaged"
     if (version, rate, record_bytes) != (VERSION, RATE, RECORD_BYTES):
         return (
@@ -142,7 +143,7 @@ _CHUNK = 4_096  # records checked at once: 256 KiB
 @lru_cache(maxsize=2)
 def _crc_of_valid(count: int) -> int:
     body = bytes(RECORD_BYTES - 4)
-    return zlib.crc32((body + _CRC.pack(zlib.crc32(body))) * count)
+    return crc32((body + _CRC.pack(crc32(body))) * count)
 
 
 def find_damaged(data: bytes | memoryview) -> npt.NDArray[np.int64]:
@@ -159,11 +160,11 @@ def find_damaged(data: bytes | memoryview) -> npt.NDArray[np.int64]:
     bad: list[int] = []
     for start in range(0, len(view), _CHUNK * RECORD_BYTES):
         chunk = view[start : start + _CHUNK * RECORD_BYTES]
-        if zlib.crc32(chunk) == _crc_of_valid(len(chunk) // RECORD_BYTES):
+        if crc32(chunk) == _crc_of_valid(len(chunk) // RECORD_BYTES):
             continue
         for at in range(0, len(chunk), RECORD_BYTES):
             body, crc = chunk[at : at + 60], chunk[at + 60 : at + 64]
-            if zlib.crc32(body) != _CRC.unpack(crc)[0]:
+            if crc32(body) != _CRC.unpack(crc)[0]:
                 bad.append((start + at) // RECORD_BYTES)
     return np.array(bad, np.int64)
 

@@ -13,12 +13,12 @@ import os
 import socket
 import threading
 import time
-import zlib
 from pathlib import Path
 from typing import Final
 
 import msgspec
 import numpy as np
+from isal.isal_zlib import crc32
 
 from recall_lab.capture.info import CaptureInfo, Writer, read_info, sync_path, write_info
 from recall_lab.capture.record import (
@@ -164,7 +164,7 @@ class StreamWriter:
                 monotonic,
                 connection & 0xFFFFFFFF,
                 sequence & 0xFFFFFFFF,
-                zlib.crc32(payload),
+                crc32(payload),
             )
         )
         self._payloads.append(payload)

@@ -56,7 +56,8 @@ def receive(
             it is late to note when a packet arrived: by some 10 ms with one stream, by seconds
             with twenty. Latency and jitter measured then are the kernel's, not the network's.
         linger: seconds that a child goes on with no notebook attached and no bot connected.
-        sync: seconds between two syncs of a capture to the disk: what a power cut can cost.
+        sync: seconds between two syncs of a capture to the disk: what a power cut can cost. With
+            many hundreds of streams it takes longer; ``status.unsynced`` says how much is due.
 
     Raises:
         PortInUse: when another program has the port, or another notebook's receiver.

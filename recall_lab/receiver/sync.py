@@ -10,6 +10,7 @@ from collections.abc import Callable
 
 from recall_lab.capture.writer import StreamWriter
 
+_REST = 2.0  # rests for each sync: however many streams, most of the core is the receiver's
 _GOLDEN = 0.6180339887498949  # its multiples spread evenly over a turn, however many there are
 
 
@@ -17,7 +18,9 @@ class Syncer:
     """Calls ``sync`` on each stream once an interval, spread over the interval.
 
     All streams at once would stall the disk, and with it the event loop, for milliseconds once
-    a second; spread out, each sync is too small to be noticed.
+    a second; spread out, each sync is too small to be noticed. With more streams than can be
+    synced in an interval (on a small machine about a thousand a second) each waits longer for
+    its turn, and reception goes on undisturbed.
 
     Args:
         interval: seconds between two syncs of a stream.
@@ -63,10 +66,12 @@ class Syncer:
         while (writer := self._next()) is not None:
             if writer.synced == writer.packets:
                 continue
+            began = time.monotonic()
             try:
                 writer.sync()
             except OSError as error:
                 self._failed(writer, error)
+            time.sleep(_REST * (time.monotonic() - began))
 
     def _next(self) -> StreamWriter | None:
         """Wait for the next stream that is due; None when there is to be an end."""
