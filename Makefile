@@ -37,9 +37,11 @@ $(VENV)/.python: Makefile
 	touch $@
 
 $(VENV)/.base: $(VENV)/.python pyproject.toml constraints.txt
-	$(PIP) --editable .
+	@echo "installing recall_lab into $(VENV), once ..."
+	@$(PIP) --editable .
 	touch $@
 
 $(VENV)/.full: $(VENV)/.base
-	$(PIP) --editable '.[lab,dev]'
+	@echo "installing JupyterLab and the tools for checking into $(VENV), once ..."
+	@$(PIP) --editable '.[lab,dev]'
 	touch $@

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import argparse
 import asyncio
+import shutil
 import signal
 import sys
 import time
@@ -17,12 +18,15 @@ from typing import TYPE_CHECKING, Any
 
 import recall_lab as rl
 from recall_lab.errors import RecallLabError
-from recall_lab.text import printable
+from recall_lab.text import counted, printable
 from recall_lab.version import __version__
 
 if TYPE_CHECKING:
     from recall_lab.capture.capture import Capture
     from recall_lab.receiver.settings import Status
+
+
+_LISTED = 12  # missing spans that are listed one by one
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -38,6 +42,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
         return 1
     except BrokenPipeError:  # the reader of our output has seen enough
         sys.stderr.close()
+        return 1
+    except (OSError, ValueError) as error:  # a path that can't be written, a format unknown
+        print(f"recall-lab: {error}", file=sys.stderr)
         return 1
 
 
@@ -114,7 +121,10 @@ def _parser() -> argparse.ArgumentParser:
     demo.set_defaults(run=_demo)
 
     status = commands.add_parser(
-        "status", help="list receivers in the background", description="List running receivers."
+        "status",
+        help="list receivers in the background",
+        description="List the receivers in the background: those of notebooks, and of "
+        "'receive --background'.",
     )
     status.set_defaults(run=_status)
     stop = commands.add_parser(
@@ -159,8 +169,10 @@ def _line(status: Status) -> str:
     rejected = sum(status.rejected.values())
     return (
         f"{since // 3600}:{since // 60 % 60:02d}:{since % 60:02d}  "
-        f"{status.connections} connections  {status.recordings} recordings  "
-        f"{status.packets:,} packets ({status.packets_per_second:g}/s)  {rejected:,} rejected"
+        f"{counted(status.connections, 'connection')}  {counted(status.recordings, 'recording')}  "
+        f"{counted(status.packets, 'packet')}"
+        + (f" ({status.packets_per_second:g}/s)" if status.state == "running" else "")
+        + f"  {rejected:,} rejected"
         + (f"  last error: {status.last_error}" if status.last_error else "")
     )
 
@@ -168,7 +180,8 @@ def _line(status: Status) -> str:
 def _live(line: str) -> None:
     """Show a line in place of the last one; nothing where there is no terminal."""
     if sys.stderr.isatty():
-        print(f"\r\x1b[2K{line}", end="", file=sys.stderr, flush=True)
+        width = shutil.get_terminal_size().columns - 1
+        print(f"\r\x1b[2K{line[:width]}", end="", file=sys.stderr, flush=True)
 
 
 def _simulate(options: argparse.Namespace) -> int:
@@ -222,15 +235,19 @@ def _describe(capture: Capture) -> None:
     start, end = capture.span
     name = capture.info.participant.name if capture.info.participant else None
     print(f"stream     {capture.info.stem}{f' ({printable(name)})' if name else ''}")
-    print(f"audio      {capture.duration:.3f} s in {len(packets):,} packets")
+    print(f"audio      {capture.duration:.3f} s in {counted(len(packets), 'packet')}")
     if len(packets):
         first, last = packets["absolute"].min(), packets["absolute"].max()
         missing = missing_spans(packets)
         lost = float((missing[:, 1] - missing[:, 0]).sum())
         print(f"relative   {start:.3f} s to {end:.3f} s")
         print(f"absolute   {first:%Y-%m-%d %H:%M:%S.%f} to {last:%H:%M:%S.%f} UTC")
-        print(f"missing    {lost:.3f} s in {len(missing)} spans")
-        print(f"connected  {packets['connection'].nunique()} times")
+        print(f"missing    {lost:.3f} s in {counted(len(missing), 'span')}")
+        for begin, stop in missing[:_LISTED]:
+            print(f"           {begin:.3f} s to {stop:.3f} s ({stop - begin:.3f} s)")
+        if len(missing) > _LISTED:
+            print(f"           and {counted(len(missing) - _LISTED, 'span')} more")
+        print(f"connected  {counted(packets['connection'].nunique(), 'time')}")
     else:
         print("packets    none: a bare .bin, without an index")
     print(f"damage     {capture.damage}")

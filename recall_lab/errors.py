@@ -138,7 +138,7 @@ class CaptureNotFound(CaptureError, FileNotFoundError):
 
 
 class StreamNotFound(CaptureError, LookupError):
-    """The receiver has no such stream, or several and none was named.
+    """The receiver has no such stream, or several and it was not said which.
 
     Attributes:
         choices: the streams there are, as ``recording`` or ``recording.participant``.

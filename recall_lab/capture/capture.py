@@ -181,7 +181,8 @@ class Capture:
         if participant is not None and participant.name:
             facts["participant"] = participant.name
         if isinstance(self._packets, pd.DataFrame):
-            facts["packets"] = f"{len(self._packets):,}" if len(self._packets) else "no index"
+            bare = self._packets.empty and len(self._samples) > 0
+            facts["packets"] = "no index" if bare else f"{len(self._packets):,}"
         if self._damage:
             facts["damage"] = str(self._damage)
         return facts

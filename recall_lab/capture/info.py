@@ -78,7 +78,7 @@ def stem_of(recording: str, participant: int | None = None) -> str:
         >>> stem_of("9f3c", 100)
         '9f3c.100'
     """
-    if not is_recording_id(recording):
+    if not isinstance(recording, str) or not is_recording_id(recording):
         raise InvalidArgument("recording", recording, RECORDING_ID_VALID)
     if participant is None:
         return recording

@@ -42,6 +42,7 @@ from recall_lab.wire.messages import Participant
 from recall_lab.wire.pcm import SAMPLE_BYTES, SAMPLE_DTYPE, Samples
 
 _SUFFIXES: Final = (".bin", ".idx", ".json")
+_RAW: Final = (".pcm", ".raw", "")  # other names people give to raw PCM
 _BATCH: Final = 1 << 15  # records read at once: 2 MiB
 
 
@@ -272,8 +273,11 @@ def _audio_path(path: Path, *, must_exist: bool = True) -> Path:
         raise CaptureNotFound(path, "that is a folder; name one of the .bin files in it")
     stem = path.with_suffix("") if path.suffix in _SUFFIXES else path
     audio = stem.with_name(f"{stem.name}.bin")
-    if path.suffix not in (*_SUFFIXES, "") and path.is_file():
-        audio = path  # raw PCM under another name
+    if path.suffix not in _SUFFIXES and path.is_file():
+        if path.suffix not in _RAW:
+            hint = "name a .bin, or its stem; rl.read_audio reads WAV, FLAC and the like"
+            raise CaptureNotFound(path, f"that is no capture; {hint}")
+        audio = path
     if must_exist and not audio.is_file() and not audio.with_suffix(".idx").is_file():
         if path.is_dir():
             raise CaptureNotFound(path, "that is a folder; name one of the .bin files in it")

@@ -65,10 +65,12 @@ class Bot:
         form: ArtifactForm = "raw",
         start: float = 0.0,
     ) -> None:
-        if not speed > 0:
-            raise InvalidArgument("speed", speed, "a positive factor; math.inf for no waiting")
+        if not isinstance(speed, int | float) or not speed > 0:
+            raise InvalidArgument("speed", speed, "a positive number; inf for no waiting")
+        if not isinstance(faults, Faults | None):
+            raise InvalidArgument("faults", faults, "rl.Faults(...)")
         try:
-            parse_uri(url)
+            parse_uri(str(url))
         except InvalidURI as error:
             raise InvalidArgument("url", url, f"a websocket address, ws://... ({error})") from None
         if form not in ("raw", "plain"):

@@ -63,6 +63,7 @@ class Daemon:
         self.stopping = asyncio.Event()
         self.stopped: asyncio.Future[Status] = asyncio.get_running_loop().create_future()
         self.clients: dict[asyncio.StreamWriter, int] = {}
+        self.answering: set[asyncio.Task[None]] = set()
 
     async def run(self) -> None:
         """Serve until told to stop, or until nobody is there any more."""
@@ -94,11 +95,17 @@ class Daemon:
                 with contextlib.suppress(OSError):
                     await client.drain()
                     client.close()
+            if self.answering:
+                await asyncio.wait(self.answering, timeout=1.0)
         finally:
             remove_state(id_)
 
     async def _control(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         """Answer one client until it hangs up."""
+        task = asyncio.current_task()
+        assert task is not None
+        self.answering.add(task)
+        task.add_done_callback(self.answering.discard)
         encode = msgspec.json.Encoder().encode
         try:
             while line := await reader.readline():

@@ -74,18 +74,32 @@ class Faults:
 
     def __post_init__(self) -> None:
         for name in ("loss", "duplicates", "reorder", "empty", "zeros", "malformed"):
-            if not 0 <= getattr(self, name) <= 1:
-                raise InvalidArgument(name, getattr(self, name), "a share from 0 to 1")
-        if not 1 <= self.burst < 1e6:
-            raise InvalidArgument("burst", self.burst, "a mean of 1 or more packets in a row")
-        for name in ("jitter", "quantum"):
-            if not 0 <= getattr(self, name) < 3600:
-                raise InvalidArgument(name, getattr(self, name), "seconds, 0 or more")
-        if not abs(self.drift) < 1e5:
-            raise InvalidArgument("drift", self.drift, "ppm between -100,000 and 100,000")
-        for start, end in self.mutes:
-            if not start < end:
-                raise InvalidArgument("mutes", (start, end), "pairs of start before end, in s")
+            self._check(name, 0, 1, "a share from 0 to 1")
+        self._check("burst", 1, 1e6, "a mean of 1 or more packets in a row")
+        self._check("jitter", 0, 3600, "seconds, from 0 to 3600")
+        self._check("quantum", 0, 3600, "seconds, from 0 to 3600")
+        self._check("drift", -1e5, 1e5, "ppm between -100,000 and 100,000")
+        for name, valid, sizes in (
+            ("disconnects", "a sequence of seconds, such as (25.0,)", {1}),
+            ("steps", "a sequence of (at, seconds) pairs, such as ((30, -2.5),)", {2}),
+            ("mutes", "a sequence of (start, end) pairs with start < end, in s", {2}),
+        ):
+            try:
+                parts = [np.atleast_1d(np.asarray(part, float)) for part in getattr(self, name)]
+            except (TypeError, ValueError):
+                raise InvalidArgument(name, getattr(self, name), valid) from None
+            good = all(len(part) in sizes and np.isfinite(part).all() for part in parts)
+            if not good or any(part[0] < 0 for part in parts):
+                raise InvalidArgument(name, getattr(self, name), valid)
+            if name == "mutes" and not all(start < end for start, end in parts):
+                raise InvalidArgument(name, self.mutes, valid)
+        if not isinstance(self.seed, int) or self.seed < 0:
+            raise InvalidArgument("seed", self.seed, "a whole number, not negative")
+
+    def _check(self, name: str, low: float, high: float, valid: str) -> None:
+        value = getattr(self, name)
+        if not isinstance(value, int | float) or not low <= value <= high:
+            raise InvalidArgument(name, value, valid)
 
     def __repr__(self) -> str:
         told = [
@@ -122,7 +136,10 @@ def cut(length: int, packet: float | Sequence[float], seed: int = 0) -> Packets:
     Raises:
         InvalidArgument: for a length that is not at least one sample, or above 60 s.
     """
-    choices = np.atleast_1d(np.asarray(packet, float))
+    try:
+        choices = np.atleast_1d(np.asarray(packet, float))
+    except (TypeError, ValueError):
+        choices = np.empty(0)
     if not choices.size or not np.all((choices >= 1 / RATE) & (choices <= 60)):
         raise InvalidArgument("packet", packet, "seconds, from one sample to 60, or several")
     sizes = np.rint(choices * RATE).astype(np.int64)

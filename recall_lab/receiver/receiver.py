@@ -175,11 +175,11 @@ class Receiver:
         Only what is new since the last call is read.
 
         Args:
-            recording: its id; may be left out while there is only one stream to mean.
-            participant: whose separate stream; None is the mixed one.
+            recording: its id; by default the recording that began last.
+            participant: whose separate stream; None is the mixed one, or the only one.
 
         Raises:
-            StreamNotFound: when there is no such stream, or several and none was named.
+            StreamNotFound: when there is no such stream, or it has to be said whose.
         """
         if recording is None and participant is None and not self._streams.found():
             return empty_frame()
@@ -221,8 +221,11 @@ class Receiver:
             WaitTimeout: when it did not happen in time.
             ReceiverFailed: when the receiver has died meanwhile.
         """
-        if sum(x is not None for x in (packets, seconds, idle)) != 1:
-            raise InvalidArgument("wait", (packets, seconds, idle), "one of packets, seconds, idle")
+        given = [x for x in (packets, seconds, idle) if x is not None]
+        if len(given) != 1 or not isinstance(given[0], int | float) or not given[0] >= 0:
+            raise InvalidArgument(
+                "packets, seconds, idle", (packets, seconds, idle), "one number, not negative"
+            )
         begin = changed = checked = time.monotonic()
         before = -1
         while True:

@@ -265,6 +265,8 @@ def who_listens(port: int) -> str:
         for found in psutil.net_connections("tcp"):
             if found.status == psutil.CONN_LISTEN and found.laddr[1:] == (port,) and found.pid:
                 process = psutil.Process(found.pid)
+                if any("recall_lab" in part or "recall-lab" in part for part in process.cmdline()):
+                    return f"a receiver (process {found.pid}; 'recall-lab stop' ends it)"
                 return f"{process.name()} (process {found.pid})"
     except (psutil.Error, OSError):
         pass

@@ -165,7 +165,7 @@ def simulate(
         form=form,
         start=start,
     )
-    with Simulation(bot) as playing, tqdm(disable=not progress, unit="packet") as bar:
+    with Simulation(bot) as playing, tqdm(disable=not progress, unit=" packets") as bar:
         while True:
             try:
                 truth = playing.wait(0.1)
@@ -185,4 +185,5 @@ async def simulate_async(source: Source, url: str, **options: Any) -> pd.DataFra
 def _show(bar: Any, progress: tuple[int, int]) -> None:
     done, total = progress
     bar.total = total or None
+    bar.set_description("" if total else "waiting for the receiver", refresh=not total)
     bar.update(done - bar.n)

@@ -97,7 +97,10 @@ def states() -> Iterator[State]:
 
 
 def remove_state(receiver: str) -> None:
-    """Forget a receiver that has ended; its log is kept until :func:`forget_logs`."""
+    """Forget a receiver that has ended; a log that says something is kept for a while."""
+    with contextlib.suppress(OSError):
+        if not log_path(receiver).stat().st_size:
+            log_path(receiver).unlink()
     for suffix in (".json", ".sock"):
         with contextlib.suppress(OSError):
             (runtime_folder() / f"{receiver}{suffix}").unlink()

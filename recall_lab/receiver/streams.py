@@ -32,6 +32,7 @@ class Streams:
         self._receiver = receiver
         self._earliest = started - 2_000_000_000  # file times may lag behind the clock
         self._followers: dict[str, Follower] = {}
+        self._since: dict[str, int] = {}  # when each was opened, in ns since 1970 UTC
         self._foreign: dict[str, int] = {}  # streams of other runs: when they were last looked at
 
     def found(self) -> dict[str, Follower]:
@@ -51,15 +52,16 @@ class Streams:
             writer = None if info is None else info.writer
             if writer is not None and writer.receiver == self._receiver:
                 self._followers[stem] = Follower(self.directory / f"{stem}.bin")
+                self._since[stem] = writer.since
             else:
                 self._foreign[stem] = touched
         return self._followers
 
     def one(self, recording: str | None, participant: int | None) -> Follower:
-        """Return the follower of the stream that is meant.
+        """Return the follower of the stream that is meant; by default, of the newest recording.
 
         Raises:
-            StreamNotFound: when there is no such stream, or several and none was named.
+            StreamNotFound: when there is no such stream, or it has to be said whose.
         """
         streams = self.found()
         if recording is not None:
@@ -67,17 +69,17 @@ class Streams:
             if stem in streams:
                 return streams[stem]
             raise StreamNotFound(f"there is no stream {stem!r}", list(streams))
-        fitting = [
-            stem
-            for stem in streams
-            if participant is None or (parse_stem(stem) or ("", None))[1] == participant
-        ]
-        if participant is None and len(fitting) > 1:  # a recording's mixed stream speaks for it
-            fitting = [stem for stem in fitting if "." not in stem] or fitting
-        if len(fitting) == 1:
-            return streams[fitting[0]]
-        wanted = "name the recording" if fitting else "there is no such stream"
-        raise StreamNotFound(wanted, list(streams))
+        if not streams:
+            raise StreamNotFound("there is no stream", [])
+        newest, _, _ = max(streams, key=self._since.__getitem__).partition(".")
+        whose = [stem for stem in streams if stem.partition(".")[0] == newest]
+        stem = stem_of(newest, participant)
+        if stem in whose:
+            return streams[stem]
+        if participant is None and len(whose) == 1:
+            return streams[whose[0]]
+        wanted = "name the participant" if participant is None else f"there is no stream {stem!r}"
+        raise StreamNotFound(f"{wanted} of the newest recording", whose)
 
     def kept(self) -> tuple[int, float]:
         """Return the packets in all streams, and the seconds of audio in the longest."""

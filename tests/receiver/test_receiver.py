@@ -307,11 +307,17 @@ def test_streams_are_named_when_there_are_several(
         assert len(rx.packets()) == 5  # the mixed stream speaks for the recording
         assert len(rx.packets(participant=5)) == 3
         play(rx, speech[:3200], "r2")
-        with pytest.raises(StreamNotFound, match="name the recording") as caught:
+        assert len(rx.packets()) == 1  # of the newest recording
+        with pytest.raises(StreamNotFound, match=r"no stream 'r2\.5' of the newest"):
+            rx.packets(participant=5)
+        assert len(rx.packets("r1", 5)) == 3
+        play(rx, speech[:3200], "r3", participant=1)
+        play(rx, speech[:3200], "r3", participant=2)
+        with pytest.raises(StreamNotFound, match="name the participant") as caught:
             rx.packets()
-        assert sorted(caught.value.choices) == ["r1", "r1.5", "r2"]
-        with pytest.raises(StreamNotFound, match=r"no stream 'r3'"):
-            rx.packets("r3")
+        assert sorted(caught.value.choices) == ["r3.1", "r3.2"]
+        with pytest.raises(StreamNotFound, match=r"no stream 'r4'"):
+            rx.packets("r4")
         with pytest.raises(InvalidArgument):
             rx.packets("../r1")
         assert len(rx.packets("r2")) == 1

@@ -15,9 +15,8 @@ from recall_lab.receiver.sync import Syncer
 
 def keep(writer: StreamWriter, count: int = 1) -> None:
     for number in range(count):
-        writer.append(
-            b"\1\0", relative=0.0, absolute=0, received=0, monotonic=0, connection=1, sequence=number
-        )  # fmt: skip
+        writer.stage(b"\1\0", 0.0, 0, 0, 0, 1, number)
+        writer.commit()
 
 
 def until(met: object, seconds: float = 5.0) -> None:
