@@ -43,6 +43,7 @@ from recall_lab.wire.pcm import SAMPLE_BYTES, SAMPLE_DTYPE, Samples
 
 _SUFFIXES: Final = (".bin", ".idx", ".json")
 _RAW: Final = (".pcm", ".raw", "")  # other names people give to raw PCM
+_FAR: Final = np.uint64(2**62)  # beyond the end of any file, and sums with it do not overflow
 _BATCH: Final = 1 << 15  # records read at once: 2 MiB
 
 
@@ -79,7 +80,7 @@ def load(path: str | os.PathLike[str]) -> Capture:
     records, damaged = good_records(body)
     samples, odd = map_samples(audio_path)
     # in samples; copied out of the records once, whose fields lie 64 bytes apart
-    starts = (records["offset"] // SAMPLE_BYTES).astype(np.int64)
+    starts = np.minimum(records["offset"] // SAMPLE_BYTES, _FAR).astype(np.int64)
     ends = starts + records["length"] // SAMPLE_BYTES
     missing = 0
     if ends.max(initial=0) > len(samples):
@@ -117,6 +118,7 @@ class Follower:
         self.packets = 0
         self.damaged = 0
         self._read = 0  # records read, damaged ones included
+        self._first = b""  # the first record
         self._columns = {name: np.empty(0, storage_dtype(name)) for name in COLUMNS}
         self._whole: pd.DataFrame | None = None
 
@@ -132,6 +134,7 @@ class Follower:
         except FileNotFoundError:
             return 0
         try:
+            self._start_over_if_replaced(descriptor)
             while data := self._read_batch(descriptor):
                 records: Records = np.frombuffer(data, RECORD)
                 usable = len(records)
@@ -177,6 +180,16 @@ class Follower:
         if len(frame):
             samples = samples[: int((frame["offset"] + frame["samples"]).max())]
         return Capture(samples, frame, info, damage, self.audio_path)
+
+    def _start_over_if_replaced(self, descriptor: int) -> None:
+        """Forget what was read if this is another capture now, or less of it."""
+        known, self._first = self._first, os.pread(descriptor, RECORD_BYTES, HEADER_BYTES)
+        shrunk = os.fstat(descriptor).st_size < HEADER_BYTES + self._read * RECORD_BYTES
+        if not self._read or (known == self._first and not shrunk):
+            return
+        self.packets = self.damaged = self._read = 0
+        self._columns = {name: np.empty(0, storage_dtype(name)) for name in COLUMNS}
+        self._whole = None
 
     def _read_batch(self, descriptor: int) -> bytes:
         start = HEADER_BYTES + self._read * RECORD_BYTES

@@ -90,9 +90,17 @@ class StreamWriter:
         except OSError as error:
             self._release()
             raise StorageFailed(error.filename or self.index_path, error) from error
-        except CaptureError:
+        except (RecursionError, ValueError) as error:  # metadata nested as deeply as it goes
+            self._release()
+            raise CaptureError(f"{self.stem}.json can't be written: {error}") from None
+        except BaseException:
             self._release()
             raise
+
+    @property
+    def gone(self) -> bool:
+        """Whether the files were deleted while we hold them: what is kept there, nobody finds."""
+        return os.fstat(self._index).st_nlink == 0
 
     def append(
         self,
@@ -332,7 +340,10 @@ class StreamWriter:
 
     def _release(self) -> None:
         with self._syncing:
-            for descriptor in (self._audio, self._index):  # the lock is the index's: let go last
+            if self._index >= 0:  # by name: a forked process may hold the descriptor too
+                with contextlib.suppress(OSError):
+                    fcntl.flock(self._index, fcntl.LOCK_UN)
+            for descriptor in (self._audio, self._index):
                 if descriptor >= 0:
                     os.close(descriptor)
             self._audio = self._index = -1

@@ -73,7 +73,7 @@ class Daemon:
                 state = State(
                     id=id_,
                     pid=os.getpid(),
-                    created=psutil.Process().create_time(),
+                    created=psutil.Process().create_time() - psutil.boot_time(),
                     port=self.server.port,
                     settings=self.settings,
                     started=time.time_ns(),
@@ -181,3 +181,6 @@ def main() -> None:
         _say(Answer(error=str(error), port_in_use=error.holder))
     except RecallLabError as error:
         _say(Answer(error=str(error)))
+    except OSError as error:  # no room for a socket, a path too long for one
+        _say(Answer(error=f"the receiver can't start: {error}"))
+        raise

@@ -9,6 +9,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import os
+import signal
 import socket
 import subprocess
 import sys
@@ -38,11 +39,12 @@ class Host(Protocol):
     port: int
     settings: Settings
     started: int
-    others: list[int]
-    """Pids of other processes that use the same server."""
 
     def alive(self) -> bool:
         """Tell whether the server runs, without asking it."""
+
+    def others(self) -> list[int]:
+        """Ask which other processes use the same server; return their pids."""
 
     def status(self) -> Status:
         """Ask how it is; raises ReceiverFailed when there is no answer."""
@@ -64,12 +66,11 @@ class ProcessHost:
         self.started = state.started
         self._state = state
         self._asking = threading.Lock()
+        self._pid = os.getpid()
         self._socket: socket.socket | None = None
-        attached = self._ask("attach", ANSWER_TIMEOUT)
-        if attached.get("id") != state.id:
+        if self._ask("attach", ANSWER_TIMEOUT).get("id") != state.id:
             self.close()
             raise ReceiverFailed(f"another receiver than {state.id} answers at {state.socket}")
-        self.others = [pid for pid in attached["clients"] if pid not in (0, os.getpid())]
 
     @classmethod
     def start(cls, settings: Settings) -> ProcessHost:
@@ -86,12 +87,13 @@ class ProcessHost:
             stdout=subprocess.PIPE,
             stderr=subprocess.PIPE,
         ) as child:
-            timer = threading.Timer(START_TIMEOUT, child.kill)
-            timer.start()
             try:
-                said, errors = child.communicate(msgspec.json.encode(settings) + b"\n")
-            finally:
-                timer.cancel()
+                said, errors = child.communicate(
+                    msgspec.json.encode(settings) + b"\n", timeout=START_TIMEOUT
+                )
+            except subprocess.TimeoutExpired:
+                os.killpg(child.pid, signal.SIGKILL)  # the session that it began
+                said, errors = child.communicate()
         try:
             answer = msgspec.json.decode(said, type=Answer)
         except ValueError:
@@ -113,15 +115,19 @@ class ProcessHost:
         """Return the receivers of this user that run and answer; forget those that have died."""
         found = []
         for state in states():
-            if _process(state) is None:
-                remove_state(state.id)
-                continue
-            with contextlib.suppress(ReceiverFailed):
+            try:
                 found.append(cls(state))
+            except ReceiverFailed:
+                if _process(state) is None:
+                    remove_state(state.id)
         return found
 
     def alive(self) -> bool:
         return _process(self._state) is not None
+
+    def others(self) -> list[int]:
+        clients = self._ask("attach", ANSWER_TIMEOUT)["clients"]
+        return [pid for pid in clients if pid not in (0, os.getpid())]
 
     def status(self) -> Status:
         return msgspec.convert(self._ask("status", ANSWER_TIMEOUT), Status)
@@ -157,6 +163,8 @@ class ProcessHost:
     def _ask(self, what: str, timeout: float) -> dict[str, Any]:
         request = msgspec.json.encode({"ask": what, "pid": os.getpid()}) + b"\n"
         with self._asking:
+            if self._pid != os.getpid():  # forked: the socket is our parent's
+                self._pid, self._socket = os.getpid(), None
             try:
                 if self._socket is None:
                     self._socket = socket.socket(socket.AF_UNIX)
@@ -174,6 +182,9 @@ class ProcessHost:
             except (OSError, ValueError) as error:
                 self._hang_up()
                 raise ReceiverFailed(self._why(error), _tail(self.id)) from None
+            except BaseException:  # interrupted: the answer must not be taken for the next one
+                self._hang_up()
+                raise
         return answer
 
     def _why(self, error: Exception) -> str:
@@ -196,7 +207,7 @@ class ThreadHost(threading.Thread):
             settings.directory, host=settings.host, port=settings.port, sync=settings.sync
         )
         self.id = self.server.id
-        self.others: list[int] = []
+        self._abandoned = False
         self._ready: Future[int] = Future()
         self._failure = ""
 
@@ -205,7 +216,11 @@ class ThreadHost(threading.Thread):
         """Start a server in a new thread; raises as :meth:`ProcessHost.start` does."""
         host = cls(settings)
         host.start()
-        host.port = host._ready.result(START_TIMEOUT)
+        try:
+            host.port = host._ready.result(START_TIMEOUT)
+        except BaseException:  # an interrupt too: nobody would hold the thread that has the port
+            host._abandoned = True
+            raise
         host.started = time.time_ns()
         return host
 
@@ -224,10 +239,15 @@ class ThreadHost(threading.Thread):
         self._stopping = asyncio.Event()
         async with self.server:
             self._ready.set_result(self.server.port)
-            await self._stopping.wait()
+            while not (self._abandoned or self._stopping.is_set()):
+                with contextlib.suppress(TimeoutError):
+                    await asyncio.wait_for(self._stopping.wait(), 1.0)
 
     def alive(self) -> bool:
         return self.is_alive()
+
+    def others(self) -> list[int]:
+        return []
 
     def status(self) -> Status:
         if not self.is_alive():
@@ -261,7 +281,8 @@ def _process(state: State) -> psutil.Process | None:
     """Return the process of a note if it is still the same process, else None."""
     try:
         process = psutil.Process(state.pid)
-        same = abs(process.create_time() - state.created) < 0.05
+        # both since boot: the times of day they are told in move when the clock is set
+        same = abs(process.create_time() - psutil.boot_time() - state.created) < 1.5
         return process if same and process.status() != psutil.STATUS_ZOMBIE else None
     except psutil.Error:
         return None

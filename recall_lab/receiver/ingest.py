@@ -8,6 +8,7 @@ makes it raise.
 
 from __future__ import annotations
 
+import itertools
 import time
 from collections import Counter, deque
 from dataclasses import dataclass, field
@@ -33,6 +34,7 @@ RETRY: Final = 1.0
 """Seconds before a stream that could not be opened is tried again."""
 
 _VIDEO: Final = "video_"
+_CLOSED_AT_ONCE: Final = 16  # idle streams closed a second: each waits for the disk
 _WINDOW: Final = 5  # seconds over which packets_per_second is taken
 
 
@@ -45,12 +47,14 @@ class Connection:
         opened: when, in ns since 1970 UTC.
         sequence: number of the next message.
         numbers: this connection's number within each recording it has brought.
+        streams: the streams it has brought.
     """
 
     peer: str
     opened: int = field(default_factory=time.time_ns)
     sequence: int = 0
     numbers: dict[str, int] = field(default_factory=dict)
+    streams: dict[tuple[str, int | None], _Stream] = field(default_factory=dict)
 
 
 @dataclass
@@ -150,12 +154,12 @@ class Ingest:
     def closed(self, connection: Connection, code: int | None, reason: str) -> None:
         """Note that a connection has ended; never raises."""
         self.connections.discard(connection)
+        halves: dict[str, dict[str, str]] = {}
+        for key, stream in connection.streams.items():
+            half = stream.writer.forget(connection.numbers[key[0]])
+            if half:
+                halves.setdefault(key[0], {})[stem_of(*key)] = half.hex()
         for recording, number in connection.numbers.items():
-            left = {
-                stem_of(*key): stream.writer.forget(number).hex()
-                for key, stream in self._streams.items()
-                if key[0] == recording
-            }
             self._note(
                 recording,
                 "disconnected",
@@ -163,7 +167,7 @@ class Ingest:
                 messages=connection.sequence,
                 code=code,
                 reason=excerpt(reason),
-                half_samples={stem: byte for stem, byte in left.items() if byte},
+                half_samples=halves.get(recording, {}),
             )
 
     def tick(self, now: float) -> None:
@@ -173,9 +177,12 @@ class Ingest:
             now: monotonic seconds.
         """
         self._ticks.append((now, self.packets))
-        idle = [key for key, stream in self._streams.items() if now - stream.last > IDLE_CLOSE]
-        for key in idle:
+        idle = (key for key, stream in self._streams.items() if now - stream.last > IDLE_CLOSE)
+        for key in list(itertools.islice(idle, _CLOSED_AT_ONCE)):
             self._close(key)
+        for key in [key for key, stream in self._streams.items() if stream.writer.gone]:
+            self._close(key)  # the next packet begins a new capture
+            self.last_error = f"the files of {stem_of(*key)} were deleted while it was received"
 
     def status(self, url: str) -> Status:
         """Return how things are."""
@@ -225,6 +232,8 @@ class Ingest:
         number = connection.numbers.get(recording)
         if number is None:
             number = self._number(connection, recording)
+        if connection.streams.get(key) is not stream:
+            connection.streams[key] = stream
         stream.writer.stage(
             packet.payload,
             packet.relative,
@@ -254,9 +263,9 @@ class Ingest:
             artifact=packet.artifact,
             metadata=packet.recording.metadata,
         )
-        if recording not in self._numbers:
-            self._numbers[recording] = self._last_connection(recording)
         try:
+            if recording not in self._numbers:
+                self._numbers[recording] = self._last_connection(recording)
             self.directory.mkdir(mode=0o700, parents=True, exist_ok=True)  # it may have been moved
             writer = StreamWriter(self.directory, info, self.receiver)
         except (CaptureError, OSError) as failure:
@@ -321,7 +330,7 @@ class Ingest:
         sequence: int,
     ) -> None:
         self.rejected[reason] += 1
-        held = self._throttle.admit((connection.peer, reason), time.monotonic())
+        held = self._throttle.admit((connection.peer.rpartition(":")[0], reason), time.monotonic())
         if held is not None:
             self._note(
                 None, "rejected", reason=reason, problem=problem, peer=connection.peer,

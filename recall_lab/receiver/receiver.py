@@ -319,7 +319,7 @@ def _make_way(settings: Settings) -> Receiver | None:
         if found._host.settings == settings:
             return found
         if settings.port and found.port == settings.port:
-            others = found._host.others
+            others = found._host.others()
             if others:
                 raise PortInUse(
                     settings.port,

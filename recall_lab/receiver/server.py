@@ -10,7 +10,9 @@ import asyncio
 import contextlib
 import errno
 import logging
+import os
 import secrets
+import socket
 import time
 from collections.abc import Callable
 from functools import partial
@@ -46,6 +48,7 @@ _FIN_TEXT: Final = 0x81
 _MASKED: Final = 0x80
 _LENGTH_BYTES: Final = {126: 2, 127: 8}
 _BUFFER: Final = 256 * 1024
+_UNREAD: Final = 64 * 1024
 _LARGE: Final = _BUFFER // 2
 
 
@@ -84,17 +87,23 @@ class _BotConnection(ServerConnection, asyncio.BufferedProtocol):
         data = self._buffer[:end]
         if head:
             data[: len(head)] = head
+        try:
+            self._head = bytes(data[self._take(data, end) :])
+        finally:
+            self.ingest.flush()
+
+    def _take(self, data: memoryview, end: int) -> int:
+        """Deal with all frames that are whole; return where the first that is not begins."""
         at = 0
         while at < end:
             if self.connection is None or self.protocol.state is not State.OPEN:
-                self.data_received(bytes(data[at:]))
-                at = end
-                break
+                self._pass_on(data[at:])
+                return end
             if self._owed:
                 given = data[at : at + self._owed]
                 self._owed -= len(given)
                 at += len(given)
-                self.data_received(bytes(given))
+                self._pass_on(given)
                 continue
             left = end - at
             if left < 2:
@@ -119,8 +128,15 @@ class _BotConnection(ServerConnection, asyncio.BufferedProtocol):
             message = _unmask(data[body:after], data[body - 4 : body])
             self.ingest.text(self.connection, message, self._received, self._monotonic)
             at = after
-        self._head = bytes(data[at:])
+        return at
+
+    def _pass_on(self, data: memoryview) -> None:
+        """Give bytes to the library, which may answer: so what came before is kept first."""
         self.ingest.flush()
+        self.data_received(bytes(data))
+        # a peer that asks (pings) and never reads the answers would have us hold them all
+        if self.transport.get_write_buffer_size() > _UNREAD:
+            self.transport.abort()
 
     def process_event(self, event: Event) -> None:
         if not isinstance(event, Frame) or event.opcode not in _DATA:
@@ -228,6 +244,8 @@ class Server:
         self._ingest = ingest
         self.port = next(iter(server.sockets)).getsockname()[1]
         self._exit.callback(ingest.close)
+        for listening in server.sockets:
+            self._exit.callback(_hang_up, socket.socket(fileno=os.dup(listening.fileno())))
         await self._exit.enter_async_context(server)
         ticking = asyncio.create_task(self._tick(ingest))
         self._exit.callback(ticking.cancel)
@@ -243,20 +261,26 @@ class Server:
         self._last = msgspec.structs.replace(self.status, state="stopped")
         self._ingest = None
 
-    async def _serve(self, socket: ServerConnection) -> None:
+    async def _serve(self, bot: ServerConnection) -> None:
         """Stay until the connection has ended: its messages come in by process_event."""
-        assert isinstance(socket, _BotConnection)
-        host, port, *_ = socket.remote_address or ("unknown", 0)
-        connection = socket.connection = socket.ingest.opened(f"{host}:{port}")
+        assert isinstance(bot, _BotConnection)
+        host, port, *_ = bot.remote_address or ("unknown", 0)
+        connection = bot.connection = bot.ingest.opened(f"{host}:{port}")
         try:
-            await socket.wait_closed()
+            await bot.wait_closed()
         finally:
-            socket.ingest.closed(connection, socket.close_code, socket.close_reason or "")
+            bot.ingest.closed(connection, bot.close_code, bot.close_reason or "")
 
     async def _tick(self, ingest: Ingest) -> None:
         while True:
             ingest.tick(time.monotonic())
             await asyncio.sleep(1.0)
+
+
+def _hang_up(listening: socket.socket) -> None:
+    """Stop listening for good: a process forked meanwhile may hold the socket too."""
+    with listening, contextlib.suppress(OSError):
+        listening.shutdown(socket.SHUT_RDWR)
 
 
 def who_listens(port: int) -> str:

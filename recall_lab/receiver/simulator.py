@@ -9,9 +9,10 @@ can be held against that.
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import threading
 from collections.abc import Sequence
-from concurrent.futures import Future
+from concurrent.futures import Future, wait
 from typing import Any, Self, cast
 
 import pandas as pd
@@ -60,9 +61,14 @@ class Simulation:
         """
         return self._truth.result(timeout)
 
+    def pause(self, seconds: float) -> None:
+        """Wait for so many seconds, or until the call is over if that is sooner."""
+        wait([self._truth], seconds)
+
     def stop(self) -> None:
         """End the call now; what was said until then has been sent."""
-        self._loop.call_soon_threadsafe(self._task.cancel)
+        with contextlib.suppress(RuntimeError):  # the call is over, and its loop closed
+            self._loop.call_soon_threadsafe(self._task.cancel)
         self._thread.join()
 
     def __enter__(self) -> Self:
@@ -142,7 +148,8 @@ def simulate(
     Returns:
         The truth, one row for each message sent and each packet that was not, in the order of
         sending: the columns of :func:`recall_lab.receiver.faults.plan`, and ``connection``
-        (int64: number of the bot's connection, from 1; 0 if not sent) and ``sent``
+        (int64: number of the bot's connection, from 1; 0 if not sent; a receiver counts only those
+        that brought a packet) and ``sent``
         (datetime64[ns, UTC]: when it was handed to the socket; NaT if not).
 
     Raises:
@@ -166,15 +173,10 @@ def simulate(
         start=start,
     )
     with Simulation(bot) as playing, tqdm(disable=not progress, unit=" packets") as bar:
-        while True:
-            try:
-                truth = playing.wait(0.1)
-            except TimeoutError:
-                if playing.done:  # the call itself timed out
-                    raise
+        while not playing.done:
+            playing.pause(0.1)
             _show(bar, playing.progress)
-            if playing.done:
-                return truth
+        return playing.wait()
 
 
 async def simulate_async(source: Source, url: str, **options: Any) -> pd.DataFrame:

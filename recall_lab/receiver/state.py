@@ -30,7 +30,7 @@ class State(msgspec.Struct, frozen=True, kw_only=True):
     Attributes:
         id: of this run.
         pid: its process.
-        created: when the process began, as psutil tells it: with the pid, it names one process.
+        created: when the process began, in seconds since boot: with the pid, it names one process.
         port: the port it listens on.
         settings: how it was asked to run.
         started: when it began to listen, in ns since 1970 UTC.

@@ -699,3 +699,28 @@ def test_info_that_comes_late_is_found(small: Path) -> None:
     write_info(small.with_suffix(".json"), CaptureInfo(recording="r1", metadata={"a": "b"}))
     assert follower.capture().info.metadata == {"a": "b"}
     assert json.loads(small.with_suffix(".json").read_bytes())["metadata"] == {"a": "b"}
+
+
+def test_a_follower_starts_over_when_the_capture_is_another(
+    tmp_path: Path, open_writer: Any, put: Any
+) -> None:
+    writer = open_writer(tmp_path)
+    for number in range(5):
+        put(writer, b"ab", relative=float(number))
+    follower = Follower(tmp_path / "r1")
+    assert follower.poll() == 5
+    early = follower.frame()
+    writer.close()
+    for path in tmp_path.glob("r1.*"):
+        path.unlink()
+    writer = open_writer(tmp_path)
+    for number in range(7):
+        put(writer, b"cd", relative=100.0 + number)
+    follower.poll()
+    assert follower.frame()["relative"].tolist() == [100.0 + number for number in range(7)]
+    assert verify(follower.capture()).empty
+    assert early["relative"].tolist() == [0.0, 1.0, 2.0, 3.0, 4.0]
+    writer.close()
+    os.truncate(tmp_path / "r1.idx", 64 + 3 * 64)
+    follower.poll()
+    assert len(follower.frame()) == 3

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import shutil
+import time
 from pathlib import Path
 
 import pandas as pd
@@ -177,6 +179,52 @@ def test_a_folder_that_was_moved_away_is_made_again(ingest: Ingest, tmp_path: Pa
     ingest.directory.rename(tmp_path / "elsewhere")
     give(ingest, ingest.opened("a:1"), packet())
     assert ingest.status("").packets == 1
+    ingest.close()
+
+
+def test_metadata_nested_as_deeply_as_it_goes_harms_only_its_own_stream(ingest: Ingest) -> None:
+    connection = ingest.opened("a:1")
+    for depth in range(900, 1100, 2):
+        nested = b'{"a":' * depth + b"1" + b"}" * depth
+        deep = packet(recording=f"deep{depth}").replace(b'{"team":"audio"}', nested)
+        give(ingest, connection, deep, packet(recording="good"))
+        # the same recording, without the metadata, is not locked out by what went wrong
+        ingest._refused.clear()
+        give(ingest, connection, packet(1, recording=f"deep{depth}"))
+    status = ingest.status("")
+    assert 200 <= status.packets <= 300
+    assert status.packets + sum(status.rejected.values()) == 300
+    ingest.close()
+    assert len(load(ingest.directory / "good.bin").packets) == 100
+
+
+def test_files_deleted_while_they_are_written_are_noticed_and_begun_again(ingest: Ingest) -> None:
+    connection = ingest.opened("a:1")
+    give(ingest, connection, packet(0))
+    shutil.rmtree(ingest.directory)
+    give(ingest, connection, packet(1))  # nobody can know yet
+    ingest.tick(time.monotonic())
+    assert "r1 were deleted" in ingest.status("").last_error
+    give(ingest, connection, packet(2))
+    ingest.close()
+    assert load(ingest.directory / "r1.bin").packets["relative"].tolist() == [0.02]
+
+
+def test_a_connection_of_many_recordings_closes_at_once(ingest: Ingest) -> None:
+    busy, other = ingest.opened("a:1"), ingest.opened("b:1")
+    give(ingest, busy, *(packet(recording=f"r{n}") for n in range(300)))
+    give(ingest, other, packet(recording="x"))
+    seen = 0
+
+    class Watched(dict):  # type: ignore[type-arg]
+        def items(self):  # type: ignore[no-untyped-def]
+            nonlocal seen
+            seen += 1
+            return super().items()
+
+    ingest._streams = Watched(ingest._streams)
+    ingest.closed(busy, 1000, "")
+    assert seen == 0  # it looks at its own streams, not at everybody's for each
     ingest.close()
 
 

@@ -211,7 +211,7 @@ def test_it_is_never_mistaken_for_a_stranger(tmp_path: Path, runtime: Path) -> N
     forged = {
         "id": "feedface",
         "pid": os.getpid(),  # alive, but began at another time than the note says
-        "created": state.created,
+        "created": state.created + 1000,
         "port": state.port,
         "settings": json.loads((runtime / f"{rx.id}.json").read_text())["settings"],
         "started": state.started,
@@ -279,6 +279,64 @@ def test_another_notebooks_receiver_is_shared_or_left_alone(tmp_path: Path) -> N
         with pytest.raises(PortInUse, match=f"process {notebook.pid} uses too"):
             receive(int(port), tmp_path / "b")
         notebook.communicate("\n")
+
+
+def test_who_else_uses_it_is_asked_when_it_matters(tmp_path: Path) -> None:
+    rx = receive(0, tmp_path / "a")
+    cell = (
+        "import recall_lab as rl, sys\n"
+        f"rx = rl.receive(0, {str(tmp_path / 'a')!r})\n"
+        "print(rx.id, flush=True)\n"
+        "sys.stdin.readline()\n"
+    )
+    with subprocess.Popen(
+        [sys.executable, "-c", cell], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
+    ) as later:
+        assert later.stdout is not None
+        assert later.stdout.readline().strip() == rx.id
+        with pytest.raises(PortInUse, match=f"process {later.pid} uses too"):
+            receive(rx.port, tmp_path / "b")
+        later.communicate("\n")
+    other = receive(rx.port, tmp_path / "b")  # it has gone: now we may
+    assert other.port == rx.port
+
+
+def test_a_clock_that_is_set_does_not_make_it_a_stranger(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    rx = receive(0, tmp_path)
+    boot, began = psutil.boot_time, psutil.Process.create_time
+    monkeypatch.setattr(psutil, "boot_time", lambda: boot() + 3600)
+    monkeypatch.setattr(psutil.Process, "create_time", lambda self: began(self) + 3600)
+    assert rx.alive
+    assert [found.id for found in running()] == [rx.id]
+
+
+def test_a_process_forked_from_a_thread_receiver_holds_neither_port_nor_capture(
+    tmp_path: Path, speech: np.ndarray
+) -> None:
+    script = (
+        "import os, math, sys, time, numpy as np, recall_lab as rl\n"
+        "from recall_lab.receiver.receiver import receive\n"
+        f"folder = {str(tmp_path / 'c')!r}\n"
+        "rx = rl.receive(0, folder, mode='thread')\n"
+        "audio = np.ones(3200, '<i2')\n"
+        "rl.simulate(audio, rx.url, speed=math.inf, recording='r')\n"
+        "rx.wait(packets=1, timeout=5)\n"
+        "child = os.fork()\n"
+        "if child == 0:\n"
+        "    time.sleep(30); os._exit(0)\n"
+        "rx.stop()\n"
+        "again = rl.receive(rx.port, folder, mode='thread')\n"
+        "rl.simulate(audio, again.url, speed=math.inf, recording='r')\n"
+        "again.wait(packets=2, timeout=5)\n"
+        "print(again.stop().rejected)\n"
+        "os.kill(child, 9); os.waitpid(child, 0)\n"
+    )
+    done = subprocess.run(
+        [sys.executable, "-W", "ignore", "-c", script], capture_output=True, text=True, timeout=60
+    )
+    assert done.stdout == "{}\n", done.stderr
 
 
 def test_two_cells_at_once_start_one_receiver(tmp_path: Path) -> None:

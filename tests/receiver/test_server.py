@@ -191,6 +191,48 @@ def _until_closed(peer: socket.socket) -> bytes:
     return b"".join(parts)
 
 
+def test_a_peer_that_pings_and_never_reads_is_let_go(tmp_path: Path) -> None:
+    async def main(server: Server) -> None:
+        async with connect(server.url) as good:
+            await good.send(message(0, b"\1\0"), text=True)
+            peer = await asyncio.to_thread(raw, server.port)
+            peer.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
+            ping = Frame(Opcode.PING, b"x" * 125).serialize(mask=True) * 500
+
+            def flood() -> int:
+                for number in range(2_000):  # 120 MB if nobody stopped it
+                    try:
+                        peer.sendall(ping)
+                    except OSError:
+                        return number
+                return 2_000
+
+            with peer:
+                assert await asyncio.to_thread(flood) < 1_000
+            await good.send(message(1, b"\2\0"), text=True)
+            await settled(server, 2)
+
+    run(main, tmp_path)
+    assert load(tmp_path / "r1.bin").samples.tolist() == [1, 2]
+
+
+def test_an_answer_says_that_what_came_before_is_kept(tmp_path: Path) -> None:
+    frames = b"".join(
+        Frame(Opcode.TEXT, message(n, b"\1\0")).serialize(mask=True) for n in range(20)
+    )
+
+    async def main(server: Server) -> None:
+        def ask() -> int:
+            with raw(server.port) as peer:
+                peer.sendall(frames + Frame(Opcode.PING, b"?").serialize(mask=True))
+                assert peer.recv(100)[:1] == b"\x8a"
+                return len(load(tmp_path / "r1.bin").packets)
+
+        assert await asyncio.to_thread(ask) == 20
+
+    run(main, tmp_path)
+
+
 def test_frames_sent_before_being_let_in_are_refused(tmp_path: Path) -> None:
     async def main(server: Server) -> None:
         request = (
