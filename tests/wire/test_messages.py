@@ -9,11 +9,12 @@ import sys
 from typing import Any
 
 import pytest
-from hypothesis import example, given
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from recall_lab.errors import InvalidMessage
 from recall_lab.wire.messages import (
+    _STAND_IN,
     MAX_EVENT_NAME,
     MAX_ID,
     MAX_PARTICIPANT,
@@ -787,3 +788,57 @@ def test_any_json_value_in_any_place_gives_a_value_or_a_refusal(
 ) -> None:
     golden, path, value = case
     value_or_refusal(changed(golden, ".".join(path), copy.deepcopy(value)))
+
+
+def outcome(message: bytes | memoryview) -> object:
+    """Return the value of a message, or what was wrong with it."""
+    try:
+        return decode(message)
+    except InvalidMessage as error:
+        return str(error), error.field, error.reason
+
+
+LONG = encode(
+    AudioPacket(
+        recording=Ref("r1", {"a": 'x"buffer":"AAAA'}),
+        payload=bytes(range(256)) * 3,
+        relative=1.5,
+        absolute=10**18,
+        participant=Participant(1, name='"buffer":"', extra_data={"buffer": "A" * 400}),
+    )
+)
+
+
+@pytest.mark.parametrize(
+    "message",
+    [
+        LONG,
+        LONG.replace(b'"buffer":', b'"buffer": '),
+        LONG.replace(b'"buffer":', b'"buffer"  :  '),
+        LONG.replace(b'{"buffer":', b'{"buffer":"(the buffer)","buffer":', 1),
+        LONG.replace(b'{"buffer":', b'{"x":{"buffer":"' + b"A" * 400 + b'"},"buffer":', 1),
+        LONG.replace(b'"buffer":"AAEC', b'"buffer":"\\/AEC'),
+        LONG.replace(b"AAEC", b"AAE\xff"),
+        LONG.replace(b"AAEC", b"A\\u0041EC", 1),
+        LONG.replace(b'"buffer"', b'"\\u0062uffer"', 1),
+        LONG.replace(b'"timestamp"', b'"buffer":"","timestamp"', 1),
+        LONG.replace(b'"timestamp"', b'"buffer":"' + _STAND_IN + b'","timestamp"', 1)[:-1],
+    ],
+)
+def test_cutting_the_buffer_out_changes_nothing(message: bytes) -> None:
+    # a memoryview is decoded whole
+    assert outcome(message) == outcome(memoryview(message))
+
+
+@settings(max_examples=400)
+@given(
+    st.integers(0, len(LONG)),
+    st.integers(0, 40),
+    st.one_of(
+        st.binary(max_size=6),
+        st.sampled_from([b'"', b"\\", b'"buffer":"', b'","buffer":"', _STAND_IN, b"=", b"}"]),
+    ),
+)
+def test_a_mutated_message_means_the_same_whole_or_cut(at: int, cut: int, put: bytes) -> None:
+    message = LONG[:at] + put + LONG[at + cut :]
+    assert outcome(message) == outcome(memoryview(message))
