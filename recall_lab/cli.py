@@ -281,8 +281,10 @@ def _demo(options: argparse.Namespace) -> int:
     _describe(capture)
     print(f"files      {folder}/captures/{recording}.bin, .idx, .json, .events.jsonl")
     print("\n--- The first packets, as a pandas frame\n")
+    first = capture.packets.head(5)
+    times = {name: first[name].dt.strftime("%H:%M:%S.%f") for name in ("absolute", "received")}
     columns = ["relative", "absolute", "received", "samples", "connection", "sequence"]
-    print(capture.packets[columns].head(5).to_string())
+    print(first.assign(**times)[columns].to_string())  # without the date it fits a terminal
 
     print("\n--- What the bot did, against what arrived\n")
     arrived = capture.packets

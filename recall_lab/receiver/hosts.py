@@ -92,7 +92,9 @@ class ProcessHost:
                     msgspec.json.encode(settings) + b"\n", timeout=START_TIMEOUT
                 )
             except subprocess.TimeoutExpired:
-                os.killpg(child.pid, signal.SIGKILL)  # the session that it began
+                with contextlib.suppress(ProcessLookupError):
+                    os.killpg(child.pid, signal.SIGKILL)  # the session that it began
+                child.kill()
                 said, errors = child.communicate()
         try:
             answer = msgspec.json.decode(said, type=Answer)
