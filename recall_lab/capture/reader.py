@@ -115,10 +115,14 @@ class Follower:
     def __init__(self, path: str | os.PathLike[str]) -> None:
         self.audio_path = _audio_path(Path(path), must_exist=False)
         self.index_path = self.audio_path.with_suffix(".idx")
+        self._first = b""  # the first record
+        self._start_over()
+
+    def _start_over(self) -> None:
+        """Know of no packet."""
         self.packets = 0
         self.damaged = 0
         self._read = 0  # records read, damaged ones included
-        self._first = b""  # the first record
         self._columns = {name: np.empty(0, storage_dtype(name)) for name in COLUMNS}
         self._whole: pd.DataFrame | None = None
 
@@ -185,11 +189,8 @@ class Follower:
         """Forget what was read if this is another capture now, or less of it."""
         known, self._first = self._first, os.pread(descriptor, RECORD_BYTES, HEADER_BYTES)
         shrunk = os.fstat(descriptor).st_size < HEADER_BYTES + self._read * RECORD_BYTES
-        if not self._read or (known == self._first and not shrunk):
-            return
-        self.packets = self.damaged = self._read = 0
-        self._columns = {name: np.empty(0, storage_dtype(name)) for name in COLUMNS}
-        self._whole = None
+        if self._read and (known != self._first or shrunk):
+            self._start_over()
 
     def _read_batch(self, descriptor: int) -> bytes:
         start = HEADER_BYTES + self._read * RECORD_BYTES

@@ -79,16 +79,16 @@ class Faults:
         self._check("jitter", 0, 3600, "seconds, from 0 to 3600")
         self._check("quantum", 0, 3600, "seconds, from 0 to 3600")
         self._check("drift", -1e5, 1e5, "ppm between -100,000 and 100,000")
-        for name, valid, sizes in (
-            ("disconnects", "a sequence of seconds, such as (25.0,)", {1}),
-            ("steps", "a sequence of (at, seconds) pairs, such as ((30, -2.5),)", {2}),
-            ("mutes", "a sequence of (start, end) pairs with start < end, in s", {2}),
+        for name, valid, size in (
+            ("disconnects", "a sequence of seconds, such as (25.0,)", 1),
+            ("steps", "a sequence of (at, seconds) pairs, such as ((30, -2.5),)", 2),
+            ("mutes", "a sequence of (start, end) pairs with start < end, in s", 2),
         ):
             try:
                 parts = [np.atleast_1d(np.asarray(part, float)) for part in getattr(self, name)]
             except (TypeError, ValueError):
                 raise InvalidArgument(name, getattr(self, name), valid) from None
-            good = all(len(part) in sizes and (np.abs(part) < 1e9).all() for part in parts)
+            good = all(len(part) == size and (np.abs(part) < 1e9).all() for part in parts)
             if not good or any(part[0] < 0 for part in parts):
                 raise InvalidArgument(name, getattr(self, name), valid)
             if name == "mutes" and not all(start < end for start, end in parts):

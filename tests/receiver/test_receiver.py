@@ -263,10 +263,12 @@ def test_a_port_of_another_program_is_not_taken_and_no_other_is_used(
             receive(port, tmp_path, mode=mode)
 
 
-def test_another_notebooks_receiver_is_shared_or_left_alone(tmp_path: Path) -> None:
+@contextlib.contextmanager
+def another_notebook(folder: Path) -> Iterator[tuple[int, str, int]]:
+    """A second process that receives into `folder`: its pid, and the receiver's id and port."""
     cell = (
         "import recall_lab as rl, sys\n"
-        f"rx = rl.receive(0, {str(tmp_path / 'a')!r})\n"
+        f"rx = rl.receive(0, {str(folder)!r})\n"
         "print(rx.id, rx.port, flush=True)\n"
         "sys.stdin.readline()\n"
     )
@@ -275,28 +277,23 @@ def test_another_notebooks_receiver_is_shared_or_left_alone(tmp_path: Path) -> N
     ) as notebook:
         assert notebook.stdout is not None
         id_, port = notebook.stdout.readline().split()
-        assert receive(0, tmp_path / "a").id == id_
-        with pytest.raises(PortInUse, match=f"process {notebook.pid} uses too"):
-            receive(int(port), tmp_path / "b")
+        yield notebook.pid, id_, int(port)
         notebook.communicate("\n")
+
+
+def test_another_notebooks_receiver_is_shared_or_left_alone(tmp_path: Path) -> None:
+    with another_notebook(tmp_path / "a") as (pid, id_, port):
+        assert receive(0, tmp_path / "a").id == id_
+        with pytest.raises(PortInUse, match=f"process {pid} uses too"):
+            receive(port, tmp_path / "b")
 
 
 def test_who_else_uses_it_is_asked_when_it_matters(tmp_path: Path) -> None:
     rx = receive(0, tmp_path / "a")
-    cell = (
-        "import recall_lab as rl, sys\n"
-        f"rx = rl.receive(0, {str(tmp_path / 'a')!r})\n"
-        "print(rx.id, flush=True)\n"
-        "sys.stdin.readline()\n"
-    )
-    with subprocess.Popen(
-        [sys.executable, "-c", cell], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
-    ) as later:
-        assert later.stdout is not None
-        assert later.stdout.readline().strip() == rx.id
-        with pytest.raises(PortInUse, match=f"process {later.pid} uses too"):
+    with another_notebook(tmp_path / "a") as (pid, id_, _):
+        assert id_ == rx.id
+        with pytest.raises(PortInUse, match=f"process {pid} uses too"):
             receive(rx.port, tmp_path / "b")
-        later.communicate("\n")
     other = receive(rx.port, tmp_path / "b")  # it has gone: now we may
     assert other.port == rx.port
 
