@@ -9,6 +9,7 @@
     ├── InvalidAudio (ValueError)        an audio file that can't be read or is not what is needed
     ├── CaptureError
     │   ├── CaptureNotFound (FileNotFoundError)
+    │   ├── MissingTimestamps (ValueError)  the capture has audio, but no times to place it by
     │   ├── StreamNotFound (LookupError)  a receiver has no such stream, or several to choose from
     │   ├── CaptureLocked                another writer holds the capture
     │   └── StorageFailed (OSError)      the disk did not take what was to be kept
@@ -37,6 +38,7 @@ __all__ = [
     "InvalidAudio",
     "InvalidFrame",
     "InvalidMessage",
+    "MissingTimestamps",
     "PortInUse",
     "RecallLabError",
     "ReceiverError",
@@ -135,6 +137,21 @@ class CaptureNotFound(CaptureError, FileNotFoundError):
 
     def __str__(self) -> str:  # OSError would print only its errno form
         return str(self.args[0])
+
+
+class MissingTimestamps(CaptureError, ValueError):
+    """What was asked for needs the times of packets, and the capture has none.
+
+    Attributes:
+        stem: the stream.
+    """
+
+    def __init__(self, stem: str, missing: str) -> None:
+        self.stem = stem
+        super().__init__(
+            f"{stem}: {missing}; the times of packets are in the .idx beside the .bin, "
+            "which a receiver of recall_lab writes"
+        )
 
 
 class StreamNotFound(CaptureError, LookupError):

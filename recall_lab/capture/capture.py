@@ -10,6 +10,7 @@ import numpy as np
 import pandas as pd
 
 from recall_lab.capture.damage import Damage
+from recall_lab.capture.events import no_events
 from recall_lab.capture.frame import check_frame, empty_frame
 from recall_lab.capture.info import CaptureInfo
 from recall_lab.capture.record import Flag
@@ -34,6 +35,7 @@ class Capture:
         info: ids and metadata.
         damage: what is wrong with the files.
         path: the ``.bin`` it was loaded from.
+        events: a function that reads what happened beside the audio, when it is first asked for.
 
     Raises:
         InvalidFrame: when `packets` breaks the contract.
@@ -51,6 +53,7 @@ class Capture:
         info: CaptureInfo | None = None,
         damage: Damage | None = None,
         path: Path | None = None,
+        events: Callable[[], pd.DataFrame] = no_events,
     ) -> None:
         if not (
             isinstance(samples, np.ndarray) and samples.dtype == SAMPLE_DTYPE and samples.ndim == 1
@@ -70,6 +73,7 @@ class Capture:
         self._info = info or CaptureInfo(recording="unnamed")
         self._damage = damage or Damage()
         self._path = path
+        self._events: pd.DataFrame | Callable[[], pd.DataFrame] = events
 
     @property
     def samples(self) -> Samples:
@@ -86,6 +90,13 @@ class Capture:
         if not isinstance(self._packets, pd.DataFrame):
             self._packets = self._packets()
         return self._packets.copy(deep=False)
+
+    @property
+    def events(self) -> pd.DataFrame:
+        """What happened beside the audio (see :mod:`recall_lab.capture.events`)."""
+        if not isinstance(self._events, pd.DataFrame):
+            self._events = self._events()
+        return self._events.copy(deep=False)
 
     @property
     def info(self) -> CaptureInfo:
@@ -146,7 +157,7 @@ class Capture:
         packets = self.packets
         if packets.empty:
             first, last = _cut(np.array([0.0]), np.array([len(self._samples)]), low, high)
-            return Capture(self._samples[first[0] : last[0]], None, self._info)
+            return self._part(self._samples[first[0] : last[0]], None)
 
         relative = packets["relative"].to_numpy()
         first, last = _cut(relative, packets["samples"].to_numpy(), low, high)
@@ -172,7 +183,10 @@ class Capture:
             flags=packets["flags"] | np.where(trimmed, _TRIMMED, 0).astype(np.uint32),
         )
         packets.index = pd.RangeIndex(len(packets), name=packets.index.name)
-        return Capture(samples, packets, self._info)
+        return self._part(samples, packets)
+
+    def _part(self, samples: Samples, packets: pd.DataFrame | None) -> Capture:
+        return Capture(samples, packets, self._info, events=lambda: self.events)
 
     def _facts(self) -> dict[str, str]:
         """What a repr shows: cheap, so without the packets where they are not made yet."""

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import mmap
 import os
+from functools import partial
 from pathlib import Path
 from typing import Final
 
@@ -18,6 +19,7 @@ from isal.isal_zlib import crc32
 
 from recall_lab.capture.capture import Capture
 from recall_lab.capture.damage import Damage
+from recall_lab.capture.events import read_events
 from recall_lab.capture.frame import (
     COLUMNS,
     INDEX_NAME,
@@ -27,6 +29,7 @@ from recall_lab.capture.frame import (
     storage_dtype,
 )
 from recall_lab.capture.info import CaptureInfo, parse_stem, read_info
+from recall_lab.capture.journal import SUFFIX as JOURNAL
 from recall_lab.capture.record import (
     HEADER_BYTES,
     RECORD,
@@ -67,11 +70,13 @@ def load(path: str | os.PathLike[str]) -> Capture:
     index_path = audio_path.with_suffix(".idx")
     info, info_problem = _info_of(audio_path)
     notes = [info_problem] if info_problem else []
+    events = partial(read_events, audio_path)
     try:
         data = _map_bytes(index_path)
     except FileNotFoundError:
         samples, odd = map_samples(audio_path)
-        return Capture(samples, None, info, Damage(odd_byte=odd, notes=tuple(notes)), audio_path)
+        damage = Damage(odd_byte=odd, notes=tuple(notes))
+        return Capture(samples, None, info, damage, audio_path, events)
 
     problem = header_problem(bytes(data[:HEADER_BYTES]))
     if problem:
@@ -95,7 +100,40 @@ def load(path: str | os.PathLike[str]) -> Capture:
         odd_byte=odd,
         notes=tuple(notes),
     )
-    return Capture(samples, lambda: frame_of_records(records), info, damage, audio_path)
+    return Capture(samples, lambda: frame_of_records(records), info, damage, audio_path, events)
+
+
+def load_recording(path: str | os.PathLike[str]) -> list[Capture]:
+    """Load every stream of a recording: the mixed one first, then each participant's.
+
+    Args:
+        path: any file of the recording, or the common name: ``folder/recording``.
+
+    Raises:
+        CaptureNotFound: when there is none.
+
+    Example:
+        >>> [cap.info.stem for cap in load_recording("captures/9f3c")]  # doctest: +SKIP
+        ['9f3c', '9f3c.100', '9f3c.101']
+    """
+    given = Path(path)
+    name = given.name.removesuffix(JOURNAL)
+    parsed = parse_stem(Path(name).stem if Path(name).suffix in _SUFFIXES else name)
+    if parsed is None:
+        raise CaptureNotFound(given, "name a recording, as folder/recording, or one of its files")
+    found = {}
+    for suffix in (".bin", ".idx"):
+        for file in given.parent.glob(f"{parsed[0]}.*{suffix}"):
+            found[parse_stem(file.stem)] = file
+        file = given.parent / f"{parsed[0]}{suffix}"
+        if file.is_file():
+            found[parsed[0], None] = file
+    streams = [stream for stream in found if stream is not None and stream[0] == parsed[0]]
+    if not streams:
+        load(given.parent / parsed[0])  # says what there is instead
+    return [
+        load(found[stream]) for stream in sorted(streams, key=lambda x: (x[1] is not None, x[1]))
+    ]
 
 
 class Follower:
@@ -183,7 +221,8 @@ class Follower:
         )
         if len(frame):
             samples = samples[: int((frame["offset"] + frame["samples"]).max())]
-        return Capture(samples, frame, info, damage, self.audio_path)
+        events = partial(read_events, self.audio_path)
+        return Capture(samples, frame, info, damage, self.audio_path, events)
 
     def _start_over_if_replaced(self, descriptor: int) -> None:
         """Forget what was read if this is another capture now, or less of it."""

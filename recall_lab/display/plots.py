@@ -12,7 +12,7 @@ from matplotlib.patches import Patch
 from matplotlib.ticker import FuncFormatter, MaxNLocator
 
 from recall_lab.capture.capture import Capture
-from recall_lab.capture.continuity import TOLERANCE, missing_spans
+from recall_lab.capture.continuity import missing_spans
 from recall_lab.text import counted, printable
 from recall_lab.wire.pcm import FULL_SCALE, RATE
 
@@ -28,7 +28,7 @@ def plot_waveform(
     columns: int = 1600,
     color: str = BLUE,
     missing: bool = True,
-    tolerance: float = TOLERANCE,
+    tolerance: float | None = None,
     title: str | None = None,
 ) -> Axes:
     """Plot the waveform on the relative clock, as its envelope, with missing spans marked.
@@ -39,7 +39,8 @@ def plot_waveform(
         columns: steps of the time axis; each shows the lowest and highest sample in it.
         color: of the waveform.
         missing: mark the spans for which no audio arrived.
-        tolerance: shortest missing span to mark, in seconds.
+        tolerance: spans of up to so many seconds are not marked; by default what the stamps
+            leave in doubt (see :mod:`recall_lab.capture.continuity`).
         title: above the picture; by default the stream, its length and what is missing.
 
     Returns:

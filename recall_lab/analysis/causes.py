@@ -1,0 +1,189 @@
+"""Why audio is missing: each gap's cause, and in plain words what it was told by.
+
+=================  =======================================================================
+cause              told by
+=================  =======================================================================
+silence            packets without audio stand in the gap and fill at least half of it: an
+                   unmuted participant who says nothing
+receiver restart   the packets on either side were kept by different runs of the receiver
+mute               a participant's connection was closed in good order; or their own events
+                   say so; or the connection stayed open for `mute` seconds or longer, and
+                   the sender's clocks ran on
+reconnect          the connection changed otherwise: it broke and the bot came back
+pause              the sender's wall clock and our own ran on while its media clock stood
+loss               within one connection, and shorter: the bot or its network dropped it (a
+                   websocket itself loses nothing while it is open)
+unknown            one side is not there, or does not say which connection brought it
+=================  =======================================================================
+
+The first that fits is taken. What the data can't tell: loss and silence of equal length where
+no event speaks of it (the wire numbers no packets), and what else was lost right beside a
+reconnect or a mute (it is one gap with them).
+"""
+
+from __future__ import annotations
+
+from typing import Final, NamedTuple
+
+import numpy as np
+import numpy.typing as npt
+import pandas as pd
+
+from recall_lab.analysis.clocks import arrivals, nanoseconds
+from recall_lab.capture.capture import Capture
+from recall_lab.capture.record import Flag
+from recall_lab.text import counted
+from recall_lab.wire.pcm import RATE
+
+CAUSES: Final = (
+    "reconnect", "loss", "mute", "silence", "receiver restart", "pause", "unknown",
+)  # fmt: skip
+"""What a gap's cause can be."""
+
+_PAUSE: Final = 0.5  # seconds by which the sender's clocks must part
+_CLEAN: Final = (1000, 1001)  # RFC 6455, 7.4.1: done, and going away
+_BEFORE: Final = 2.0  # seconds by which an event may come before the audio ends
+_QUIET: Final = ("participant_events.speech_off", "participant_events.leave")
+_SPEAKING: Final = ("participant_events.speech_on", "participant_events.join")
+
+
+class Holes(NamedTuple):
+    """Spans between packets.
+
+    Attributes:
+        start, end: s on the relative clock, shape ``(spans,)``.
+        before, after: positions of the packets on either side; -1 for none.
+    """
+
+    start: npt.NDArray[np.float64]
+    end: npt.NDArray[np.float64]
+    before: npt.NDArray[np.int64]
+    after: npt.NDArray[np.int64]
+
+
+def causes_of(
+    capture: Capture, packets: pd.DataFrame, holes: Holes, mute: float
+) -> tuple[list[str], list[str]]:
+    """Return the cause of each hole and the evidence for it.
+
+    Args:
+        capture: whose events are heard.
+        packets: its timed packets, in the order of arrival.
+        holes: where audio is missing.
+        mute: seconds from which a hole within a connection counts as silence by design.
+    """
+    if not len(holes.start):
+        return [], []
+    connection = packets["connection"].to_numpy().astype(np.int64)
+    flags = packets["flags"].to_numpy()
+    sided = (holes.before >= 0) & (holes.after >= 0)
+    left = np.where(sided, connection[holes.before], 0)
+    right = np.where(sided, connection[holes.after], 0)
+    resumed = sided & ((flags[holes.after] & int(Flag.RESUMED)) != 0)
+    silent = _silent(packets, holes)
+    paused = _paused(packets, holes)
+    journal = _Journal(capture)
+    causes, evidence = [], []
+    for at, (start, end) in enumerate(zip(holes.start.tolist(), holes.end.tolist(), strict=True)):
+        if silent[at]:
+            told = "silence", f"{counted(int(silent[at]), 'packet')} without audio in it"
+        elif holes.before[at] < 0 or holes.after[at] < 0:
+            side = "before" if holes.before[at] < 0 else "after"
+            told = "unknown", f"no packet {side} it"
+        elif not left[at] or not right[at]:
+            told = "unknown", "the packets do not say which connection brought them"
+        elif left[at] != right[at]:
+            told = journal.change(int(left[at]), int(right[at]), bool(resumed[at]))
+        else:
+            told = journal.within(int(left[at]), start, end, mute, float(paused[at]))
+        causes.append(told[0])
+        evidence.append(told[1])
+    return causes, evidence
+
+
+class _Journal:
+    """What the events of a capture say about its gaps."""
+
+    def __init__(self, capture: Capture) -> None:
+        events = capture.events
+        connected = events[events["kind"] == "connected"].dropna(subset=["connection"])
+        self._receivers = dict(zip(connected["connection"], connected["receiver"], strict=True))
+        ended = events[events["kind"] == "disconnected"].dropna(subset=["connection"])
+        codes = [line.get("code") for line in ended["detail"]]
+        self._codes = dict(zip(ended["connection"], codes, strict=True))
+        who = capture.info.participant
+        self._separate = who is not None
+        about = (
+            events[
+                events["event"].isin([*_QUIET, *_SPEAKING])
+                & (events["participant"] == (-1 if who is None else who.id)).fillna(False)
+                & events["relative"].notna()
+            ]
+            .sort_values("relative", kind="stable")
+            .reset_index(drop=True)
+        )
+        self._times = about["relative"].to_numpy()
+        self._names = about["event"].tolist()
+
+    def change(self, left: int, right: int, resumed: bool) -> tuple[str, str]:
+        """Return cause and evidence where the connection changed."""
+        runs = self._receivers.get(left), self._receivers.get(right)
+        if (runs[0] != runs[1]) if all(runs) else resumed:
+            return "receiver restart", f"connections {left} and {right} were of different runs"
+        code = self._codes.get(left)
+        if self._separate and code in _CLEAN:
+            said = f"the bot closed connection {left} in good order (code {code})"
+            return "mute", f"{said} and opened {right}"
+        how = f"broke (code {code})" if left in self._codes else "ended"
+        return "reconnect", f"connection {left} {how}, {right} brought what came next"
+
+    def within(
+        self, connection: int, start: float, end: float, mute: float, paused: float
+    ) -> tuple[str, str]:
+        """Return cause and evidence where the connection stayed the same."""
+        where = f"connection {connection} stayed open"
+        if paused:
+            return "pause", f"{where}; the sender's media clock stood for {paused:.3f} s"
+        low, high = np.searchsorted(self._times, [start - _BEFORE, end])
+        for at in reversed(range(low, high)):
+            name, when = self._names[at], self._times[at]
+            said = f"{where}; {name} at {when:.3f} s"
+            if name in _QUIET:
+                return "mute", said
+            if start < when < end - _BEFORE:  # speaks, and still nothing comes
+                return "loss", said
+        if end - start >= mute:
+            return "mute", f"{where}, and for {mute:g} s or more the sender's clocks ran on"
+        return "loss", f"{where}, for less than {mute:g} s"
+
+
+def _silent(packets: pd.DataFrame, holes: Holes) -> npt.NDArray[np.int64]:
+    """Return how many packets without audio each hole has; 0 where they fill less than half."""
+    samples = packets["samples"].to_numpy()
+    if samples.all():
+        return np.zeros(len(holes.start), np.int64)
+    stamps = np.unique(packets["relative"].to_numpy()[samples == 0])
+    edge = 1 / RATE
+    low, high = (
+        np.searchsorted(stamps, times - edge) for times in (holes.start, holes.end + 2 * edge)
+    )
+    count = high - low
+    # how long an empty packet lasts nobody says: no longer than one with audio
+    longest = float(samples.max()) / RATE or np.inf
+    count[count * longest < (holes.end - holes.start) / 2] = 0
+    return count
+
+
+def _paused(packets: pd.DataFrame, holes: Holes) -> npt.NDArray[np.float64]:
+    """Return for how long the media clock stood still in each hole, s; 0.0 where it did not."""
+    before, after = holes.before, holes.after
+    relative = packets["relative"].to_numpy()
+    absolute = nanoseconds(packets["absolute"])
+    media = relative[after] - relative[before]
+    wall = (absolute[after] - absolute[before]) / 1e9
+    stood = wall - media
+    # a step of the sender's wall clock looks the same: our own clock tells which one is right
+    arrival = arrivals(packets)
+    ours = arrival[after] - arrival[before]
+    agrees = np.abs(ours - wall) < np.abs(ours - media)
+    return np.where((stood > _PAUSE) & agrees & (before >= 0) & (after >= 0), stood, 0.0)

@@ -1,0 +1,124 @@
+"""What happened beside the audio, read back from the journal as a frame.
+
+===========  ====================  =========================================================
+column       dtype                 meaning
+===========  ====================  =========================================================
+kind         str                   ``connected``, ``disconnected``, ``event``, ``stalled`` ...
+received     datetime64[ns, UTC]   our wall clock
+monotonic    int64                 our monotonic clock, ns
+connection   Int64                 which connection of the recording; NA where it is of none
+receiver     str                   id of the run of the receiver; ``""`` where not told
+event        str                   Recall.ai's name of an event, else ``""``
+participant  Int64                 whom the event is about; NA for nobody
+relative     float64               sender's media clock, s; NaN where the event has none
+seconds      float64               how long it took, for what takes time; else NaN
+detail       object                the whole line, as a dict
+===========  ====================  =========================================================
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any, Final
+
+import msgspec
+import numpy as np
+import pandas as pd
+
+from recall_lab.capture.info import parse_stem
+from recall_lab.capture.journal import RECEIVER_STEM, SUFFIX
+
+STALLED: Final = "stalled"
+"""Kind of the line by which a receiver notes that it was held up itself."""
+
+_COLUMNS: Final = {
+    "kind": "str",
+    "received": "datetime64[ns, UTC]",
+    "monotonic": "int64",
+    "connection": "Int64",
+    "receiver": "str",
+    "event": "str",
+    "participant": "Int64",
+    "relative": "float64",
+    "seconds": "float64",
+    "detail": "object",
+}
+_INT64 = 2**63
+
+
+def read_events(audio_path: Path) -> pd.DataFrame:
+    """Return what the journals beside a ``.bin`` say of its recording; never raises for damage.
+
+    Lines that can't be read are passed over. Of the receiver's own journal only the stalls are
+    taken: they befall every recording.
+    """
+    parsed = parse_stem(audio_path.stem)
+    rows: list[dict[str, Any]] = []
+    if parsed is not None:
+        rows += map(_row, _lines(audio_path.with_name(f"{parsed[0]}{SUFFIX}")))
+    stalls = _lines(audio_path.with_name(f"{RECEIVER_STEM}{SUFFIX}"))
+    rows += (_row(line) for line in stalls if line.get("kind") == STALLED)
+    return _frame(rows).sort_values("received", kind="stable", ignore_index=True)
+
+
+def no_events() -> pd.DataFrame:
+    """Return an events frame without events."""
+    return _frame([])
+
+
+def _frame(rows: list[dict[str, Any]]) -> pd.DataFrame:
+    frame = pd.DataFrame(rows, columns=list(_COLUMNS))
+    frame["received"] = pd.to_datetime(frame["received"].astype("int64"), utc=True)
+    return frame.astype(_COLUMNS)
+
+
+def _lines(path: Path) -> Iterator[dict[str, Any]]:
+    decode = msgspec.json.Decoder(dict[str, Any]).decode
+    try:
+        with path.open("rb") as file:
+            for line in file:
+                try:
+                    yield decode(line)
+                except (ValueError, RecursionError):  # torn by a kill, or by hand
+                    continue
+    except OSError:
+        return
+
+
+def _row(line: dict[str, Any]) -> dict[str, Any]:
+    payload: Any = line.get("message")
+    for name in ("data", "data"):
+        payload = payload.get(name) if isinstance(payload, dict) else None
+    payload = payload if isinstance(payload, dict) else {}
+    stamp, who = payload.get("timestamp"), payload.get("participant")
+    return {
+        "kind": str(line.get("kind", "")),
+        "received": _integer(line.get("received")) or 0,
+        "monotonic": _integer(line.get("monotonic")) or 0,
+        "connection": _integer(line.get("connection")),
+        "receiver": str(line.get("receiver", "")),
+        "event": str(line.get("event", "")),
+        "participant": _integer(who.get("id")) if isinstance(who, dict) else None,
+        "relative": _number(stamp.get("relative")) if isinstance(stamp, dict) else math.nan,
+        "seconds": _number(line.get("seconds")),
+        "detail": line,
+    }
+
+
+def _integer(value: object) -> int | None:
+    """Return a JSON value as an integer that int64 holds, or None."""
+    whole = isinstance(value, int) and not isinstance(value, bool)
+    return value if whole and -_INT64 <= value < _INT64 else None  # type: ignore[operator, return-value]
+
+
+def _number(value: object) -> float:
+    """Return a JSON value as a finite number, or NaN."""
+    if isinstance(value, int | float) and not isinstance(value, bool):
+        try:
+            number = float(value)
+        except OverflowError:
+            return math.nan
+        return number if np.isfinite(number) else math.nan
+    return math.nan

@@ -1,0 +1,119 @@
+"""What the tests of the analyses share: captures made in memory, from plans and by hand."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from recall_lab.capture.capture import Capture
+from recall_lab.capture.events import no_events
+from recall_lab.capture.frame import COLUMNS, frame_of, storage_dtype
+from recall_lab.capture.info import CaptureInfo
+from recall_lab.wire.messages import Participant
+
+NEW_YEAR = 1_767_225_600_000_000_000
+CLEAN, BROKEN = 1000, 1006
+
+
+def _make(
+    relative: Sequence[float] | np.ndarray,
+    samples: int | Sequence[int] | np.ndarray = 3200,
+    *,
+    participant: int | None = None,
+    events: pd.DataFrame | None = None,
+    audio: np.ndarray | None = None,
+    **columns: object,
+) -> Capture:
+    """Return a capture of packets given by their columns; what is not given follows from time."""
+    start = np.asarray(relative, float)
+    size = len(start)
+    counts = np.broadcast_to(np.asarray(samples, np.int32), size)
+    lasts = np.nan_to_num(start) + counts / 16_000
+    arrays: dict[str, np.ndarray] = {
+        "relative": start,
+        "absolute": NEW_YEAR + np.rint(np.nan_to_num(start) * 1e9).astype(np.int64),
+        "received": NEW_YEAR + np.rint((lasts + 0.03) * 1e9).astype(np.int64),
+        "monotonic": np.rint((lasts + 100) * 1e9).astype(np.int64),
+        "offset": np.cumsum(counts) - counts,
+        "samples": counts,
+        "connection": np.ones(size),
+        "sequence": np.arange(size),
+        "flags": np.zeros(size),
+        "payload_crc": np.arange(size),
+    }
+    assert columns.keys() <= arrays.keys()
+    arrays |= {name: np.asarray(values) for name, values in columns.items()}  # type: ignore[misc]
+    frame = frame_of(
+        {name: np.array(arrays[name]).astype(storage_dtype(name), copy=True) for name in COLUMNS}
+    )
+    if audio is None:
+        audio = np.zeros(int(counts.sum()), np.int16)
+    who = None if participant is None else Participant(participant)
+    told = no_events() if events is None else events
+    info = CaptureInfo(recording="call", participant=who)
+    return Capture(audio, frame, info, events=lambda: told)
+
+
+def _events(*rows: dict[str, object]) -> pd.DataFrame:
+    """Return an events frame; what is not given is missing."""
+    usual = {
+        "kind": "event", "received": NEW_YEAR, "monotonic": 0, "connection": None, "receiver": "",
+        "event": "", "participant": None, "relative": np.nan, "seconds": np.nan, "detail": {},
+    }  # fmt: skip
+    frame = no_events()
+    given = pd.DataFrame([usual | row for row in rows], columns=list(frame.columns))
+    given["received"] = pd.to_datetime(given["received"].astype("int64"), utc=True)
+    return given.astype(frame.dtypes.to_dict())
+
+
+def _arrive(plan: pd.DataFrame, source: np.ndarray, *, delay: float = 0.02) -> Capture:
+    """Return the capture that a perfect receiver makes of a plan (see receiver/faults.py)."""
+    sent = plan[plan["fate"] == "sent"]
+    # the connection a packet came by: a new one after each outage that something follows
+    outage = (plan["fate"] == "outage").to_numpy()
+    marks = np.cumsum(outage)[sent.index.to_numpy()]
+    connection = 1 + np.cumsum(np.diff(marks, prepend=marks[:1]) > 0)
+    counts = sent["samples"].to_numpy()
+    pieces = [
+        source[at : at + count] if kind == "audio" else np.zeros(count, np.int16)
+        for kind, at, count in zip(sent["payload"], sent["offset"], counts, strict=True)
+    ]
+    arrived = np.rint((sent["due"].to_numpy() + delay) * 1e9).astype(np.int64)
+    numbers = np.unique(connection).tolist()
+    lines: list[dict[str, object]] = []
+    for number in numbers:
+        lines.append({"kind": "connected", "connection": number, "receiver": "run-1"})
+        code = CLEAN if number == numbers[-1] else BROKEN
+        lines.append({"kind": "disconnected", "connection": number, "detail": {"code": code}})
+    return _make(
+        sent["relative"].to_numpy(),
+        counts,
+        audio=np.concatenate([source[:0], *pieces]),
+        events=_events(*lines),
+        absolute=sent["absolute"].to_numpy("datetime64[ns]").astype(np.int64),
+        received=NEW_YEAR + arrived,
+        monotonic=5_000_000_000 + arrived,
+        connection=connection,
+        payload_crc=sent["payload_crc"].to_numpy(),
+    )
+
+
+@pytest.fixture(scope="session")
+def make() -> Callable[..., Capture]:
+    """A capture of packets given by their columns."""
+    return _make
+
+
+@pytest.fixture(scope="session")
+def events() -> Callable[..., pd.DataFrame]:
+    """An events frame from a few fields."""
+    return _events
+
+
+@pytest.fixture(scope="session")
+def arrive() -> Callable[..., Capture]:
+    """The capture that a perfect receiver makes of a plan."""
+    return _arrive
