@@ -74,6 +74,8 @@ def causes_of(
     """
     if not len(holes.start):
         return [], []
+    if packets.empty:
+        return ["unknown"], ["there are no packets"]
     connection = packets["connection"].to_numpy().astype(np.int64)
     flags = packets["flags"].to_numpy()
     sided = (holes.before >= 0) & (holes.after >= 0)

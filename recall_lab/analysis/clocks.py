@@ -58,6 +58,11 @@ def arrivals(packets: pd.DataFrame) -> Seconds:
     return elapsed
 
 
+def times_of(nanoseconds: npt.NDArray[np.int64]) -> pd.Series[pd.Timestamp]:
+    """Return int64 ns since 1970 UTC as a column of times."""
+    return pd.Series(nanoseconds).astype("datetime64[ns, UTC]")
+
+
 def nanoseconds(times: pd.Series[pd.Timestamp]) -> npt.NDArray[np.int64]:
     """Return a column of times as int64 ns since 1970 UTC, without a copy."""
     return times.to_numpy("datetime64[ns]").view(np.int64)

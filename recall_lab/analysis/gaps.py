@@ -24,7 +24,7 @@ import numpy.typing as npt
 import pandas as pd
 
 from recall_lab.analysis.causes import Holes, causes_of
-from recall_lab.analysis.clocks import nanoseconds, timed
+from recall_lab.analysis.clocks import nanoseconds, timed, times_of
 from recall_lab.capture.capture import Capture
 from recall_lab.capture.continuity import HALF_SAMPLE, Stamps
 from recall_lab.errors import InvalidArgument
@@ -132,7 +132,9 @@ def gaps(
     Example:
         >>> rl.gaps(rl.load("data/standup-lossy.bin")).groupby("kind").size()  # doctest: +SKIP
     """
-    _check(span, mute)
+    span = seconds_pair(span)
+    if not isinstance(mute, int | float) or not mute >= 0:
+        raise InvalidArgument("mute", mute, "seconds, 0 or more")
     packets = timed(capture)
     line = line_up(packets, tolerance)
     duplicates = _duplicates(packets, line)
@@ -268,7 +270,7 @@ def _table(
     absolute = nanoseconds(packets["absolute"])
     shift = span.start - packets["relative"].to_numpy()[known] if len(packets) else duration
     stamp = absolute[known] if len(packets) else np.zeros(len(duration), np.int64)
-    times = pd.to_datetime(stamp + np.rint(shift * 1e9).astype(np.int64), utc=True)
+    times = times_of(stamp + np.rint(shift * 1e9).astype(np.int64))
     numbers, connections = packets.index.to_numpy(), packets["connection"].to_numpy()
     nobody = span.before == _NOBODY, span.after == _NOBODY
     return pd.DataFrame(
@@ -297,15 +299,18 @@ def _masked(
     return pd.arrays.IntegerArray(taken, nobody.copy())
 
 
-def _check(span: tuple[float, float] | None, mute: float) -> None:
-    if not isinstance(mute, int | float) or not mute >= 0:
-        raise InvalidArgument("mute", mute, "seconds, 0 or more")
+def seconds_pair(span: tuple[float, float] | None) -> tuple[float, float] | None:
+    """Return a span of the relative clock as two floats.
+
+    Raises:
+        InvalidArgument: when it is no span.
+    """
     if span is None:
-        return
+        return None
     try:
         start, end = map(float, span)
-        good = bool(np.isfinite([start, end]).all()) and start <= end
     except (TypeError, ValueError):
-        good = False
-    if not good:
+        start, end = np.nan, np.nan
+    if not (np.isfinite(start) and np.isfinite(end) and start <= end):
         raise InvalidArgument("span", span, "(start, end) in seconds of the relative clock")
+    return start, end

@@ -62,7 +62,13 @@ class Stamps:
     joins: list[int] = field(default_factory=lambda: [0] * len(_SCATTERS))
 
     @classmethod
-    def of(cls, relative: npt.NDArray[np.float64], samples: npt.NDArray[np.int32]) -> Stamps:
+    def of(
+        cls,
+        relative: npt.NDArray[np.float64],
+        samples: npt.NDArray[np.int32],
+        *,
+        more_to_come: bool = False,
+    ) -> Stamps:
         """Return the counts for packets in the order of arrival, all finite, none empty."""
         misses = np.abs(relative[1:] - (relative[:-1] + samples[:-1] / RATE))
         misses = misses[misses < np.minimum(samples[:-1] / (2 * RATE), _SCATTERS[-1])]
@@ -73,7 +79,7 @@ class Stamps:
             if power:
                 joins[power] += count
         stamps = cls(len(relative), int(samples.sum(dtype=np.int64)), joins=joins)
-        if len(torn):  # else the stamps are exact, and no more need be known
+        if len(torn) or more_to_come:  # else the stamps are exact, and no more need be known
             for at, grid in enumerate(_GRID_MICROSECONDS):
                 stamps.off[at] = _count_off(relative, grid)
                 stamps.uneven[at] = int(
@@ -110,7 +116,7 @@ class Stamps:
 class Continuity:
     """The rule, packet by packet in the order of arrival, in bounded memory.
 
-    The last thousand holes stay open for what comes late; older ones are only counted.
+    The last few hundred holes stay open for what comes late; older ones are only counted.
 
     Example:
         >>> stream = Continuity()
@@ -120,9 +126,12 @@ class Continuity:
         (1, 0.4)
     """
 
-    OPEN: Final = 1_000
+    OPEN: Final = 200
 
     def __init__(self) -> None:
+        self._forget()
+
+    def _forget(self) -> None:
         self._stamps = Stamps()
         self._end = math.nan  # of the packet that arrived last
         self._length = 0.0  # of that packet
@@ -133,6 +142,22 @@ class Continuity:
         self._holes: list[tuple[float, float]] = []  # in order, disjoint, above half a sample
         self._folded = [0] * (len(_LEVELS) + 1)  # older holes by length
         self._folded_seconds = [0.0] * (len(_LEVELS) + 1)
+
+    def start_over(self, packets: pd.DataFrame) -> None:
+        """Know of `packets` only, in the order of arrival; more may be added."""
+        self._forget()
+        relative, samples = packets["relative"].to_numpy(), packets["samples"].to_numpy()
+        empty, heard = relative[samples == 0], packets[samples > 0]
+        self._earliest = float(empty.min(initial=math.inf))
+        self._latest = float(empty.max(initial=-math.inf))
+        if len(heard):
+            starts, counts = heard["relative"].to_numpy(), heard["samples"].to_numpy()
+            ends = starts + counts / RATE
+            self._stamps = Stamps.of(starts, counts, more_to_come=True)
+            self._first, self._reached = float(starts.min()), float(ends.max())
+            self._end, self._length = float(ends[-1]), float(counts[-1] / RATE)
+            self._holes = [(a, b) for a, b in missing_spans(heard, HALF_SAMPLE).tolist()]
+            self._fold()
 
     def add(self, relative: float, samples: int) -> None:
         """Take one packet."""
@@ -166,14 +191,15 @@ class Continuity:
     @property
     def gaps(self) -> int:
         """Spans for which there is no audio, so far."""
-        return self._total()[0]
+        return self.total()[0]
 
     @property
     def missing(self) -> float:
         """Seconds for which there is no audio, so far."""
-        return self._total()[1]
+        return self.total()[1]
 
-    def _total(self) -> tuple[int, float]:
+    def total(self) -> tuple[int, float]:
+        """Return both at once, as they cost the same work: gaps and seconds missing."""
         tolerance = self.tolerance
         level = bisect_left(_LEVELS, tolerance)
         count, seconds = sum(self._folded[level + 1 :]), sum(self._folded_seconds[level + 1 :])

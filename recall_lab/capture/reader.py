@@ -307,8 +307,24 @@ def map_samples(path: Path) -> tuple[Samples, bool]:
         size = 0
     if size < SAMPLE_BYTES:
         return np.empty(0, SAMPLE_DTYPE), bool(size)
-    mapped = np.memmap(path, SAMPLE_DTYPE, mode="r", shape=(size // SAMPLE_BYTES,))
-    return np.asarray(mapped), bool(size % SAMPLE_BYTES)
+    with path.open("rb") as file:
+        mapped = mmap.mmap(file.fileno(), size, access=mmap.ACCESS_READ)
+    return np.frombuffer(mapped, SAMPLE_DTYPE, size // SAMPLE_BYTES), bool(size % SAMPLE_BYTES)
+
+
+def release(samples: Samples) -> None:
+    """Give back the memory of what has been read of mapped samples; they can be read again.
+
+    Whoever goes through hours of audio calls it now and then: else all of it stays in memory
+    until someone else needs the room.
+    """
+    owner: object = samples
+    while isinstance(owner, np.ndarray):
+        owner = owner.base
+    if isinstance(owner, memoryview):
+        owner = owner.obj
+    if isinstance(owner, mmap.mmap) and hasattr(mmap, "MADV_DONTNEED"):
+        owner.madvise(mmap.MADV_DONTNEED)
 
 
 def _orphans(

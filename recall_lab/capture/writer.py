@@ -31,6 +31,7 @@ from recall_lab.capture.record import (
     pack_record,
 )
 from recall_lab.errors import CaptureError, CaptureLocked, StorageFailed
+from recall_lab.wire.pcm import SAMPLE_BYTES
 
 _OPEN: Final = os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW | os.O_CLOEXEC
 _DAY_NS: Final = 86_400_000_000_000
@@ -132,7 +133,7 @@ class StreamWriter:
         connection: int,
         sequence: int,
         zoneless: bool = False,
-    ) -> None:
+    ) -> int:
         """Take one packet, to be kept by the next :meth:`commit`; writes nothing.
 
         Half a sample at the end of an odd payload waits for the next packet of the same
@@ -146,6 +147,9 @@ class StreamWriter:
             connection: number of the connection within the recording, from 1.
             sequence: number of the message within the connection.
             zoneless: the absolute time named no zone.
+
+        Returns:
+            Samples it holds: half a sample may have come from the packet before, or gone on.
         """
         flags = 0 if self._records else self._flags_next
         if not payload:
@@ -177,6 +181,7 @@ class StreamWriter:
         )
         self._payloads.append(payload)
         self._staged += len(payload)
+        return len(payload) // SAMPLE_BYTES
 
     def commit(self) -> int:
         """Write what is staged, audio before records; return how many packets that kept.

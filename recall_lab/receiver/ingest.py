@@ -16,10 +16,12 @@ from pathlib import Path
 from typing import Any, Final
 
 import msgspec
+import pandas as pd
 
+from recall_lab.capture.continuity import Continuity
 from recall_lab.capture.info import CaptureInfo, parse_stem, stem_of
 from recall_lab.capture.journal import Journal, Throttle
-from recall_lab.capture.reader import last_connection
+from recall_lab.capture.reader import Follower, last_connection
 from recall_lab.capture.writer import StreamWriter
 from recall_lab.errors import CaptureError, InvalidMessage, StorageFailed
 from recall_lab.receiver.settings import Status
@@ -62,6 +64,7 @@ class _Stream:
     """A stream while it is open."""
 
     writer: StreamWriter
+    continuity: Continuity
     last: float  # monotonic seconds of the last packet
     touched: bool = False  # has it packets that are not written?
 
@@ -89,7 +92,7 @@ class Ingest:
         self.last_error = ""
         self._streams: dict[tuple[str, int | None], _Stream] = {}
         self._touched: list[_Stream] = []
-        self._seen: set[tuple[str, int | None]] = set()
+        self._seen: dict[tuple[str, int | None], Continuity] = {}
         self._earlier: dict[str, list[Path]] | None = None  # indexes of earlier runs
         self._numbers: dict[str, int] = {}  # highest connection number of each recording
         self._refused: dict[tuple[str, int | None], tuple[float, CaptureError]] = {}
@@ -137,6 +140,7 @@ class Ingest:
             try:
                 writer.commit()
             except CaptureError as error:
+                stream.continuity.start_over(_kept(writer))
                 self.rejected["storage"] += writer.dropped
                 self.last_error = str(error)
                 self._note(None, "lost", stream=writer.stem, packets=writer.dropped)
@@ -182,10 +186,12 @@ class Ingest:
             self._close(key)
         for key in [key for key, stream in self._streams.items() if stream.writer.gone]:
             self._close(key)  # the next packet begins a new capture
+            self._seen[key] = Continuity()
             self.last_error = f"the files of {stem_of(*key)} were deleted while it was received"
 
     def status(self, url: str) -> Status:
         """Return how things are."""
+        totals = [stream.total() for stream in self._seen.values()]
         rate = 0.0
         if len(self._ticks) > 1:
             (start, before), (end, after) = self._ticks[0], self._ticks[-1]
@@ -198,6 +204,8 @@ class Ingest:
             connected=self.connected,
             recordings=len({recording for recording, _ in self._seen}),
             streams=len(self._seen),
+            gaps=sum(count for count, _ in totals),
+            missing=round(sum(seconds for _, seconds in totals), 6),
             packets=self.packets,
             packets_per_second=round(rate, 1),
             bytes=self.bytes,
@@ -234,7 +242,7 @@ class Ingest:
             number = self._number(connection, recording)
         if connection.streams.get(key) is not stream:
             connection.streams[key] = stream
-        stream.writer.stage(
+        samples = stream.writer.stage(
             packet.payload,
             packet.relative,
             packet.absolute,
@@ -244,6 +252,7 @@ class Ingest:
             sequence,
             packet.zoneless,
         )
+        stream.continuity.add(packet.relative, samples)
         stream.last = monotonic / 1e9
         if not stream.touched:
             stream.touched = True
@@ -275,8 +284,11 @@ class Ingest:
             raise failure from None
         self._refused.pop(key, None)
         self._numbers[recording] = max(self._numbers[recording], writer.last_connection)
-        stream = self._streams[key] = _Stream(writer, now)
-        self._seen.add(key)
+        continuity = self._seen.get(key)
+        if continuity is None:
+            continuity = self._seen[key] = Continuity()
+            continuity.start_over(_kept(writer))
+        stream = self._streams[key] = _Stream(writer, continuity, now)
         self._syncer.add(writer)
         return stream
 
@@ -346,3 +358,10 @@ class Ingest:
 
     def _sync_failed(self, writer: StreamWriter, error: OSError) -> None:
         self.last_error = f"{writer.stem} could not be synced to the disk: {error}"
+
+
+def _kept(writer: StreamWriter) -> pd.DataFrame:
+    """Return the packets that a writer has on the disk."""
+    kept = Follower(writer.audio_path)
+    kept.poll()
+    return kept.frame()

@@ -69,6 +69,9 @@ class Status(msgspec.Struct, frozen=True, kw_only=True):
         connected: sockets ever opened.
         recordings: recordings seen since the start.
         streams: streams seen since the start.
+        gaps: spans for which there is no audio, in the streams seen since the start, by the
+            same rule as :func:`recall_lab.gaps`.
+        missing: how long they are together, s.
         packets: audio packets kept since the start.
         packets_per_second: over the last five seconds.
         bytes: bytes of audio kept since the start.
@@ -85,6 +88,8 @@ class Status(msgspec.Struct, frozen=True, kw_only=True):
     connected: int = 0
     recordings: int = 0
     streams: int = 0
+    gaps: int = 0
+    missing: float = 0.0
     packets: int = 0
     packets_per_second: float = 0.0
     bytes: int = 0

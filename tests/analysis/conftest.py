@@ -7,6 +7,7 @@ from collections.abc import Callable, Sequence
 import numpy as np
 import pandas as pd
 import pytest
+from plans import SOURCE
 
 from recall_lab.capture.capture import Capture
 from recall_lab.capture.events import no_events
@@ -31,10 +32,10 @@ def _make(
     start = np.asarray(relative, float)
     size = len(start)
     counts = np.broadcast_to(np.asarray(samples, np.int32), size)
-    lasts = np.nan_to_num(start) + counts / 16_000
+    lasts = np.nan_to_num(start, posinf=0) + counts / 16_000
     arrays: dict[str, np.ndarray] = {
         "relative": start,
-        "absolute": NEW_YEAR + np.rint(np.nan_to_num(start) * 1e9).astype(np.int64),
+        "absolute": NEW_YEAR + np.rint(np.nan_to_num(start, posinf=0) * 1e9).astype(np.int64),
         "received": NEW_YEAR + np.rint((lasts + 0.03) * 1e9).astype(np.int64),
         "monotonic": np.rint((lasts + 100) * 1e9).astype(np.int64),
         "offset": np.cumsum(counts) - counts,
@@ -69,7 +70,7 @@ def _events(*rows: dict[str, object]) -> pd.DataFrame:
     return given.astype(frame.dtypes.to_dict())
 
 
-def _arrive(plan: pd.DataFrame, source: np.ndarray, *, delay: float = 0.02) -> Capture:
+def _arrive(plan: pd.DataFrame, source: np.ndarray = SOURCE, *, delay: float = 0.02) -> Capture:
     """Return the capture that a perfect receiver makes of a plan (see receiver/faults.py)."""
     sent = plan[plan["fate"] == "sent"]
     # the connection a packet came by: a new one after each outage that something follows

@@ -94,9 +94,16 @@ def test_packet_by_packet_it_says_what_it_says_of_the_whole(seed: int) -> None:
     assert stream.tolerance == stamps.tolerance
     assert stream.gaps == len(spans)
     assert stream.missing == pytest.approx(float(np.sum(spans[:, 1] - spans[:, 0])), abs=1e-9)
+    # and as well when it takes the first half from a file
+    resumed, half = Continuity(), len(packets) // 2
+    resumed.start_over(packets.iloc[:half])
+    for at in range(half, len(packets)):
+        resumed.add(float(packets["relative"][at]), int(packets["samples"][at]))
+    assert resumed.tolerance == stream.tolerance
+    assert resumed.total() == pytest.approx(stream.total())
 
 
-def test_many_holes_take_no_more_memory_than_a_thousand() -> None:
+def test_many_holes_take_no_more_memory_than_a_few_hundred() -> None:
     stream = Continuity()
     for at in range(10_000):
         stream.add(at * 0.5, 320)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import itertools
 import json
+import mmap
 import os
 import subprocess
 import sys
@@ -21,7 +22,14 @@ from hypothesis import strategies as st
 from recall_lab.capture import reader
 from recall_lab.capture.frame import check_frame
 from recall_lab.capture.info import CaptureInfo, write_info
-from recall_lab.capture.reader import Follower, last_connection, load, map_samples, verify
+from recall_lab.capture.reader import (
+    Follower,
+    last_connection,
+    load,
+    map_samples,
+    release,
+    verify,
+)
 from recall_lab.capture.record import HEADER_BYTES, RECORD_BYTES, pack_record
 from recall_lab.errors import CaptureNotFound
 
@@ -79,10 +87,15 @@ def test_a_participants_stream_loads_by_each_name(
 
 def test_audio_is_mapped_and_read_only(small: Path) -> None:
     samples = load(small).samples
-    bases: list[object] = [samples]
-    while (base := getattr(bases[-1], "base", None)) is not None:
-        bases.append(base)
-    assert any(isinstance(base, np.memmap) for base in bases)
+    owner: object = samples
+    while isinstance(owner, np.ndarray):
+        owner = owner.base
+    assert isinstance(owner, memoryview)
+    assert isinstance(owner.obj, mmap.mmap)
+    before = samples.copy()
+    release(samples)
+    assert np.array_equal(samples, before)
+    release(before)  # nothing mapped: nothing to do
     with pytest.raises(ValueError, match="read-only"):
         samples[0] = 1
     with pytest.raises(ValueError, match="WRITEABLE"):

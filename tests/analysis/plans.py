@@ -1,0 +1,85 @@
+"""Calls in which everything goes wrong at once, and the truth about them sample by sample."""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+import numpy as np
+import pandas as pd
+
+from recall_lab.receiver.faults import Faults, cut, plan
+
+SECONDS = 60
+SOURCE = np.random.default_rng(0).integers(-3000, 3000, SECONDS * 16_000).astype("<i2")
+CAUSE_OF = {"lost": "loss", "outage": "reconnect", "muted": "mute", "empty": "silence"}
+_LENGTHS = (0.02, 0.1, 0.2, (0.02, 0.1, 0.2), (0.02, 0.0625, 0.1))
+
+
+class Call(NamedTuple):
+    """A call, and what became of it.
+
+    Attributes:
+        plan: the simulator's truth table.
+        start: relative time of its first sample, s.
+        heard: for each sample of the source, what arrived; shape ``(samples,)``, int16.
+        there: for each sample, whether it arrived.
+        fates: what became of each packet: ``sent``, or a key of :data:`CAUSE_OF`.
+        offsets: first sample of each packet.
+        faults: what was drawn.
+    """
+
+    plan: pd.DataFrame
+    start: float
+    heard: np.ndarray
+    there: np.ndarray
+    fates: np.ndarray
+    offsets: np.ndarray
+    faults: Faults
+
+
+def draw(seed: int) -> Call:
+    """Draw one call with all faults."""
+    rng = np.random.default_rng((99, seed))
+    length = _LENGTHS[rng.integers(len(_LENGTHS))]
+    quantum = float((0, 0, 1e-6, 1e-3)[rng.integers(4)])
+    if length == _LENGTHS[-1] and quantum == 1e-3:
+        quantum = 0.0  # 62.5 ms rounded to 1 ms: no longer to be told to the sample
+    mutes = np.sort(rng.uniform(2, SECONDS - 10, 2))[: rng.integers(0, 3)]
+    faults = Faults(
+        loss=rng.uniform(0, 0.1),
+        burst=rng.uniform(1, 2.5),
+        duplicates=rng.uniform(0, 0.1),
+        reorder=rng.uniform(0, 0.1),
+        jitter=rng.uniform(0, 0.05),
+        disconnects=tuple(np.sort(rng.uniform(0, SECONDS - 5, rng.integers(0, 3))).tolist()),
+        drift=rng.uniform(-200, 200),
+        steps=tuple(
+            (float(rng.uniform(0, SECONDS)), float(rng.uniform(-3, 3)))
+            for _ in range(rng.integers(0, 3))
+        ),
+        mutes=tuple((float(at), float(at + rng.uniform(1.5, 6))) for at in mutes),
+        empty=rng.uniform(0, 0.03),
+        zeros=rng.uniform(0, 0.05),
+        malformed=rng.uniform(0, 0.02),
+        quantum=quantum,
+        seed=seed,
+    )
+    start = float(rng.choice([0, 5, 1234.5]))
+    packets = cut(len(SOURCE), length, seed)
+    table = plan(SOURCE, packets, faults, start=start, epoch=1_767_225_600_000_000_000)
+    heard = np.zeros(len(SOURCE), np.int16)
+    there = np.zeros(len(SOURCE), bool)
+    sent = table[table["fate"] == "sent"]
+    for kind, at, count in zip(sent["payload"], sent["offset"], sent["samples"], strict=True):
+        there[at : at + count] = True
+        heard[at : at + count] = SOURCE[at : at + count] if kind == "audio" else 0
+    each = table[(table["packet"] >= 0) & ~table["duplicate"]].sort_values("packet")
+    silent = (each["fate"] == "sent") & (each["payload"] == "empty")
+    fates = np.where(silent, "empty", each["fate"])
+    return Call(table, start, heard, there, fates, packets.offset, faults)
+
+
+def holes(there: np.ndarray) -> np.ndarray:
+    """Return the runs of samples that did not arrive, shape ``(n, 2)``, half-open."""
+    edges = np.diff(np.concatenate([[0], ~there, [0]]).astype(np.int8))
+    return np.flatnonzero(edges).reshape(-1, 2)
