@@ -66,3 +66,87 @@ def times_of(nanoseconds: npt.NDArray[np.int64]) -> pd.Series[pd.Timestamp]:
 def nanoseconds(times: pd.Series[pd.Timestamp]) -> npt.NDArray[np.int64]:
     """Return a column of times as int64 ns since 1970 UTC, without a copy."""
     return times.to_numpy("datetime64[ns]").view(np.int64)
+
+
+def clock_steps(capture: Capture) -> pd.DataFrame:
+    """Return where a wall clock was set: the sender's, or our own.
+
+    The sender's absolute clock is held against its relative clock, our received wall clock
+    against our monotonic one. A shift counts when it stays: a single odd stamp is none, nor is
+    a drift of up to 1,000 ppm however long the pause, nor rounding to whole seconds.
+
+    Returns:
+        One row a step: ``clock`` (str: ``absolute`` or ``received``), ``relative`` (float64, s:
+        of the first packet after it), ``step`` (float64, s, how far the clock was put on),
+        ``before``, ``after`` (int64, packets), ``evidence`` (str).
+
+    Raises:
+        MissingTimestamps: for audio without packets.
+
+    Example:
+        >>> clock_steps(cap)[["clock", "relative", "step"]]  # doctest: +SKIP
+    """
+    packets = timed(capture)
+    order = np.argsort(packets["relative"].to_numpy(), kind="stable")
+    relative = packets["relative"].to_numpy()[order]
+    absolute = nanoseconds(packets["absolute"])
+    arrived = arrivals(packets)
+    received = nanoseconds(packets["received"])
+    rows = []
+    ahead = _since_first(absolute[order]) - (relative - relative[:1])
+    for at, step in _steps(relative, ahead, _quantum(absolute)):
+        ours = arrived[order[at]] - arrived[order[at - 1]]
+        media = relative[at] - relative[at - 1]
+        paused = abs(ours - media - step) < abs(ours - media)
+        why = (
+            "our own clock ran on as well: the recording was paused"
+            if paused
+            else "neither the media clock nor our own did the same: the wall clock was set"
+        )
+        rows.append(("absolute", relative[at], step, order[at - 1], order[at], why))
+    ahead = _since_first(received) - arrived
+    came = packets["relative"].to_numpy()
+    for at, step in _steps(arrived, ahead, _quantum(received)):
+        rows.append(("received", came[at], step, at - 1, at, "our monotonic clock did not"))
+    numbers = packets.index.to_numpy()
+    table = pd.DataFrame(
+        [(c, r, s, numbers[b], numbers[a], e) for c, r, s, b, a, e in rows],
+        columns=["clock", "relative", "step", "before", "after", "evidence"],
+    )
+    kinds = {"relative": "float64", "step": "float64", "before": "int64", "after": "int64"}
+    return table.astype(kinds | {"clock": "str", "evidence": "str"})
+
+
+_LEAST_STEP = 0.01  # s
+_FASTEST_DRIFT = 1e-3  # 1,000 ppm
+_AROUND = 5  # packets on either side that must agree
+
+
+def _since_first(times: npt.NDArray[np.int64]) -> Seconds:
+    elapsed: Seconds = (times - times[:1]) / 1e9
+    return elapsed
+
+
+def _quantum(times: npt.NDArray[np.int64]) -> float:
+    """Return the step to which times are rounded, s: a second, a millisecond, or none."""
+    for step in (1_000_000_000, 1_000_000):
+        if len(times) and not (times % step).any():
+            return step / 1e9
+    return 0.0
+
+
+def _steps(times: Seconds, ahead: Seconds, quantum: float) -> list[tuple[int, float]]:
+    """Return where `ahead` shifts for good, and by how much."""
+    moved = np.diff(ahead)
+    if not len(moved):
+        return []
+    scatter = 1.4826 * float(np.median(np.abs(moved - np.median(moved))))
+    bound = max(_LEAST_STEP, 1.5 * quantum, 10 * scatter) + _FASTEST_DRIFT * np.abs(np.diff(times))
+    found = []
+    for at in (np.flatnonzero(np.abs(moved) > bound) + 1).tolist():
+        before = ahead[max(0, at - _AROUND) : at]
+        after = ahead[at : at + _AROUND]
+        stayed = float(np.median(after) - np.median(before))
+        if abs(stayed - moved[at - 1]) <= max(abs(moved[at - 1]) / 2, quantum):
+            found.append((at, float(moved[at - 1])))
+    return found

@@ -48,6 +48,7 @@ class Line(NamedTuple):
         samples: how many samples each has.
         reached: how far the audio up to each one reaches, s.
         tolerance: seconds by which packets may miss one another.
+        quantum: step to which the stamps are rounded, s; 0.0 for exact ones, or where not asked.
     """
 
     rows: Positions | None
@@ -55,6 +56,7 @@ class Line(NamedTuple):
     samples: npt.NDArray[np.int32]
     reached: Floats
     tolerance: float
+    quantum: float
 
     def row(self, at: Positions) -> Positions:
         """Return positions among the packets given."""
@@ -73,8 +75,10 @@ def line_up(packets: pd.DataFrame, tolerance: float | None = None) -> Line:
     if not samples.all():
         rows = np.flatnonzero(samples)
         relative, samples = relative[rows], samples[rows]
+    quantum = 0.0
     if tolerance is None:
-        tolerance = Stamps.of(relative, samples).tolerance
+        stamps = Stamps.of(relative, samples)
+        tolerance, quantum = stamps.tolerance, stamps.quantum
     elif not isinstance(tolerance, int | float) or not 0 <= tolerance < 1e9:
         raise InvalidArgument("tolerance", tolerance, "seconds, 0 or more; None to derive it")
     if not (relative[1:] >= relative[:-1]).all():
@@ -84,7 +88,7 @@ def line_up(packets: pd.DataFrame, tolerance: float | None = None) -> Line:
     reached = samples / RATE
     reached += relative
     np.maximum.accumulate(reached, out=reached)
-    return Line(rows, relative, samples, reached, tolerance)
+    return Line(rows, relative, samples, reached, tolerance, quantum)
 
 
 def gaps(

@@ -1,0 +1,227 @@
+"""One capture in one column of numbers, and one line that says how good it is."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any, Final, overload
+
+import numpy as np
+import numpy.typing as npt
+import pandas as pd
+
+from recall_lab.analysis.causes import CAUSES
+from recall_lab.analysis.clocks import clock_steps, timed
+from recall_lab.analysis.drift import PAIRS, drift
+from recall_lab.analysis.gaps import KINDS, gaps, line_up, seconds_pair
+from recall_lab.analysis.loss import LOST
+from recall_lab.analysis.timing import delay_percentiles, jitter, latency, stalls
+from recall_lab.capture.capture import Capture
+from recall_lab.capture.continuity import HALF_SAMPLE
+from recall_lab.errors import InvalidArgument
+from recall_lab.wire.pcm import RATE
+
+GOOD: Final = 99.9
+"""Availability from which a capture is good, %."""
+
+USABLE: Final = 99.0
+"""Availability from which it is usable, %."""
+
+_PERCENTILES: Final = ((50.0, "p50"), (95.0, "p95"), (99.0, "p99"), (100.0, "max"))
+
+
+@overload
+def quality(capture: Capture, *, span: tuple[float, float] | None = None) -> pd.Series[Any]: ...
+@overload
+def quality(
+    capture: Sequence[Capture], *, span: tuple[float, float] | None = None
+) -> pd.DataFrame: ...
+
+
+def quality(
+    capture: Capture | Sequence[Capture], *, span: tuple[float, float] | None = None
+) -> pd.Series[Any] | pd.DataFrame:
+    """Return what there is to say of a capture in numbers, each with its unit in its name.
+
+    Args:
+        capture: one; or several, such as the streams of a recording
+            (:func:`recall_lab.load_recording`): a row each.
+        span: when the call began and ended, s on the relative clock; by default what the capture
+            itself has seen.
+
+    Returns:
+        Series, or a frame with one row a stream:
+
+        - ``verdict`` (str): ``good``, ``usable`` or ``poor``, with the threshold that made it
+        - ``availability %``: audio there of the span; ``availability without silence %``: with
+          mutes, pauses and silence by design not held against it: this makes the verdict
+        - ``span s``, ``audio s``, ``missing s``, and ``missing s: CAUSE`` for each cause
+        - ``gaps``, ``overlaps``, ``duplicates``, ``conflicting duplicates``, ``reordered``,
+          ``longest gap s``, ``packets``, ``packets without audio``, ``connections``
+        - ``jitter ms`` (RFC 3550, the last), ``delay p50 ms`` to ``delay max ms`` (variation,
+          RFC 5481), ``stalls``, ``stalls of the receiver``, ``longest stall s``
+        - ``drift PAIR ppm`` for each pair of clocks, ``clock steps``
+        - ``stamps rounded to ms`` (0 for exact ones), ``damage`` (str)
+
+    Raises:
+        MissingTimestamps: for audio without packets.
+
+    Example:
+        >>> quality(rl.load("data/standup-lossy.bin"))["verdict"]  # doctest: +SKIP
+        'poor: 92.5 % of the audio is there (99 % would be usable)'
+    """
+    if isinstance(capture, Capture):
+        return _quality(capture, seconds_pair(span))
+    rows = [_quality(one, seconds_pair(span)) for one in capture]
+    return pd.DataFrame(rows).rename_axis("stream")
+
+
+def _quality(capture: Capture, span: tuple[float, float] | None) -> pd.Series[Any]:
+    packets = timed(capture)
+    found = gaps(capture, span=span)
+    missing = found[found["kind"] == "gap"]
+    start, end = _span_of(packets) if span is None else span
+    low, high = missing["start"].clip(start, end), missing["end"].clip(start, end)
+    by_cause = (high - low).groupby(missing["cause"]).sum()
+    lost = float(by_cause.sum())
+    held_against = float(by_cause.reindex(LOST).sum())
+    length = end - start
+    expected = length - (lost - held_against)
+    kinds = found["kind"].value_counts().reindex(KINDS, fill_value=0)
+    delays = delay_percentiles(latency(capture)) * 1e3
+    held = stalls(capture)
+    running = jitter(capture)["jitter"]
+    rates = drift(capture)["drift"]
+    there = 100 * (expected - held_against) / expected if expected > 0 else np.nan
+    return pd.Series(
+        {
+            "verdict": _verdict(there, length),
+            "availability %": 100 * (length - lost) / length if length > 0 else np.nan,
+            "availability without silence %": there,
+            "span s": length,
+            "audio s": capture.duration,
+            "missing s": lost,
+            **{f"missing s: {cause}": float(by_cause.get(cause, 0.0)) for cause in CAUSES},
+            "gaps": int(kinds["gap"]),
+            "overlaps": int(kinds["overlap"]),
+            "duplicates": int(kinds["duplicate"]),
+            "conflicting duplicates": int((found["cause"] == "conflicting").sum()),
+            "reordered": int(kinds["reordered"]),
+            "longest gap s": float(missing["duration"].max()) if len(missing) else 0.0,
+            "packets": len(packets),
+            "packets without audio": int((packets["samples"] == 0).sum()),
+            "connections": int(packets["connection"].nunique()),
+            "jitter ms": 1e3 * float(running.iloc[-1]) if len(running) else np.nan,
+            **{f"delay {name} ms": float(delays[at]) for at, name in _PERCENTILES},
+            "stalls": len(held),
+            "stalls of the receiver": int((held["cause"] == "receiver").sum()),
+            "longest stall s": float(held["duration"].max()) if len(held) else 0.0,
+            **{f"drift {pair} ppm": float(rates[pair]) for pair in PAIRS},
+            "clock steps": len(clock_steps(capture)),
+            "stamps rounded to ms": 1e3 * line_up(packets).quantum,
+            "damage": str(capture.damage),
+        },
+        name=capture.info.stem,
+    )
+
+
+def _verdict(there: float, length: float) -> str:
+    """Say how good it is, and what made it so."""
+    if not length > 0 or np.isnan(there):
+        return "empty: no audio was expected"
+    said = f"{there:.2f} % of the audio is there"
+    if there >= GOOD:
+        return f"good: {said} ({GOOD:g} % or more)"
+    if there >= USABLE:
+        return f"usable: {said} ({USABLE:g} % or more; {GOOD:g} % would be good)"
+    return f"poor: {said} ({USABLE:g} % would be usable)"
+
+
+def _span_of(packets: pd.DataFrame) -> tuple[float, float]:
+    if packets.empty:
+        return 0.0, 0.0
+    ends = packets["relative"] + packets["samples"] / RATE
+    return float(packets["relative"].min()), float(ends.max())
+
+
+def availability(
+    capture: Capture, every: str | float = "10s", *, span: tuple[float, float] | None = None
+) -> pd.DataFrame:
+    """Return how much audio is there, window by window.
+
+    Args:
+        capture: live or loaded.
+        every: length of a window: seconds, or a duration as pandas reads it (``"10s"``).
+        span: beginning and end, s on the relative clock; by default those of the capture.
+
+    Returns:
+        One row a window: index ``start`` (s on the relative clock), and ``end`` (s; the last
+        window may be shorter), ``absolute`` (datetime64[ns, UTC], of the start, by the packet
+        nearest before), ``available`` (float64, 0 to 1), ``missing`` (s), ``gaps`` (int64, that
+        touch it), ``packets`` (int64, that begin in it).
+
+    Raises:
+        MissingTimestamps: for audio without packets.
+        InvalidArgument: for a window or span that can't be.
+
+    Example:
+        >>> availability(cap, "1min")["available"].min()  # doctest: +SKIP
+    """
+    width = _width(every)
+    packets = timed(capture)
+    start, end = seconds_pair(span) or _span_of(packets)
+    if (end - start) / width > _MOST_WINDOWS:
+        raise InvalidArgument("every", every, f"at most {_MOST_WINDOWS:,} windows in the span")
+    edges = start + width * np.arange(int(np.ceil((end - start) / width - 1e-9)) + 1)
+    edges[-1] = max(end, start)
+    found = gaps(capture, span=(start, end))
+    missing = found[found["kind"] == "gap"]
+    low, high = missing["start"].to_numpy(), missing["end"].to_numpy()
+    relative = packets["relative"].to_numpy()
+    order = np.argsort(relative, kind="stable")
+    ordered = relative[order]
+    lost = np.diff(_covered(edges.astype(np.float64), low, high))
+    lengths = np.diff(edges)
+    if len(ordered):
+        near = order[np.maximum(np.searchsorted(ordered, edges[:-1], "right") - 1, 0)]
+        away = np.rint((edges[:-1] - relative[near]) * 1e9).astype("timedelta64[ns]")
+        absolute = packets["absolute"].array[near] + away
+    else:
+        absolute = pd.array(np.full(len(lengths), "NaT", "M8[ns]")).tz_localize("UTC")
+    return pd.DataFrame(
+        {
+            "end": edges[1:],
+            "absolute": absolute,
+            "available": 1 - lost / lengths,
+            "missing": lost,
+            "gaps": np.searchsorted(low, edges[1:] - HALF_SAMPLE)
+            - np.searchsorted(high, edges[:-1] + HALF_SAMPLE),
+            "packets": np.diff(np.searchsorted(ordered, edges)),
+        },
+        index=pd.Index(edges[:-1], name="start"),
+    )
+
+
+_MOST_WINDOWS = 10_000_000
+
+
+def _covered(
+    edges: npt.NDArray[np.float64], low: npt.NDArray[np.float64], high: npt.NDArray[np.float64]
+) -> npt.NDArray[np.float64]:
+    """Return how much of disjoint, ordered spans lies before each edge."""
+    before = np.concatenate([[0.0], np.cumsum(high - low)])
+    at = np.searchsorted(low, edges)
+    inside = np.zeros(len(edges))
+    some = at > 0
+    inside[some] = np.minimum(edges[some] - high[at[some] - 1], 0.0)
+    return before[at] + inside
+
+
+def _width(every: str | float) -> float:
+    try:
+        is_text = isinstance(every, str)
+        width = pd.Timedelta(every).total_seconds() if is_text else float(every)
+    except (TypeError, ValueError):
+        width = np.nan
+    if not 1 / RATE <= width < 1e9:
+        raise InvalidArgument("every", every, "a duration such as '10s' or 10.0")
+    return width

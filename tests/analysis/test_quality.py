@@ -1,0 +1,112 @@
+"""Quality and availability, against the simulator's truth and against counting samples."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pytest
+from plans import SECONDS, draw, holes
+
+import recall_lab as rl
+from recall_lab.analysis.causes import CAUSES
+from recall_lab.analysis.quality import availability, quality
+from recall_lab.capture.capture import Capture
+from recall_lab.capture.reader import load_recording
+from recall_lab.errors import InvalidArgument, MissingTimestamps
+
+Make = Callable[..., Capture]
+
+
+def test_quality_against_the_truth(arrive: Make) -> None:
+    for seed in range(25):
+        call = draw(seed)
+        span = (call.start, call.start + SECONDS)
+        found = quality(arrive(call.plan), span=span)
+        assert found["availability %"] == pytest.approx(100 * call.there.mean())
+        assert found["missing s"] == pytest.approx((~call.there).sum() / 16_000)
+        assert found["span s"] == SECONDS
+        runs = holes(call.there)
+        assert found["gaps"] == len(runs)
+        assert found["longest gap s"] == pytest.approx(np.diff(runs).max() / 16_000)
+        by_cause = sum(found[f"missing s: {cause}"] for cause in CAUSES)
+        assert by_cause == pytest.approx(found["missing s"])
+
+
+def test_availability_against_counting_samples(arrive: Make) -> None:
+    for seed in range(25):
+        call = draw(seed)
+        span = (call.start, call.start + SECONDS)
+        capture = arrive(call.plan)
+        found = availability(capture, "2.5s", span=span)
+        there = call.there.reshape(-1, 40_000)
+        np.testing.assert_allclose(found["available"], there.mean(axis=1), atol=1e-9)
+        np.testing.assert_allclose(found["missing"], (~there).sum(axis=1) / 16_000, atol=1e-6)
+        begin = capture.packets["relative"].to_numpy() - call.start + 1e-9
+        assert (
+            found["packets"].tolist()
+            == np.bincount((begin / 2.5).astype(int), minlength=24).tolist()
+        )
+        runs = holes(call.there) / 40_000
+        for at, row in enumerate(found.itertuples()):
+            assert row.gaps == np.count_nonzero((runs[:, 0] < at + 1) & (runs[:, 1] > at))
+
+
+def test_windows_have_times_and_the_last_may_be_shorter(make: Make) -> None:
+    found = availability(make([10.0, 10.2, 11.0]), 0.5)
+    assert found.index.tolist() == [10.0, 10.5, 11.0]
+    assert found["end"].round(9).tolist() == [10.5, 11.0, 11.2]
+    assert found["available"].round(9).tolist() == [0.8, 0.0, 1.0]
+    assert found["absolute"][10.5] == pd.Timestamp("2026-01-01T00:00:10.5Z")
+    wide = availability(make([10.0]), "1min", span=(0, 120))
+    assert wide["missing"].round(9).tolist() == [59.8, 60.0]
+
+
+def test_ten_hours_in_windows(make: Make) -> None:
+    kept = np.delete(np.arange(180_000), np.arange(500, 180_000, 1000))
+    found = availability(make(kept * 0.2), "10s")
+    assert len(found) == 3600
+    assert found["missing"].sum() == pytest.approx(180 * 0.2)
+
+
+def test_silence_by_design_is_not_held_against_a_capture(make: Make) -> None:
+    muted = quality(make(np.concatenate([np.arange(300), np.arange(400, 700)]) * 0.2))
+    assert muted["missing s: mute"] == pytest.approx(20)
+    assert muted["availability %"] == pytest.approx(100 * 120 / 140)
+    assert muted["verdict"].startswith("good: 100.00 % of the audio is there")
+    lossy = quality(make(np.delete(np.arange(600), [77, 300, 301]) * 0.2))
+    assert lossy["verdict"] == (
+        "usable: 99.50 % of the audio is there (99 % or more; 99.9 % would be good)"
+    )
+    assert quality(make([0.0, 0.4]))["verdict"].startswith("poor: 66.67 %")
+
+
+def test_several_streams_are_a_row_each(root: Path) -> None:
+    rows = quality([
+        *load_recording(root / "data/standup-lossy.bin"),
+        *load_recording(root / "data/standup-broken"),
+    ])  # fmt: skip
+    assert rows.index.tolist() == ["standup-lossy", "standup-broken.100"]
+    assert rows.index.name == "stream"
+    assert rows["missing s: reconnect"].round(2).tolist() == [0.0, 2.98]
+    one = quality(rl.load(root / "data/standup-lossy.bin"))
+    pd.testing.assert_series_equal(rows.loc["standup-lossy"], one, check_dtype=False)
+
+
+def test_degenerate_captures(make: Make) -> None:
+    assert quality(Capture(np.empty(0, np.int16)))["verdict"].startswith("empty")
+    assert availability(make([])).empty
+    for starts in ([1.0], [1.0] * 9, np.arange(9)[::-1] * 0.2, [0.0, np.nan, 0.2]):
+        assert quality(make(starts))["availability %"] == pytest.approx(100)
+        assert availability(make(starts))["available"].tolist() == pytest.approx([1])
+    assert quality(make([], 0), span=(0, 5))["availability %"] == 0
+    for call in (quality, availability):
+        with pytest.raises(MissingTimestamps):
+            call(Capture(np.zeros(9, np.int16)))  # type: ignore[operator]
+    for every in (0, -1, "soon", np.nan, None, 1e-9):
+        with pytest.raises(InvalidArgument, match="every"):
+            availability(make([0.0]), every)  # type: ignore[arg-type]
+    with pytest.raises(InvalidArgument, match="windows"):
+        availability(make([0.0, 1e8]), 0.001)
