@@ -1,14 +1,34 @@
 # The public names: the one list of them, read by type checkers and by __init__.py alike.
 
+from .analysis.clocks import clock_steps as clock_steps
+from .analysis.drift import drift as drift
+from .analysis.gaps import gaps as gaps
+from .analysis.loss import loss as loss
+from .analysis.playout import playout as playout
+from .analysis.playout import playout_delay as playout_delay
+from .analysis.policy import check as check
+from .analysis.quality import availability as availability
+from .analysis.quality import quality as quality
+from .analysis.timeline import Timeline as Timeline
+from .analysis.timeline import segments as segments
+from .analysis.timeline import timeline as timeline
+from .analysis.timing import jitter as jitter
+from .analysis.timing import latency as latency
+from .analysis.timing import stalls as stalls
 from .capture.audio import read_audio as read_audio
 from .capture.capture import Capture as Capture
 from .capture.damage import Damage as Damage
 from .capture.frame import check_frame as check_frame
 from .capture.reader import Follower as Follower
 from .capture.reader import load as load
+from .capture.reader import load_recording as load_recording
 from .capture.reader import verify as verify
 from .capture.record import Flag as Flag
+from .display.gap_plots import plot_gap_histogram as plot_gap_histogram
+from .display.gap_plots import plot_gaps as plot_gaps
 from .display.plots import plot_waveform as plot_waveform
+from .display.timing_plots import plot_clocks as plot_clocks
+from .display.timing_plots import plot_timing as plot_timing
 from .errors import CaptureError as CaptureError
 from .errors import CaptureLocked as CaptureLocked
 from .errors import CaptureNotFound as CaptureNotFound
@@ -16,6 +36,8 @@ from .errors import InvalidArgument as InvalidArgument
 from .errors import InvalidAudio as InvalidAudio
 from .errors import InvalidFrame as InvalidFrame
 from .errors import InvalidMessage as InvalidMessage
+from .errors import InvalidPolicy as InvalidPolicy
+from .errors import MissingTimestamps as MissingTimestamps
 from .errors import PortInUse as PortInUse
 from .errors import RecallLabError as RecallLabError
 from .errors import ReceiverError as ReceiverError

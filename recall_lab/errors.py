@@ -6,6 +6,7 @@
     ├── InvalidMessage (ValueError)      a websocket message that is not what the protocol says
     ├── InvalidArgument (ValueError)     a call that can't be right, whatever is on disk
     ├── InvalidFrame (ValueError)        a DataFrame that does not keep the packets contract
+    ├── InvalidPolicy (ValueError)       a file of thresholds that can't be read or kept
     ├── InvalidAudio (ValueError)        an audio file that can't be read or is not what is needed
     ├── CaptureError
     │   ├── CaptureNotFound (FileNotFoundError)
@@ -38,6 +39,7 @@ __all__ = [
     "InvalidAudio",
     "InvalidFrame",
     "InvalidMessage",
+    "InvalidPolicy",
     "MissingTimestamps",
     "PortInUse",
     "RecallLabError",
@@ -118,6 +120,10 @@ class InvalidFrame(RecallLabError, ValueError):
 
 class InvalidAudio(RecallLabError, ValueError):
     """An audio file that can't be read, or does not hold what is needed."""
+
+
+class InvalidPolicy(RecallLabError, ValueError):
+    """Thresholds for :func:`recall_lab.check` that can't be read, or that nothing measures."""
 
 
 class CaptureError(RecallLabError):

@@ -2,23 +2,18 @@
 
 from __future__ import annotations
 
-from typing import Final
-
 import matplotlib.pyplot as plt
 import numpy as np
 import numpy.typing as npt
 from matplotlib.axes import Axes
 from matplotlib.patches import Patch
-from matplotlib.ticker import FuncFormatter, MaxNLocator
 
 from recall_lab.capture.capture import Capture
 from recall_lab.capture.continuity import missing_spans
-from recall_lab.text import counted, printable
+from recall_lab.display.style import BLUE, VERMILION, time_axis
+from recall_lab.display.style import title as set_title
+from recall_lab.text import counted
 from recall_lab.wire.pcm import FULL_SCALE, RATE
-
-# from the palette of Okabe and Ito (2008): told apart by colour-blind people too
-BLUE: Final = "#0072B2"
-VERMILION: Final = "#D55E00"
 
 
 def plot_waveform(
@@ -57,7 +52,6 @@ def plot_waveform(
     peak = float(np.nanmax(np.abs([low, high]), initial=0.0)) if len(times) else 0.0
     limit = 1.15 * peak or 1.0
     ax.set_ylim(-limit, limit)
-    ax.set_xlim(start, max(end, start + 1 / RATE))
     spans = missing_spans(capture.packets, tolerance)
     lost = float(np.sum(spans[:, 1] - spans[:, 0]))
     if missing and len(spans):
@@ -78,13 +72,9 @@ def plot_waveform(
         )  # fmt: skip
     if title is None:
         title = f"{capture.info.stem}: {capture.duration:.1f} s of audio"
-    # names come from the network: never read them as mathematics
-    ax.set_title(printable(title), loc="left", parse_math=False)
-    ax.set_xlabel("relative time (min:s)" if end - start >= 60 else "relative time (s)")
+    set_title(ax, title)
+    time_axis(ax, start, max(end, start + 1 / RATE))
     ax.set_ylabel("amplitude (full scale = 1)")
-    ax.xaxis.set_major_locator(MaxNLocator(10, steps=[1, 1.5, 2, 3, 6, 10]))
-    if end - start >= 60:
-        ax.xaxis.set_major_formatter(FuncFormatter(_minutes))
     ax.axhline(0, color="0.6", linewidth=0.5, zorder=0)
     return ax
 
@@ -126,10 +116,3 @@ def _envelope(
             out[column[order][changes]] = ufunc.reduceat(values[order], changes)
     times = start + (np.arange(size, dtype=np.float64) + 0.5) * width
     return times, low, high
-
-
-def _minutes(seconds: float, position: int | None = None) -> str:
-    """Return seconds as min:s for a tick."""
-    minutes, rest = divmod(seconds, 60)
-    text = f"{rest:04.1f}" if rest % 1 else f"{rest:02.0f}"
-    return f"{int(minutes)}:{text}"

@@ -19,6 +19,7 @@ import msgspec
 import pandas as pd
 
 from recall_lab.capture.continuity import Continuity
+from recall_lab.capture.events import STALLED
 from recall_lab.capture.info import CaptureInfo, parse_stem, stem_of
 from recall_lab.capture.journal import Journal, Throttle
 from recall_lab.capture.reader import Follower, last_connection
@@ -188,6 +189,11 @@ class Ingest:
             self._close(key)  # the next packet begins a new capture
             self._seen[key] = Continuity()
             self.last_error = f"the files of {stem_of(*key)} were deleted while it was received"
+
+    def stalled(self, seconds: float) -> None:
+        """Note that this process was held up until now, and for so long."""
+        if self._throttle.admit(STALLED, time.monotonic()) is not None:
+            self._note(None, STALLED, seconds=round(seconds, 6))
 
     def status(self, url: str) -> Status:
         """Return how things are."""

@@ -41,6 +41,10 @@ _logger.addHandler(logging.NullHandler())  # a server in a thread never prints b
 # the library's own, in C where it was built; takes anything with a buffer
 _unmask: Callable[[memoryview, memoryview], bytes] = websockets.frames.apply_mask  # type: ignore
 
+STALL: Final = 0.1
+"""Seconds by which the server may be held up before it is noted in the journal."""
+
+_HEARTBEAT: Final = 0.05  # seconds
 _DATA: Final = (Opcode.CONT, Opcode.TEXT, Opcode.BINARY)
 
 # RFC 6455, 5.2: FIN and opcode; mask bit and 7 bits of length; 16 or 64 bits more of length
@@ -247,8 +251,8 @@ class Server:
         for listening in server.sockets:
             self._exit.callback(_hang_up, socket.socket(fileno=os.dup(listening.fileno())))
         await self._exit.enter_async_context(server)
-        ticking = asyncio.create_task(self._tick(ingest))
-        self._exit.callback(ticking.cancel)
+        for task in (self._tick(ingest), self._listen_to_itself(ingest)):
+            self._exit.callback(asyncio.create_task(task).cancel)
         return self
 
     async def __aexit__(
@@ -275,6 +279,15 @@ class Server:
         while True:
             ingest.tick(time.monotonic())
             await asyncio.sleep(1.0)
+
+    async def _listen_to_itself(self, ingest: Ingest) -> None:
+        """Note when the loop was held up: what then came late is no fault of the network."""
+        while True:
+            due = time.monotonic() + _HEARTBEAT
+            await asyncio.sleep(_HEARTBEAT)
+            late = time.monotonic() - due
+            if late > STALL:
+                ingest.stalled(late)
 
 
 def _hang_up(listening: socket.socket) -> None:

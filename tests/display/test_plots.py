@@ -12,7 +12,8 @@ from recall_lab.capture.capture import Capture
 from recall_lab.capture.frame import frame_of_records
 from recall_lab.capture.info import CaptureInfo
 from recall_lab.capture.record import RECORD
-from recall_lab.display.plots import _envelope, _minutes, plot_waveform
+from recall_lab.display.plots import _envelope, plot_waveform
+from recall_lab.display.style import _minutes
 
 
 def capture(starts: list[float], samples: np.ndarray, name: str = "r1") -> Capture:

@@ -1,0 +1,132 @@
+"""Is a capture good enough? Thresholds from a file, or from an earlier capture that was."""
+
+from __future__ import annotations
+
+import os
+import tomllib
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any, Final
+
+import numpy as np
+import pandas as pd
+
+from recall_lab.analysis.quality import USABLE, quality
+from recall_lab.capture.capture import Capture
+from recall_lab.errors import InvalidPolicy
+
+POLICY: Final[Mapping[str, Mapping[str, float]]] = {
+    "availability without silence %": {"min": USABLE},
+    "longest gap s": {"max": 30.0},
+    "conflicting duplicates": {"max": 0},
+    "stalls of the receiver": {"max": 0},
+}
+"""What is asked of a capture when nobody says otherwise."""
+
+_LIMITS: Final = ("min", "max", "worse")
+# of these more is better; of all else, less
+_MORE_IS_BETTER: Final = ("availability %", "availability without silence %", "audio s", "packets")
+
+
+def check(
+    capture: Capture,
+    policy: str | os.PathLike[str] | Mapping[str, Mapping[str, float]] | None = None,
+    *,
+    baseline: Capture | None = None,
+    span: tuple[float, float] | None = None,
+) -> pd.DataFrame:
+    """Hold a capture against thresholds.
+
+    A policy names entries of :func:`recall_lab.quality` and what they may be::
+
+        ["availability without silence %"]
+        min = 99.5
+        worse = 0.2          # than the baseline, at most
+
+        ["delay p99 ms"]
+        max = 250
+
+    Args:
+        capture: live or loaded.
+        policy: path of a TOML file, or the same as a mapping; by default :data:`POLICY`.
+        baseline: an earlier capture, for the ``worse`` limits. Drift may be worse either way.
+        span: as for :func:`recall_lab.quality`.
+
+    Returns:
+        One row a limit: ``measure``, ``limit`` (str), ``bound`` (float64, what it may be at
+        least or at most), ``value`` (float64) and ``kept`` (bool). What could not be measured
+        (NaN) keeps no limit.
+
+    Raises:
+        InvalidPolicy: for a file that can't be read, an entry that nothing measures, or a limit
+            that is none.
+        MissingTimestamps: for audio without packets.
+
+    Example:
+        >>> check(cap, {"longest gap s": {"max": 2}})["kept"].all()  # doctest: +SKIP
+        True
+    """
+    if isinstance(policy, str | os.PathLike):
+        limits, name = _read(Path(policy)), str(policy)
+    else:
+        limits, name = POLICY if policy is None else policy, "policy"
+    found = quality(capture, span=span)
+    before = None if baseline is None else quality(baseline)
+    rows = []
+    for measure, entry in _checked(limits, found, name):
+        for limit, given in entry.items():
+            if limit == "worse" and before is None:
+                raise InvalidPolicy(
+                    f"{name}: {measure!r} has a limit 'worse': give a baseline to compare with"
+                )
+            value = float(found[measure])
+            if limit == "worse":
+                assert before is not None
+                bound, kept = _no_worse(measure, float(before[measure]), value, given)
+            else:
+                bound = float(given)
+                kept = value >= bound if limit == "min" else value <= bound
+            rows.append((measure, limit, bound, value, kept))
+    table = pd.DataFrame(rows, columns=["measure", "limit", "bound", "value", "kept"])
+    kinds = {"measure": "str", "limit": "str", "bound": "float64", "value": "float64"}
+    return table.astype(kinds | {"kept": "bool"})
+
+
+def _no_worse(measure: str, before: float, value: float, by: float) -> tuple[float, bool]:
+    """Return the bound that a baseline sets, and whether it is kept."""
+    if measure in _MORE_IS_BETTER:
+        return before - by, value >= before - by
+    if measure.startswith("drift "):
+        return before + by, abs(value - before) <= by
+    return before + by, value <= before + by
+
+
+def _read(path: Path) -> Mapping[str, Any]:
+    try:
+        return tomllib.loads(path.read_text("utf-8"))
+    except OSError as error:
+        raise InvalidPolicy(f"{path} can't be read: {error.strerror or error}") from None
+    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+        raise InvalidPolicy(f"{path} is no TOML: {error}") from None
+
+
+def _checked(
+    limits: Mapping[str, Any], found: pd.Series[Any], name: str
+) -> list[tuple[str, Mapping[str, float]]]:
+    """Return the entries of a policy, or raise for the first that can't be."""
+    numbers = [key for key, value in found.items() if isinstance(value, int | float | np.number)]
+    for measure, entry in limits.items():
+        if measure not in numbers:
+            raise InvalidPolicy(
+                f"{name}: nothing measures {measure!r}; there are: {', '.join(map(str, numbers))}"
+            )
+        valid = f"a table of numbers with {' or '.join(_LIMITS)}, such as {{max = 2.5}}"
+        if not isinstance(entry, Mapping) or not entry:
+            raise InvalidPolicy(f"{name}: {measure!r} is {entry!r}: expected {valid}")
+        for limit, given in entry.items():
+            number = isinstance(given, int | float) and not isinstance(given, bool)
+            if limit not in _LIMITS or not number or not np.isfinite(given):
+                raise InvalidPolicy(
+                    f"{name}: {measure!r} has {limit} = {given!r}: expected {valid}"
+                )
+    return list(limits.items())

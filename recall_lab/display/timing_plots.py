@@ -1,0 +1,179 @@
+"""Plots of timing: how late packets came, and how the clocks run against each other."""
+
+from __future__ import annotations
+
+import matplotlib.pyplot as plt
+import numpy as np
+import numpy.typing as npt
+from matplotlib.axes import Axes
+from matplotlib.ticker import ScalarFormatter
+
+from recall_lab.analysis.clocks import arrivals, clock_steps, nanoseconds, timed
+from recall_lab.analysis.drift import PAIRS, drift, envelope
+from recall_lab.analysis.timing import jitter, latency, stalls
+from recall_lab.capture.capture import Capture
+from recall_lab.display.style import (
+    BLUE,
+    GREEN,
+    ORANGE,
+    PURPLE,
+    SKY,
+    VERMILION,
+    time_axis,
+)  # fmt: skip
+from recall_lab.display.style import (
+    title as set_title,
+)
+from recall_lab.text import counted
+from recall_lab.wire.pcm import RATE
+
+_POINTS = 4_000  # drawn at most, the highest and lowest of each column among them
+
+
+def plot_timing(capture: Capture, ax: Axes | None = None, *, title: str | None = None) -> Axes:
+    """Plot how late each packet came against when it was said.
+
+    Points are packets, the line through the lowest of them is the lower envelope: its slope is
+    the drift between the sender's media clock and ours. Jitter (RFC 3550) runs below; stalls are
+    bands, by whose they were.
+
+    Args:
+        capture: live or loaded.
+        ax: where to draw; a new figure by default.
+        title: above the picture.
+
+    Returns:
+        The axes.
+
+    Raises:
+        MissingTimestamps: for audio without packets.
+
+    Example:
+        >>> plot_timing(rl.load("captures/9f3c.bin"))  # doctest: +SKIP
+    """
+    if ax is None:
+        _, ax = plt.subplots(figsize=(10, 3.6), layout="constrained")
+    delays = latency(capture).dropna(subset=["delay"])
+    relative = delays["relative"].to_numpy()
+    late = delays["delay"].to_numpy() * 1e3
+    running = jitter(capture)
+    start, end = capture.span
+    held = stalls(capture)
+    colors = {"network": ORANGE, "receiver": PURPLE}
+    for cause, some in held.groupby("cause"):
+        for at, (low, high) in enumerate(zip(some["start"], some["end"], strict=True)):
+            label = f"{cause} stalls: {len(some)}" if at == 0 else None
+            ax.axvspan(low, high, color=colors[str(cause)], alpha=0.3, linewidth=1, label=label)
+    kept = _thin(late)
+    ax.plot(relative[kept], late[kept], ".", color=BLUE, markersize=2.5, alpha=0.6, label="packets")
+    smooth = 1e3 * running["jitter"].to_numpy()
+    furthest = np.maximum.accumulate(running["relative"].to_numpy())  # it is updated on arrival
+    kept = _thin(smooth)
+    ax.plot(furthest[kept], smooth[kept], color=VERMILION, linewidth=1, label="jitter (RFC 3550)")
+    if len(relative):
+        points = envelope(relative, late, max(10.0, (end - start) / 200))
+        ax.plot(points.times, points.values, color="black", linewidth=1.2, label="lower envelope")
+    rate = drift(capture).loc["relative/received"]
+    if np.isfinite(rate["drift"]):
+        # what the sender's clock gains, our delay loses
+        ends = np.array([relative.min(), relative.max()])
+        line = -rate["drift"] * 1e-3 * (ends - ends[0])
+        line += np.median(points.values - np.interp(points.times, ends, line))
+        told = f"drift: {rate['drift']:+.2f} ppm ({rate['low']:+.2f} to {rate['high']:+.2f})"
+        ax.plot(ends, line, color=GREEN, linewidth=1.5, linestyle="--", label=told)
+    time_axis(ax, start, end)
+    ax.set_ylabel("delay above the fastest (ms)")
+    usual = float(np.percentile(late, 95)) if len(late) else 0.0
+    if usual and late.max() > 5 * usual:  # the rare ones above would leave no room for the rest
+        ax.set_yscale("symlog", linthresh=1.5 * usual, linscale=2)
+        ax.set_ylim(bottom=0)
+        ax.yaxis.set_major_formatter(ScalarFormatter())
+        ax.axhline(1.5 * usual, color="0.8", linewidth=0.8, zorder=0)
+        ax.set_ylabel("delay above the fastest (ms; log above the line)")
+    ax.spines[["top", "right"]].set_visible(False)
+    ax.legend(loc="upper left", bbox_to_anchor=(1, 1), frameon=False, markerscale=3)
+    if title is None:
+        worst = f", the latest packet by {late.max():.0f} ms" if len(late) else ""
+        title = f"{capture.info.stem}: {counted(len(delays), 'packet')}{worst}"
+    set_title(ax, title)
+    return ax
+
+
+def plot_clocks(capture: Capture, ax: Axes | None = None, *, title: str | None = None) -> Axes:
+    """Plot how far each pair of clocks has come apart since the first packet.
+
+    Of what arrived only the fastest packets count, as the network holds up the others. A level
+    line means that both run alike, a slope is drift, a jump a clock that was set. The
+    legend gives the drift and its 95 % interval.
+
+    Args:
+        capture: live or loaded.
+        ax: where to draw; a new figure by default.
+        title: above the picture.
+
+    Returns:
+        The axes.
+
+    Raises:
+        MissingTimestamps: for audio without packets.
+
+    Example:
+        >>> plot_clocks(rl.load("captures/9f3c.bin"))  # doctest: +SKIP
+    """
+    if ax is None:
+        _, ax = plt.subplots(figsize=(10, 3.6), layout="constrained")
+    packets = timed(capture)
+    packets = packets[packets["samples"] > 0]
+    relative = packets["relative"].to_numpy()
+    lasts = relative + packets["samples"].to_numpy() / RATE
+    wall = nanoseconds(packets["absolute"])
+    absolute = (wall - wall[:1]) / 1e9 + (lasts - relative)
+    ours = arrivals(packets)
+    clocks = {"relative": lasts, "absolute": absolute, "received": ours}
+    rates = drift(capture)
+    colors = (BLUE, VERMILION, SKY)
+    start, end = capture.span
+    window = min(10.0, (end - start) / 50) or 1.0
+    for pair, color in zip(PAIRS, colors, strict=True):
+        first, second = (clocks[name] for name in pair.split("/"))
+        times, apart = relative, 1e3 * (first - second)
+        if pair.endswith("received"):  # of what arrived, only the fastest tell of the clocks
+            points = envelope(relative, -apart, window)
+            times, apart = points.times, -points.values
+        apart = apart - apart[:1]
+        kept = _thin(apart)
+        rate = rates.loc[pair]
+        told = "too short to tell the drift"
+        if np.isfinite(rate["drift"]):
+            told = f"{rate['drift']:+.2f} ppm ({rate['low']:+.2f} to {rate['high']:+.2f})"
+        ax.plot(
+            times[kept], apart[kept], color=color, linewidth=1.2,
+            label=f"{pair.replace('/', ' - ')}\n{told}",
+        )  # fmt: skip
+    steps = clock_steps(capture)
+    for at, (when, step, clock) in enumerate(
+        zip(steps["relative"], steps["step"], steps["clock"], strict=True)
+    ):
+        label = f"step of {clock}: {step:+.3f} s" if at < 4 else None
+        ax.axvline(when, color="0.3", linewidth=1, linestyle=":", label=label)
+    time_axis(ax, start, end)
+    ax.set_ylabel("apart since the start (ms)")
+    ax.spines[["top", "right"]].set_visible(False)
+    ax.legend(loc="upper left", bbox_to_anchor=(1, 1), frameon=False)
+    if title is None:
+        jumps = counted(len(steps), "step") if len(steps) else "no steps"
+        title = f"{capture.info.stem}: three clocks, {jumps}"
+    set_title(ax, title)
+    return ax
+
+
+def _thin(times: npt.NDArray[np.float64], values: npt.NDArray[np.float64]) -> npt.NDArray[np.int64]:
+    """Return which points to draw: all, or of each column the highest and the lowest."""
+    size = len(values)
+    if size <= _POINTS:
+        return np.arange(size)
+    heads = np.linspace(0, size, _POINTS // 2, endpoint=False).astype(np.int64)
+    widths = np.diff(heads, append=size)
+    which = np.repeat(np.arange(len(heads)), widths)
+    order = np.lexsort((values, which))
+    return np.unique(np.concatenate([order[heads], order[heads + widths - 1]]))
