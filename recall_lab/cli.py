@@ -1,7 +1,7 @@
-"""The command line: ``recall-lab receive | simulate | info | demo | status | stop``.
+"""The command line: ``recall-lab receive | simulate | info | gaps | check | demo | status | stop``.
 
-Exit codes: 0 done; 1 it could not be done, and the last line says why; 2 the command was not
-understood; 130 interrupted.
+Exit codes: 0 done; 1 it could not be done, and the last line says why, or a threshold
+is broken; 2 the command was not understood; 130 interrupted.
 """
 
 from __future__ import annotations
@@ -18,15 +18,12 @@ from typing import TYPE_CHECKING, Any
 
 import recall_lab as rl
 from recall_lab.errors import RecallLabError
-from recall_lab.text import counted, printable
+from recall_lab.text import counted
 from recall_lab.version import __version__
 
 if TYPE_CHECKING:
     from recall_lab.capture.capture import Capture
     from recall_lab.receiver.settings import Status
-
-
-_LISTED = 12  # missing spans that are listed one by one
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -110,6 +107,33 @@ def _parser() -> argparse.ArgumentParser:
     info.add_argument("--plot", metavar="PNG", help="draw the waveform into a file")
     info.set_defaults(run=_info)
 
+    gaps = commands.add_parser(
+        "gaps",
+        help="say what is missing, when and why",
+        description="Say what is missing from a capture, when and why; what came twice or late.",
+    )
+    gaps.add_argument("capture", help="its .bin, or the name without a suffix")
+    gaps.add_argument("--tolerance", type=float, metavar="S", help="seconds (read from the stamps)")
+    gaps.add_argument(
+        "--span", type=float, nargs=2, metavar="S", help="when the call began and ended, relative"
+    )
+    gaps.add_argument("--all", action="store_true", help="list every row, duplicates too")
+    gaps.add_argument("--csv", metavar="FILE", help="write every row into a file")
+    gaps.add_argument("--json", action="store_true", help="print rows and quality as JSON")
+    gaps.add_argument("--plot", metavar="PNG", help="draw them into a file")
+    gaps.set_defaults(run=_gaps)
+
+    check = commands.add_parser(
+        "check",
+        help="hold a capture against thresholds; exit code 1 when one is broken",
+        description="Hold a capture against thresholds: exit code 1 when one is broken.",
+    )
+    check.add_argument("capture", help="its .bin, or the name without a suffix")
+    check.add_argument("--policy", metavar="FILE", help="thresholds, TOML (a usual set)")
+    check.add_argument("--baseline", metavar="CAPTURE", help="an earlier one, for 'worse' limits")
+    check.add_argument("--span", type=float, nargs=2, metavar="S", help="of the call, relative")
+    check.set_defaults(run=_check)
+
     demo = commands.add_parser(
         "demo",
         help="see it work: a stand-in bot, a receiver, the result",
@@ -170,7 +194,7 @@ def _line(status: Status) -> str:
     return (
         f"{since // 3600}:{since // 60 % 60:02d}:{since % 60:02d}  "
         f"{counted(status.connections, 'connection')}  {counted(status.recordings, 'recording')}  "
-        f"{counted(status.packets, 'packet')}"
+        f"{counted(status.packets, 'packet')}  {counted(status.gaps, 'gap')}"
         + (f" ({status.packets_per_second:g}/s)" if status.state == "running" else "")
         + f"  {rejected:,} rejected"
         + (f"  last error: {status.last_error}" if status.last_error else "")
@@ -217,8 +241,10 @@ def _simulate(options: argparse.Namespace) -> int:
 
 
 def _info(options: argparse.Namespace) -> int:
+    from recall_lab.display.terminal import describe
+
     capture = rl.load(options.capture)
-    _describe(capture)
+    print(describe(capture))
     if options.verify:
         wrong = rl.verify(capture)
         print(f"checked    {len(capture.packets):,} packets, {len(wrong)} of them damaged")
@@ -228,40 +254,74 @@ def _info(options: argparse.Namespace) -> int:
     return 0
 
 
-def _describe(capture: Capture) -> None:
-    from recall_lab.capture.continuity import missing_spans
+def _gaps(options: argparse.Namespace) -> int:
+    from recall_lab.display.terminal import gap_table
 
-    packets = capture.packets
-    start, end = capture.span
-    name = capture.info.participant.name if capture.info.participant else None
-    print(f"stream     {capture.info.stem}{f' ({printable(name)})' if name else ''}")
-    print(f"audio      {capture.duration:.3f} s in {counted(len(packets), 'packet')}")
-    if len(packets):
-        first, last = packets["absolute"].min(), packets["absolute"].max()
-        missing = missing_spans(packets)
-        lost = float((missing[:, 1] - missing[:, 0]).sum())
-        print(f"relative   {start:.3f} s to {end:.3f} s")
-        print(f"absolute   {first:%Y-%m-%d %H:%M:%S.%f} to {last:%H:%M:%S.%f} UTC")
-        print(f"missing    {lost:.3f} s in {counted(len(missing), 'span')}")
-        for begin, stop in missing[:_LISTED]:
-            print(f"           {begin:.3f} s to {stop:.3f} s ({stop - begin:.3f} s)")
-        if len(missing) > _LISTED:
-            print(f"           and {counted(len(missing) - _LISTED, 'span')} more")
-        print(f"connected  {counted(packets['connection'].nunique(), 'time')}")
-    else:
-        print("packets    none: a bare .bin, without an index")
-    print(f"damage     {capture.damage}")
+    capture = rl.load(options.capture)
+    span = None if options.span is None else tuple(options.span)
+    found = rl.gaps(capture, options.tolerance, span=span)
+    quality = rl.quality(capture, span=span)
+    if options.csv:
+        found.to_csv(options.csv, index=False)
+    if options.plot:
+        from matplotlib.figure import Figure
+
+        figure = Figure(figsize=(10, 2.2), layout="constrained")
+        rl.plot_gaps(capture, figure.subplots(), span=span, tolerance=options.tolerance)
+        figure.savefig(options.plot, dpi=150)
+    if options.json:
+        rows = found.to_json(orient="records", date_format="iso", double_precision=9)
+        print(f'{{"quality": {quality.to_json(double_precision=9)}, "gaps": {rows}}}')
+        return 0
+    print(gap_table(found, everything=options.all))
+    print(f"\n{quality['verdict']}")
+    return 0
 
 
-def _plot(capture: Capture, path: Path) -> None:
+def _check(options: argparse.Namespace) -> int:
+    from recall_lab.display.terminal import table
+
+    baseline = None if options.baseline is None else rl.load(options.baseline)
+    span = None if options.span is None else tuple(options.span)
+    capture = rl.load(options.capture)
+    found = rl.check(capture, options.policy, baseline=baseline, span=span)
+    print(
+        table(
+            {
+                "measure": found["measure"],
+                "value": found["value"].map("{:.6g}".format),
+                "limit": found["limit"],
+                "bound": found["bound"].map("{:.6g}".format),
+                "kept": found["kept"].map({True: "yes", False: "NO"}),
+            }
+        )
+    )
+    broken = int((~found["kept"]).sum())
+    print(f"\n{counted(broken, 'limit')} broken" if broken else "\nall limits are kept")
+    return 1 if broken else 0
+
+
+def _plot(capture: Capture, path: Path, span: tuple[float, float] | None = None) -> None:
+    """Draw the waveform, and below it what is missing and why."""
     from matplotlib.figure import Figure
 
-    figure = Figure(figsize=(10, 3), layout="constrained")
-    rl.plot_waveform(capture, figure.subplots())
+    timed = len(capture.packets) > 0
+    figure = Figure(figsize=(11, 4.6 if timed else 3), layout="constrained")
+    if timed:
+        top, bottom = figure.subplots(2, 1, height_ratios=[3, 2])
+        rl.plot_gaps(capture, bottom, span=span, title="")
+    else:
+        top = figure.subplots()
+    rl.plot_waveform(capture, top)
+    if timed:
+        top.set_xlim(bottom.get_xlim())
+        top.set_xlabel("")
     figure.savefig(path, dpi=150)
 
 
 def _demo(options: argparse.Namespace) -> int:
+    from recall_lab.display.terminal import describe, gap_table
+
     sample = _sample()
     folder = Path(options.directory)
     folder.mkdir(parents=True, exist_ok=True)
@@ -278,7 +338,7 @@ def _demo(options: argparse.Namespace) -> int:
     capture = rl.load(folder / "captures" / f"{recording}.bin")
 
     print("\n--- What was kept\n")
-    _describe(capture)
+    print(describe(capture))
     print(f"files      {folder}/captures/{recording}.bin, .idx, .json, .events.jsonl")
     print("\n--- The first packets, as a pandas frame\n")
     first = capture.packets.head(5)
@@ -286,23 +346,18 @@ def _demo(options: argparse.Namespace) -> int:
     columns = ["relative", "absolute", "received", "samples", "connection", "sequence"]
     print(first.assign(**times)[columns].to_string())  # without the date it fits a terminal
 
-    print("\n--- What the bot did, against what arrived\n")
-    arrived = capture.packets
-    truth["arrived"] = truth["payload_crc"].isin(arrived["payload_crc"]) & truth["connection"].gt(0)
-    table = truth.groupby("fate").agg(
-        packets=("packet", "size"), samples=("samples", "sum"), arrived=("arrived", "sum")
-    )
-    table.insert(1, "seconds", table.pop("samples") / 16_000)
-    print(table.to_string(float_format=lambda x: f"{x:.1f}"))
-    lost = truth.loc[~truth["fate"].isin(["sent"]), "samples"].sum() / 16_000
-    start, end = capture.span
-    print(f"\n{lost:.1f} s were not sent or lost; the frame shows {end - start:.1f} s of call with")
-    print(f"{capture.duration:.1f} s of audio: {end - start - capture.duration:.1f} s are missing.")
+    print("\n--- What is missing, and why\n")
+    span = (0.0, float(truth["samples"].sum()) / 16_000)
+    found = rl.gaps(capture, span=span)
+    print(gap_table(found))
+    lost = truth.loc[truth["fate"] != "sent", "samples"].groupby(truth["fate"]).sum() / 16_000
+    print("the bot:", ", ".join(f"{seconds:.3f} s {fate}" for fate, seconds in lost.items()))
+    print(f"\n{rl.quality(capture, span=span)['verdict']}")
 
-    picture = folder / "waveform.png"
-    _plot(capture, picture)
-    print(f"\nThe picture, with the missing spans marked: {picture}")
-    print("Next: make lab, and open notebooks/01_capture.ipynb")
+    picture = folder / "gaps.png"
+    _plot(capture, picture, span)
+    print(f"\nThe picture: {picture}")
+    print("Next: make lab, and open notebooks/01_capture.ipynb, then 02_gaps.ipynb")
     return 0
 
 

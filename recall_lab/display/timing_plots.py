@@ -86,10 +86,10 @@ def plot_timing(capture: Capture, ax: Axes | None = None, *, title: str | None =
     usual = float(np.percentile(late, 95)) if len(late) else 0.0
     if usual and late.max() > 5 * usual:  # the rare ones above would leave no room for the rest
         ax.set_yscale("symlog", linthresh=1.5 * usual, linscale=2)
-        ax.set_ylim(bottom=0)
+        ax.set_ylim(0, 1.3 * late.max())
         ax.yaxis.set_major_formatter(ScalarFormatter())
         ax.axhline(1.5 * usual, color="0.8", linewidth=0.8, zorder=0)
-        ax.set_ylabel("delay above the fastest (ms; log above the line)")
+        ax.set_ylabel("delay (ms), log above the line")
     ax.spines[["top", "right"]].set_visible(False)
     ax.legend(loc="upper left", bbox_to_anchor=(1, 1), frameon=False, markerscale=3)
     if title is None:
@@ -167,7 +167,7 @@ def plot_clocks(capture: Capture, ax: Axes | None = None, *, title: str | None =
     return ax
 
 
-def _thin(times: npt.NDArray[np.float64], values: npt.NDArray[np.float64]) -> npt.NDArray[np.int64]:
+def _thin(values: npt.NDArray[np.float64]) -> npt.NDArray[np.int64]:
     """Return which points to draw: all, or of each column the highest and the lowest."""
     size = len(values)
     if size <= _POINTS:
