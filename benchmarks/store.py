@@ -50,7 +50,7 @@ def write(folder: Path, recording: str, packets: int, samples: int, *, audio: bo
 
 def _commit_records(writer: StreamWriter) -> None:
     """Commit records whose audio is a hole in the file: a day of it costs no disk."""
-    import os  # noqa: PLC0415
+    import os
 
     staged, writer._staged = writer._staged, 0
     os.ftruncate(writer._audio, writer.bytes + staged)

@@ -5,11 +5,17 @@ from __future__ import annotations
 import os
 import shutil
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
 import pytest
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+    from recall_lab.capture.capture import Capture
 
 # before anything of ours is imported; short, because a socket's path may not be long
 _RUNTIME = tempfile.mkdtemp(prefix="rl-")
@@ -41,3 +47,27 @@ def speech() -> np.ndarray:
     """Twelve seconds of noise in bursts, int16: no two packets of it are alike."""
     rng = np.random.default_rng(1)
     return rng.integers(-3000, 3000, 12 * 16_000).astype("<i2")
+
+
+@pytest.fixture(scope="session")
+def make() -> Callable[..., Capture]:
+    """A capture of packets given by their columns."""
+    from builders import make_capture
+
+    return make_capture
+
+
+@pytest.fixture(scope="session")
+def events() -> Callable[..., pd.DataFrame]:
+    """An events frame from a few fields."""
+    from builders import make_events
+
+    return make_events
+
+
+@pytest.fixture(scope="session")
+def arrive() -> Callable[..., Capture]:
+    """The capture that a perfect receiver makes of a plan."""
+    from builders import arrive
+
+    return arrive

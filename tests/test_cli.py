@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import json
 import os
+import re
 import signal
 import subprocess
 import sys
@@ -12,6 +14,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
+from recall_lab.analysis.gaps import gaps
 from recall_lab.capture.reader import load
 
 COMMAND = [sys.executable, "-m", "recall_lab.cli"]
@@ -72,18 +75,47 @@ def test_in_the_background_until_told_to_stop(tmp_path: Path) -> None:
     assert "no receiver" in run("status", cwd=tmp_path)
 
 
-def test_the_demo_shows_what_was_sent_and_what_arrived(tmp_path: Path) -> None:
+def test_the_demo_shows_what_is_missing_and_why(tmp_path: Path) -> None:
     printed = run("demo", "--speed", "40", cwd=tmp_path)
-    for part in ("What was kept", "outage", "lost", "s are missing", "damage     none"):
+    for part in ("What was kept", "told by", "poor: 91.", "damage     none"):
         assert part in printed
-    assert (tmp_path / "demo" / "waveform.png").stat().st_size > 20_000
-    table = {
-        line.split()[0]: line.split()
-        for line in printed.splitlines()
-        if line[:4] in ("sent", "lost", "outa")
-    }
-    assert table["sent"][1] == table["sent"][3]
-    assert table["lost"][3] == table["outage"][3] == "0"
+    assert (tmp_path / "demo" / "gaps.png").stat().st_size > 20_000
+    # what the analysis says is what the bot did
+    found = re.search(r"reconnect ([\d.]+) s, loss ([\d.]+) s", printed)
+    truth = re.search(r"the bot: ([\d.]+) s lost, ([\d.]+) s outage", printed)
+    assert found is not None
+    assert truth is not None
+    assert found.groups() == truth.groups()[::-1]
+
+
+def test_gaps_as_a_table_as_csv_as_json_and_as_a_picture(tmp_path: Path, root: Path) -> None:
+    capture = root / "data/standup-broken.100"
+    told = run("gaps", capture, "--csv", "g.csv", "--plot", "g.png", cwd=tmp_path)
+    assert re.search(r"31\.880 +34\.860 +2\.980  reconnect  connection 1 broke", told)
+    assert "missing: 5.320 s in 5 gaps (reconnect 2.980 s, mute 1.920 s, silence 0.420 s)" in told
+    assert (
+        pd.read_csv(tmp_path / "g.csv")["cause"].tolist() == gaps(load(capture))["cause"].tolist()
+    )
+    assert (tmp_path / "g.png").read_bytes()[:4] == b"\x89PNG"
+    parsed = json.loads(run("gaps", capture, "--json", "--span", "20", "40", cwd=tmp_path))
+    assert parsed["quality"]["span s"] == 20
+    assert [row["cause"] for row in parsed["gaps"]][::6] == ["unknown", "unknown"]
+    lossy = run("gaps", root / "data/standup-lossy", "--all", cwd=tmp_path)
+    assert lossy.count("duplicate") == 7
+    assert "also: 6 duplicate, 6 reordered" in lossy
+    (tmp_path / "bare.bin").write_bytes(bytes(32_000))
+    assert "no packets" in run("gaps", "bare.bin", cwd=tmp_path, code=1)
+
+
+def test_a_broken_limit_is_exit_code_1(tmp_path: Path, root: Path) -> None:
+    capture = root / "data/standup-lossy.bin"
+    told = run("check", capture, cwd=tmp_path, code=1)
+    assert re.search(r"availability without silence % +90\.8333 +min +99 +NO", told)
+    assert "1 limit broken" in told
+    (tmp_path / "p.toml").write_text('["longest gap s"]\nmax = 0.5\n[gaps]\nworse = 0\n')
+    kept = run("check", capture, "--policy", "p.toml", "--baseline", capture, cwd=tmp_path)
+    assert "all limits are kept" in kept
+    assert "give a baseline" in run("check", capture, "--policy", "p.toml", cwd=tmp_path, code=1)
 
 
 @pytest.mark.parametrize(
@@ -110,6 +142,6 @@ def test_a_command_not_understood_gets_usage_and_exit_code_2(tmp_path: Path) -> 
 
 def test_help_names_every_command(tmp_path: Path) -> None:
     told = run("--help", cwd=tmp_path)
-    for command in ("receive", "simulate", "info", "demo", "status", "stop"):
+    for command in ("receive", "simulate", "info", "gaps", "check", "demo", "status", "stop"):
         assert command in told
         assert "usage" in run(command, "--help", cwd=tmp_path)

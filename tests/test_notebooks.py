@@ -15,7 +15,7 @@ import pytest
 from nbclient import NotebookClient
 from nbconvert import HTMLExporter
 
-from recall_lab.display.plots import BLUE
+from recall_lab.display.style import BLUE
 
 NOTEBOOKS = sorted((Path(__file__).parent.parent / "notebooks").glob("*.ipynb"))
 
@@ -25,7 +25,7 @@ def outputs(notebook: nbformat.NotebookNode) -> list[nbformat.NotebookNode]:
 
 
 def test_there_are_notebooks() -> None:
-    assert [path.name for path in NOTEBOOKS][:1] == ["01_capture.ipynb"]
+    assert [path.name for path in NOTEBOOKS][:2] == ["01_capture.ipynb", "02_gaps.ipynb"]
 
 
 @pytest.mark.slow

@@ -33,7 +33,7 @@ from recall_lab.display.style import (
     title as set_title,
 )
 from recall_lab.errors import InvalidArgument
-from recall_lab.text import counted
+from recall_lab.text import counted, printable
 from recall_lab.wire.pcm import RATE
 
 COLORS: Final = {
@@ -111,7 +111,7 @@ def plot_gaps(
             if kind in marks:
                 marks[str(kind)] += int(count)
     ax.set_ylim(len(streams) - 0.45, -0.62)
-    ax.set_yticks(range(len(streams)), [_name(one) for one in streams], parse_math=False)
+    ax.set_yticks(range(len(streams)), _names(streams), parse_math=False)
     ax.tick_params(axis="y", length=0)
     ax.spines[["top", "right", "left"]].set_visible(False)
     time_axis(ax, start, end)
@@ -250,11 +250,15 @@ def _legend(ax: Axes, seen: dict[str, float], marks: dict[str, int]) -> None:
     ax.legend(handles=keys, loc="upper left", bbox_to_anchor=(1, 1.05), frameon=False)
 
 
-def _name(capture: Capture) -> str:
-    who = capture.info.participant
-    if who is None:
-        return "mixed"
-    return (who.name or f"participant {who.id}")[:24]
+def _names(streams: list[Capture]) -> list[str]:
+    """Return what to call each lane: whose it is, or of which recording where there are several."""
+    if len({one.info.recording for one in streams}) > 1:
+        return [one.info.stem[:24] for one in streams]
+    whose = [one.info.participant for one in streams]
+    return [
+        "mixed" if who is None else printable(who.name or f"participant {who.id}")[:24]
+        for who in whose
+    ]
 
 
 def _title(streams: list[Capture], found: list[pd.DataFrame]) -> str:
@@ -263,7 +267,9 @@ def _title(streams: list[Capture], found: list[pd.DataFrame]) -> str:
     if not len(missing):
         return f"{streams[0].info.recording}: nothing is missing"
     total = float(missing["duration"].sum())
-    return f"{streams[0].info.recording}: {total:.2f} s missing in {counted(len(missing), 'gap')}"
+    several = len({one.info.recording for one in streams}) > 1
+    name = counted(len(streams), "stream") if several else streams[0].info.recording
+    return f"{name}: {total:.2f} s missing in {counted(len(missing), 'gap')}"
 
 
 def _shift(capture: Capture) -> float:

@@ -19,9 +19,11 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
+import pandas as pd
 import psutil
 import pytest
 
+import recall_lab as rl
 from recall_lab.capture.reader import load
 from recall_lab.capture.record import Flag
 from recall_lab.errors import (
@@ -454,3 +456,25 @@ def test_nothing_is_left_open(tmp_path: Path, speech: np.ndarray) -> None:
     gc.collect()
     assert psutil.Process().num_fds() <= before
     assert threading.active_count() <= threads
+
+
+def test_gaps_are_counted_live_by_the_rule_of_the_analysis(tmp_path: Path, root: Path) -> None:
+    with rl.receive(0, tmp_path) as rx:
+        for name in ("standup-lossy", "standup-broken.100"):
+            old = rl.load(root / f"data/{name}.bin")
+            rl.simulate(old, rx.url, speed=math.inf, recording=name.split(".")[0])
+        rx.wait(idle=0.5, timeout=20)
+        kept = [rl.load(path) for path in rx.recordings()["path"]]
+        found = pd.concat([rl.gaps(one) for one in kept]).query("kind == 'gap'")
+        assert len(found) == 11
+        assert rx.status.gaps == len(found)
+        assert rx.status.missing == pytest.approx(found["duration"].sum(), abs=1e-5)
+    # a second run goes on where the first one stopped
+    with rl.receive(0, tmp_path) as rx:
+        rl.simulate(
+            np.ones(16_000, np.int16), rx.url, speed=math.inf, recording="standup-lossy", start=20
+        )
+        rx.wait(idle=0.5, timeout=20)
+        rows = rl.gaps(rl.load(tmp_path / "standup-lossy.bin")).query("kind == 'gap'")
+        assert rows["cause"].tolist()[-1] == "receiver restart"
+        assert rx.status.gaps == len(rows)

@@ -1,12 +1,11 @@
-"""What the tests of the analyses share: captures made in memory, from plans and by hand."""
+"""Captures made in memory, from plans and by hand."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 
 import numpy as np
 import pandas as pd
-import pytest
 from plans import SOURCE
 
 from recall_lab.capture.capture import Capture
@@ -19,7 +18,7 @@ NEW_YEAR = 1_767_225_600_000_000_000
 CLEAN, BROKEN = 1000, 1006
 
 
-def _make(
+def make_capture(
     relative: Sequence[float] | np.ndarray,
     samples: int | Sequence[int] | np.ndarray = 3200,
     *,
@@ -58,7 +57,7 @@ def _make(
     return Capture(audio, frame, info, events=lambda: told)
 
 
-def _events(*rows: dict[str, object]) -> pd.DataFrame:
+def make_events(*rows: dict[str, object]) -> pd.DataFrame:
     """Return an events frame; what is not given is missing."""
     usual = {
         "kind": "event", "received": NEW_YEAR, "monotonic": 0, "connection": None, "receiver": "",
@@ -70,7 +69,7 @@ def _events(*rows: dict[str, object]) -> pd.DataFrame:
     return given.astype(frame.dtypes.to_dict())
 
 
-def _arrive(plan: pd.DataFrame, source: np.ndarray = SOURCE, *, delay: float = 0.02) -> Capture:
+def arrive(plan: pd.DataFrame, source: np.ndarray = SOURCE, *, delay: float = 0.02) -> Capture:
     """Return the capture that a perfect receiver makes of a plan (see receiver/faults.py)."""
     sent = plan[plan["fate"] == "sent"]
     # the connection a packet came by: a new one after each outage that something follows
@@ -89,32 +88,14 @@ def _arrive(plan: pd.DataFrame, source: np.ndarray = SOURCE, *, delay: float = 0
         lines.append({"kind": "connected", "connection": number, "receiver": "run-1"})
         code = CLEAN if number == numbers[-1] else BROKEN
         lines.append({"kind": "disconnected", "connection": number, "detail": {"code": code}})
-    return _make(
+    return make_capture(
         sent["relative"].to_numpy(),
         counts,
         audio=np.concatenate([source[:0], *pieces]),
-        events=_events(*lines),
+        events=make_events(*lines),
         absolute=sent["absolute"].to_numpy("datetime64[ns]").astype(np.int64),
         received=NEW_YEAR + arrived,
         monotonic=5_000_000_000 + arrived,
         connection=connection,
         payload_crc=sent["payload_crc"].to_numpy(),
     )
-
-
-@pytest.fixture(scope="session")
-def make() -> Callable[..., Capture]:
-    """A capture of packets given by their columns."""
-    return _make
-
-
-@pytest.fixture(scope="session")
-def events() -> Callable[..., pd.DataFrame]:
-    """An events frame from a few fields."""
-    return _events
-
-
-@pytest.fixture(scope="session")
-def arrive() -> Callable[..., Capture]:
-    """The capture that a perfect receiver makes of a plan."""
-    return _arrive

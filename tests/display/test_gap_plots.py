@@ -1,0 +1,144 @@
+"""Plots of gaps and timing: what is drawn, against what the analysis found."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Callable
+from pathlib import Path
+
+import matplotlib as mpl
+import numpy as np
+import pandas as pd
+import pytest
+from builders import arrive, make_capture
+from matplotlib.axes import Axes
+from matplotlib.colors import to_hex
+from matplotlib.figure import Figure
+from plans import draw
+
+import recall_lab as rl
+from recall_lab.display.gap_plots import COLORS
+from recall_lab.errors import InvalidArgument, MissingTimestamps
+
+PLOTS = [rl.plot_gaps, rl.plot_gap_histogram, rl.plot_timing, rl.plot_clocks]
+
+
+@pytest.fixture
+def axes() -> Axes:
+    return Figure(figsize=(10, 3), layout="constrained").subplots()  # type: ignore[no-any-return]
+
+
+def legend_of(ax: Axes) -> list[str]:
+    legend = ax.get_legend()
+    assert legend is not None
+    return [text.get_text() for text in legend.get_texts()]
+
+
+def bars_of(ax: Axes, color: str) -> list[tuple[float, float]]:
+    """Return the spans that are drawn in a colour."""
+    found = []
+    for collection in ax.collections:
+        if to_hex(collection.get_facecolor()[0]) == color.lower():
+            ends = (path.get_extents() for path in collection.get_paths())
+            found += [(end.x0, end.x1) for end in ends]
+    return found
+
+
+def test_gaps_stand_where_they_are_in_the_colour_of_their_cause(axes: Axes, root: Path) -> None:
+    capture = rl.load(root / "data/standup-broken.100.bin")
+    rl.plot_gaps(capture, axes)
+    for cause, rows in rl.gaps(capture).groupby("cause"):
+        spans = bars_of(axes, COLORS[str(cause)])
+        assert len(spans) == len(rows)
+        np.testing.assert_allclose(spans, rows[["start", "end"]], atol=0.03)
+        assert f"{cause}: {rows['duration'].sum():.2f} s" in legend_of(axes)
+    assert [label.get_text() for label in axes.get_yticklabels()] == ["Alice"]
+    assert axes.get_title(loc="left") == "standup-broken: 5.32 s missing in 5 gaps"
+    assert axes.get_xlabel() == "relative time (s)"
+
+
+def test_a_lane_a_stream_on_the_wall_clock(axes: Axes, root: Path) -> None:
+    streams = [
+        rl.load(root / f"data/{name}.bin") for name in ("standup-lossy", "standup-broken.100")
+    ]
+    rl.plot_gaps(streams, axes, clock="absolute")
+    names = [label.get_text() for label in axes.get_yticklabels()]
+    assert names == ["standup-lossy", "standup-broken.100"]
+    assert axes.get_xlabel() == "absolute time (UTC), 2026-11-23"
+    first = streams[0].packets["absolute"].min().timestamp()
+    assert axes.get_xlim()[0] == pytest.approx(first, abs=0.01)
+    assert {"duplicate: 6", "reordered: 6"} <= set(legend_of(axes))
+
+
+def test_no_gap_is_too_narrow_to_be_seen_in_ten_hours(axes: Axes) -> None:
+    kept = np.delete(np.arange(180_000), [50_000, 50_003, 120_000])
+    rl.plot_gaps(make_capture(kept * 0.2), axes)
+    spans = np.array(bars_of(axes, COLORS["loss"]))
+    assert len(spans) == 2  # two that touch are one
+    assert (spans[:, 1] - spans[:, 0] >= 36_000 / 601).all()
+    assert axes.get_xlabel() == "relative time (h:min)"
+
+
+def test_the_histogram_counts_every_gap(axes: Axes) -> None:
+    found = rl.gaps(arrive(draw(4).plan)).query("kind == 'gap'")
+    rl.plot_gap_histogram(found, axes)
+    tops = [patch.get_height() for patch in axes.patches]
+    assert sum(tops) == len(found)
+    assert axes.get_xscale() == "log"
+    counts = found["cause"].value_counts()
+    assert set(legend_of(axes)) == {f"{cause}: {count}" for cause, count in counts.items()}
+
+
+def test_timing_shows_drift_and_stalls(axes: Axes) -> None:
+    sys.path.append(str(Path(__file__).parents[2] / "benchmarks"))
+    from drift import call  # type: ignore[attr-defined]
+
+    capture, true = call("stalls", 1)
+    rl.plot_timing(capture, axes)
+    (told,) = [text for text in legend_of(axes) if text.startswith("drift")]
+    assert float(told.split()[1]) == pytest.approx(true, abs=0.5)
+    assert f"network stalls: {len(rl.stalls(capture))}" in legend_of(axes)
+    assert "log above" in axes.get_ylabel()
+
+
+def test_clocks_show_drift_and_steps(axes: Axes, root: Path) -> None:
+    rl.plot_clocks(rl.load(root / "data/standup-broken.100.bin"), axes)
+    assert "step of absolute: +1.250 s" in legend_of(axes)
+    line = next(x for x in axes.lines if str(x.get_label()).startswith("relative - absolute"))
+    assert np.asarray(line.get_ydata())[-1] == pytest.approx(-1250, abs=2)
+
+
+@pytest.mark.parametrize("plot", PLOTS)
+def test_every_plot_takes_axes_and_leaves_settings_alone(
+    plot: Callable[..., Axes], axes: Axes, root: Path
+) -> None:
+    before = dict(mpl.rcParams)
+    ax = plot(rl.load(root / "data/standup-lossy.bin"), axes, title="a $name$")
+    assert ax is axes
+    assert dict(mpl.rcParams) == before
+    assert ax.get_title(loc="left") == "a $name$"
+    axes.figure.savefig("/dev/null", format="png")
+
+
+@pytest.mark.parametrize("plot", PLOTS)
+@pytest.mark.parametrize(
+    "starts", [[], [1.0], [1.0] * 5, [1.0, 0.8, 0.6], [0.0, np.nan, 0.2], [0.0, 50_000.0]]
+)
+def test_odd_captures_can_be_drawn(
+    plot: Callable[..., Axes], axes: Axes, starts: list[float]
+) -> None:
+    plot(make_capture(starts), axes)
+    axes.figure.savefig("/dev/null", format="png")
+    with pytest.raises(MissingTimestamps):
+        plot(rl.Capture(np.zeros(10, np.int16)))
+
+
+def test_arguments_that_cannot_be(axes: Axes) -> None:
+    capture = make_capture([0.0])
+    with pytest.raises(InvalidArgument, match="clock"):
+        rl.plot_gaps(capture, axes, clock="wall")
+    with pytest.raises(InvalidArgument, match="captures"):
+        rl.plot_gaps([], axes)
+    with pytest.raises(InvalidArgument, match="bins"):
+        rl.plot_gap_histogram(capture, axes, bins=0)
+    assert isinstance(rl.gaps(capture), pd.DataFrame)
