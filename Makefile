@@ -23,6 +23,8 @@ lab: $(VENV)/.full           ## open JupyterLab on the notebooks
 bench: $(VENV)/.full         ## speed beside other receivers (minutes; uses Node where there is one)
 	$(BIN)/python benchmarks/ingest.py
 	$(BIN)/python benchmarks/realtime.py
+	$(BIN)/python benchmarks/gaps.py
+	$(BIN)/python benchmarks/drift.py
 
 kill: $(VENV)/.full          ## 300 times kill -9 while receiving; prints what was lost
 	$(BIN)/python benchmarks/kill.py

@@ -18,6 +18,8 @@ from recall_lab.errors import (
     InvalidAudio,
     InvalidFrame,
     InvalidMessage,
+    InvalidPolicy,
+    MissingTimestamps,
     PortInUse,
     RecallLabError,
     ReceiverFailed,
@@ -45,6 +47,12 @@ EVERY: list[tuple[RecallLabError, dict[str, Any], str]] = [
     ),
     (InvalidFrame("column 'x' is missing"), {}, "column 'x' is missing"),
     (InvalidAudio("'x.wav' can't be read"), {}, "'x.wav' can't be read"),
+    (InvalidPolicy("nothing measures 'weather'"), {}, "nothing measures 'weather'"),
+    (
+        MissingTimestamps("r1", "there are no packets"),
+        {"stem": "r1"},
+        "r1: there are no packets; the times of packets are in the .idx beside the .bin",
+    ),
     (CaptureNotFound("a/b.bin", "look there"), {"path": "a/b.bin"}, "'a/b.bin': look there"),
     (
         StreamNotFound("which stream?", ["r1", "r1.7"]),
@@ -129,6 +137,8 @@ def test_all_names_every_exception_of_the_module() -> None:
     [
         (InvalidMessage, ValueError),
         (InvalidArgument, ValueError),
+        (InvalidPolicy, ValueError),
+        (MissingTimestamps, ValueError),
         (CaptureNotFound, FileNotFoundError),
         (StreamNotFound, LookupError),
         (StorageFailed, OSError),

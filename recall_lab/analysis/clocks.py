@@ -8,6 +8,7 @@ import pandas as pd
 
 from recall_lab.capture.capture import Capture
 from recall_lab.errors import MissingTimestamps
+from recall_lab.wire.messages import MAX_RELATIVE
 
 Seconds = npt.NDArray[np.float64]
 """Float64, seconds. Never float32: after an hour it can't tell two milliseconds apart."""
@@ -22,7 +23,8 @@ def timed(capture: Capture) -> pd.DataFrame:
         MissingTimestamps: when there is audio, but not one packet with a time.
     """
     packets = capture.packets
-    known = np.isfinite(packets["relative"].to_numpy())
+    # NaN compares false; and what the wire does not take is no time
+    known = np.abs(packets["relative"].to_numpy()) <= MAX_RELATIVE
     if known.all():
         if packets.empty and len(capture.samples):
             held = f"there are {capture.duration:.3f} s of audio, but no packets"

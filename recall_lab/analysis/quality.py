@@ -10,7 +10,7 @@ import numpy.typing as npt
 import pandas as pd
 
 from recall_lab.analysis.causes import CAUSES
-from recall_lab.analysis.clocks import clock_steps, timed
+from recall_lab.analysis.clocks import clock_steps, nanoseconds, timed, times_of
 from recall_lab.analysis.drift import PAIRS, drift
 from recall_lab.analysis.gaps import KINDS, gaps, line_up, seconds_pair
 from recall_lab.analysis.loss import LOST
@@ -181,16 +181,15 @@ def availability(
     ordered = relative[order]
     lost = np.diff(_covered(edges.astype(np.float64), low, high))
     lengths = np.diff(edges)
+    absolute = np.full(len(lengths), np.iinfo(np.int64).min)  # not a time
     if len(ordered):
         near = order[np.maximum(np.searchsorted(ordered, edges[:-1], "right") - 1, 0)]
-        away = np.rint((edges[:-1] - relative[near]) * 1e9).astype("timedelta64[ns]")
-        absolute = packets["absolute"].array[near] + away
-    else:
-        absolute = pd.array(np.full(len(lengths), "NaT", "M8[ns]")).tz_localize("UTC")
+        away = np.rint((edges[:-1] - relative[near]) * 1e9).astype(np.int64)
+        absolute = nanoseconds(packets["absolute"])[near] + away
     return pd.DataFrame(
         {
             "end": edges[1:],
-            "absolute": absolute,
+            "absolute": times_of(absolute).array,
             "available": 1 - lost / lengths,
             "missing": lost,
             "gaps": np.searchsorted(low, edges[1:] - HALF_SAMPLE)

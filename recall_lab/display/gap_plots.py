@@ -15,7 +15,7 @@ from matplotlib.patches import Patch
 from matplotlib.ticker import MaxNLocator
 
 from recall_lab.analysis.causes import CAUSES
-from recall_lab.analysis.clocks import timed
+from recall_lab.analysis.clocks import nanoseconds, timed
 from recall_lab.analysis.gaps import gaps as find_gaps
 from recall_lab.capture.capture import Capture
 from recall_lab.display.style import (
@@ -277,15 +277,18 @@ def _shift(capture: Capture) -> float:
     packets = timed(capture)
     if packets.empty:
         return 0.0
-    first = int(packets["relative"].to_numpy().argmin())
-    return float(packets["absolute"].iloc[first].timestamp() - packets["relative"].iloc[first])
+    relative = packets["relative"].to_numpy()
+    first = int(relative.argmin())
+    return float(nanoseconds(packets["absolute"])[first] / 1e9 - relative[first])
 
 
 def _wall_clock(ax: Axes, start: float, end: float) -> None:
     """Label the axis as times of day, UTC."""
-    day = pd.Timestamp(start, unit="s", tz="UTC")
-    form = "%H:%M:%S" if end - start < 7200 else "%H:%M"
+    # NumPy's times: a sender's clock may be in any year, and pandas can't name them all
     ticks = ax.get_xticks()
-    ax.set_xticks(ticks, [pd.Timestamp(t, unit="s", tz="UTC").strftime(form) for t in ticks])
+    days, times = zip(
+        *(str(np.datetime64(round(tick), "s")).split("T") for tick in (start, *ticks)), strict=True
+    )
+    ax.set_xticks(ticks, [time if end - start < 7200 else time[:5] for time in times[1:]])
     ax.set_xlim(start, end if end > start else start + 1)
-    ax.set_xlabel(f"absolute time (UTC), {day:%Y-%m-%d}")
+    ax.set_xlabel(f"absolute time (UTC), {days[0]}")

@@ -17,7 +17,7 @@ SKY: Final = "#56B4E9"
 GREEN: Final = "#009E73"
 PURPLE: Final = "#CC79A7"
 GREY: Final = "#999999"
-PALE: Final = "#D9E6EE"
+PALE: Final = "#C4D3DC"
 
 
 def title(ax: Axes, text: str) -> None:
