@@ -303,6 +303,9 @@ class Receiver:
             "recordings": f"{status.recordings} ({counted(status.streams, 'stream')})",
             "packets": f"{status.packets:,} ({status.packets_per_second:g} a second)",
             "audio": f"{seconds_of(status.bytes):,.1f} s",
+            "missing": f"{status.missing:.3f} s in {counted(status.gaps, 'gap')}"
+            if status.gaps
+            else "nothing",
             "rejected": rejected or "none",
             "last error": status.last_error or "none",
         }
