@@ -155,8 +155,8 @@ class _Journal:
             if start < when < end - _BEFORE:  # speaks, and still nothing comes
                 return "loss", said
         if end - start >= mute:
-            return "mute", f"{where}, and for {mute:g} s or more the sender's clocks ran on"
-        return "loss", f"{where}, for less than {mute:g} s"
+            return "mute", f"{where}; the sender's clocks ran on for {mute:g} s or more"
+        return "loss", f"{where}; too short for a mute (under {mute:g} s)"
 
 
 def _silent(packets: pd.DataFrame, holes: Holes) -> npt.NDArray[np.int64]:

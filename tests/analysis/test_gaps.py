@@ -282,7 +282,7 @@ class TestDegenerate:
         assert found["kind"].value_counts().to_dict() == {"reordered": 49}
 
     def test_a_clock_that_is_not_a_number(self, make: Make) -> None:
-        found = gaps(make([0.0, np.nan, 0.2, 1e10, 0.8]))
+        found = gaps(make([0.0, np.nan, 0.2, 2e9, 0.8]))
         assert found["start"].round(9).tolist() == [0.4]
         assert (found["before"][0], found["after"][0]) == (2, 4)
         with pytest.raises(MissingTimestamps, match="relative time of all 2 packets"):
