@@ -110,8 +110,12 @@ class Timeline:
             yield self._read(low, min(low + step, self._length))
             release(self._audio)
 
-    def __getitem__(self, part: slice) -> Array:
-        if not isinstance(part, slice) or part.step not in (None, 1):
+    def __getitem__(self, part: slice | int) -> Array | np.int16 | np.float32:
+        if not isinstance(part, slice):
+            at = range(self._length)[part]  # IndexError beyond the end
+            sample: np.int16 | np.float32 = self._read(at, at + 1)[0][0]
+            return sample
+        if part.step not in (None, 1):
             raise InvalidArgument("part", part, "a slice of samples without a step")
         low, high, _ = part.indices(self._length)
         return self._read(low, max(low, high))[0]

@@ -109,6 +109,7 @@ def test_pieces_blocks_and_the_whole_are_the_same(arrive: Make) -> None:
         np.testing.assert_array_equal(np.asarray(line), whole)
         np.testing.assert_array_equal(line[1000:50_000], whole[1000:50_000])
         np.testing.assert_array_equal(line[-9:], whole[-9:])
+        np.testing.assert_array_equal([line[7], line[-1]], whole[[7, -1]])
         low, high = line.start + 3, line.start + 9.5
         part, mask = line.read(low, high)
         np.testing.assert_array_equal(part, whole[3 * RATE : int(9.5 * RATE)])
@@ -151,7 +152,9 @@ def test_a_fill_that_is_none(make: Make, fill: object) -> None:
     with pytest.raises(InvalidArgument, match="'silence', 'hold', 'nan' or a finite number"):
         timeline(make([0.0]), fill)  # type: ignore[arg-type]
     with pytest.raises(InvalidArgument, match="slice"):
-        timeline(make([0.0]))[5]  # type: ignore[index]
+        timeline(make([0.0]))[::2]
+    with pytest.raises(IndexError):
+        timeline(make([0.0]))[3200]
     with pytest.raises(InvalidArgument, match="seconds"):
         next(timeline(make([0.0])).blocks(0))
 
