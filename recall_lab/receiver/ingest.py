@@ -8,6 +8,7 @@ makes it raise.
 
 from __future__ import annotations
 
+import contextlib
 import itertools
 import time
 from collections import Counter, deque
@@ -67,7 +68,7 @@ class _Stream:
     writer: StreamWriter
     continuity: Continuity
     last: float  # monotonic seconds of the last packet
-    touched: bool = False  # has it packets that are not written?
+    staged: list[tuple[float, int]] = field(default_factory=list)  # relative, samples: not written
 
 
 class Ingest:
@@ -141,13 +142,15 @@ class Ingest:
             try:
                 writer.commit()
             except CaptureError as error:
-                stream.continuity.start_over(_kept(writer))
                 self.rejected["storage"] += writer.dropped
                 self.last_error = str(error)
                 self._note(None, "lost", stream=writer.stem, packets=writer.dropped)
-            self.packets += writer.packets - packets
+            kept = writer.packets - packets
+            for relative, samples in stream.staged[:kept]:
+                stream.continuity.add(relative, samples)
+            stream.staged.clear()
+            self.packets += kept
             self.bytes += writer.bytes - audio
-            stream.touched = False
         self._touched.clear()
 
     def binary(self, connection: Connection, data: bytes | bytearray) -> None:
@@ -258,11 +261,10 @@ class Ingest:
             sequence,
             packet.zoneless,
         )
-        stream.continuity.add(packet.relative, samples)
         stream.last = monotonic / 1e9
-        if not stream.touched:
-            stream.touched = True
+        if not stream.staged:
             self._touched.append(stream)
+        stream.staged.append((packet.relative, samples))
 
     def _open(self, key: tuple[str, int | None], packet: AudioPacket) -> _Stream:
         now = time.monotonic()
@@ -369,5 +371,6 @@ class Ingest:
 def _kept(writer: StreamWriter) -> pd.DataFrame:
     """Return the packets that a writer has on the disk."""
     kept = Follower(writer.audio_path)
-    kept.poll()
+    with contextlib.suppress(OSError):  # out of descriptors: gaps are counted from here on, then
+        kept.poll()
     return kept.frame()

@@ -244,6 +244,7 @@ def test_a_full_disk_loses_only_what_could_not_be_written(
     status = ingest.status("")
     assert status.packets == 2
     assert status.rejected == {"storage": 2}
+    assert (status.gaps, status.missing) == (1, pytest.approx(0.02))  # what was not kept is missing
     assert "No space left" in status.last_error
     ingest.close()
     capture = load(ingest.directory / "r1.bin")
