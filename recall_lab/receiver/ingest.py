@@ -295,7 +295,8 @@ class Ingest:
         continuity = self._seen.get(key)
         if continuity is None:
             continuity = self._seen[key] = Continuity()
-            continuity.start_over(_kept(writer))
+            if writer.packets:
+                continuity.start_over(_kept(writer))
         stream = self._streams[key] = _Stream(writer, continuity, now)
         self._syncer.add(writer)
         return stream
