@@ -8,6 +8,7 @@
     ├── InvalidFrame (ValueError)        a DataFrame that does not keep the packets contract
     ├── InvalidPolicy (ValueError)       a file of thresholds that can't be read or kept
     ├── InvalidAudio (ValueError)        an audio file that can't be read or is not what is needed
+    ├── MissingExtra (ImportError)       a package that comes with an extra only is not installed
     ├── CaptureError
     │   ├── CaptureNotFound (FileNotFoundError)
     │   ├── MissingTimestamps (ValueError)  the capture has audio, but no times to place it by
@@ -40,6 +41,7 @@ __all__ = [
     "InvalidFrame",
     "InvalidMessage",
     "InvalidPolicy",
+    "MissingExtra",
     "MissingTimestamps",
     "PortInUse",
     "RecallLabError",
@@ -124,6 +126,21 @@ class InvalidAudio(RecallLabError, ValueError):
 
 class InvalidPolicy(RecallLabError, ValueError):
     """Thresholds for :func:`recall_lab.check` that can't be read, or that nothing measures."""
+
+
+class MissingExtra(RecallLabError, ImportError):
+    """What was asked for needs a package that is not installed, because few need it.
+
+    Attributes:
+        extra: what to install recall_lab with.
+    """
+
+    def __init__(self, extra: str, package: str) -> None:
+        self.extra = extra
+        super().__init__(
+            f"this needs the package {package}: pip install 'recall_lab[{extra}]', "
+            "and restart the notebook's kernel if it still can't be found"
+        )
 
 
 class CaptureError(RecallLabError):

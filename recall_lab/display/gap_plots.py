@@ -7,7 +7,6 @@ from typing import Final
 
 import matplotlib.pyplot as plt
 import numpy as np
-import numpy.typing as npt
 import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.lines import Line2D
@@ -15,7 +14,7 @@ from matplotlib.patches import Patch
 from matplotlib.ticker import MaxNLocator
 
 from recall_lab.analysis.causes import CAUSES
-from recall_lab.analysis.clocks import nanoseconds, timed
+from recall_lab.analysis.clocks import timed
 from recall_lab.analysis.gaps import gaps as find_gaps
 from recall_lab.capture.capture import Capture
 from recall_lab.display.style import (
@@ -27,6 +26,9 @@ from recall_lab.display.style import (
     PURPLE,
     SKY,
     VERMILION,
+    bars,
+    ink,
+    shift_of,
     time_axis,
 )  # fmt: skip
 from recall_lab.display.style import (
@@ -49,7 +51,6 @@ COLORS: Final = {
 
 _THERE = BLUE
 _NARROWEST = 1 / 600  # of the width: a gap is never drawn narrower, or it would not be seen
-_CLOCKS = ("relative", "absolute")
 
 
 def plot_gaps(
@@ -87,15 +88,13 @@ def plot_gaps(
         >>> plot_gaps(rl.load_recording("captures/9f3c"))  # doctest: +SKIP
     """
     streams = [captures] if isinstance(captures, Capture) else list(captures)
-    if clock not in _CLOCKS:
-        raise InvalidArgument("clock", clock, "'relative' or 'absolute'")
     if not streams:
         raise InvalidArgument("captures", captures, "at least one capture")
     if ax is None:
         height = 1.5 + 0.55 * len(streams)
         _, ax = plt.subplots(figsize=(10, max(2.2, height)), layout="constrained")
     found = [find_gaps(one, tolerance, span=span) for one in streams]
-    shifts = [_shift(one) if clock == "absolute" else 0.0 for one in streams]
+    shifts = [shift_of(one, clock) for one in streams]
     spans = [span or one.span for one in streams]
     start = min(s[0] + shift for s, shift in zip(spans, shifts, strict=True))
     end = max(s[1] + shift for s, shift in zip(spans, shifts, strict=True))
@@ -114,9 +113,7 @@ def plot_gaps(
     ax.set_yticks(range(len(streams)), _names(streams), parse_math=False)
     ax.tick_params(axis="y", length=0)
     ax.spines[["top", "right", "left"]].set_visible(False)
-    time_axis(ax, start, end)
-    if clock == "absolute":
-        _wall_clock(ax, start, end)
+    time_axis(ax, start, end, clock)
     _legend(ax, seen, marks)
     if title is None:
         title = _title(streams, found)
@@ -188,18 +185,18 @@ def _lane(
     missing = rows[rows["kind"] == "gap"]
     for cause in CAUSES:
         some = missing[missing["cause"] == cause]
-        bars = _bars(some["start"].to_numpy() + shift, some["end"].to_numpy() + shift, least)
-        if not len(bars):
+        wide = bars(some["start"].to_numpy() + shift, some["end"].to_numpy() + shift, least)
+        if not len(wide):
             continue
-        # white behind, so that what is missing looks missing
-        ax.broken_barh(bars, (lane - 0.21, 0.42), facecolor="white", zorder=2)
-        ax.broken_barh(bars, (lane - 0.2, 0.4), facecolor=COLORS[cause], edgecolor="none", zorder=3)
+        # nothing behind, so that what is missing looks missing
+        ax.broken_barh(wide, (lane - 0.21, 0.42), facecolor=ax.get_facecolor(), zorder=2)
+        ax.broken_barh(wide, (lane - 0.2, 0.4), facecolor=COLORS[cause], edgecolor="none", zorder=3)
     for kind, marker in (("overlap", "v"), ("duplicate", "."), ("reordered", "x")):
         at = rows.loc[rows["kind"] == kind, "start"].to_numpy() + shift
         if len(at) > 2000:  # more can't be told apart
             at = at[:: len(at) // 2000 + 1]
         ax.plot(
-            at, np.full(len(at), lane - 0.32), marker, color="0.2", markersize=4, zorder=4,
+            at, np.full(len(at), lane - 0.32), marker, color=ink(), markersize=4, zorder=4,
             linestyle="none",
         )  # fmt: skip
     _connections(ax, lane, capture, shift)
@@ -216,22 +213,8 @@ def _connections(ax: Axes, lane: int, capture: Capture, shift: float) -> None:
         start, end = float(band["start"].min()), float(band["end"].max())
         ax.broken_barh(
             [(start + shift, end - start)], (lane + 0.26, 0.07),
-            facecolor="0.35" if at % 2 == 0 else "0.65", zorder=1,
+            facecolor="0.45" if at % 2 == 0 else "0.65", zorder=1,
         )  # fmt: skip
-
-
-def _bars(
-    low: npt.NDArray[np.float64], high: npt.NDArray[np.float64], least: float
-) -> list[tuple[float, float]]:
-    """Return spans as (start, width): none narrower than `least`, those that touch as one."""
-    if not len(low):
-        return []
-    middle, half = (low + high) / 2, np.maximum(high - low, least) / 2
-    low, high = middle - half, middle + half
-    reached = np.maximum.accumulate(high)
-    heads = np.concatenate([[True], low[1:] > reached[:-1]])
-    tails = np.append(np.flatnonzero(heads)[1:], len(low)) - 1
-    return [(a, b - a) for a, b in zip(low[heads].tolist(), reached[tails].tolist(), strict=True)]
 
 
 def _legend(ax: Axes, seen: dict[str, float], marks: dict[str, int]) -> None:
@@ -244,9 +227,9 @@ def _legend(ax: Axes, seen: dict[str, float], marks: dict[str, int]) -> None:
         if count:
             label = f"{kind}: {count:,}"
             keys.append(
-                Line2D([], [], color="0.2", marker=symbols[kind], linestyle="none", label=label)
+                Line2D([], [], color=ink(), marker=symbols[kind], linestyle="none", label=label)
             )
-    keys.append(Line2D([], [], color="0.35", linewidth=3, label="connections"))
+    keys.append(Line2D([], [], color="0.45", linewidth=3, label="connections"))
     ax.legend(handles=keys, loc="upper left", bbox_to_anchor=(1, 1.05), frameon=False)
 
 
@@ -270,25 +253,3 @@ def _title(streams: list[Capture], found: list[pd.DataFrame]) -> str:
     several = len({one.info.recording for one in streams}) > 1
     name = counted(len(streams), "stream") if several else streams[0].info.recording
     return f"{name}: {total:.2f} s missing in {counted(len(missing), 'gap')}"
-
-
-def _shift(capture: Capture) -> float:
-    """Return what is to be added to relative times for seconds since 1970 UTC."""
-    packets = timed(capture)
-    if packets.empty:
-        return 0.0
-    relative = packets["relative"].to_numpy()
-    first = int(relative.argmin())
-    return float(nanoseconds(packets["absolute"])[first] / 1e9 - relative[first])
-
-
-def _wall_clock(ax: Axes, start: float, end: float) -> None:
-    """Label the axis as times of day, UTC."""
-    # NumPy's times: a sender's clock may be in any year, and pandas can't name them all
-    ticks = ax.get_xticks()
-    days, times = zip(
-        *(str(np.datetime64(round(tick), "s")).split("T") for tick in (start, *ticks)), strict=True
-    )
-    ax.set_xticks(ticks, [time if end - start < 7200 else time[:5] for time in times[1:]])
-    ax.set_xlim(start, end if end > start else start + 1)
-    ax.set_xlabel(f"absolute time (UTC), {days[0]}")

@@ -4,9 +4,15 @@ from __future__ import annotations
 
 from typing import Final
 
+import numpy as np
+import numpy.typing as npt
+from matplotlib import rcParams
 from matplotlib.axes import Axes
 from matplotlib.ticker import FuncFormatter, MaxNLocator
 
+from recall_lab.analysis.clocks import nanoseconds, timed
+from recall_lab.capture.capture import Capture
+from recall_lab.errors import InvalidArgument
 from recall_lab.text import printable
 
 # the palette of Okabe and Ito (2008)
@@ -20,13 +26,42 @@ GREY: Final = "#999999"
 PALE: Final = "#C4D3DC"
 
 
+def ink() -> str:
+    """Return the colour of text: black on white, or what the reader's dark style has."""
+    return str(rcParams["text.color"])
+
+
 def title(ax: Axes, text: str) -> None:
     """Set a title on the left. Names come from the network: never read them as mathematics."""
     ax.set_title(printable(text), loc="left", parse_math=False)
 
 
-def time_axis(ax: Axes, start: float, end: float) -> None:
-    """Label the x axis as relative time: seconds, minutes or hours as fits the span."""
+def shift_of(capture: Capture, clock: str) -> float:
+    """Return what is to be added to relative times to draw them on a clock.
+
+    Args:
+        capture: whose clocks they are.
+        clock: ``"relative"``, or ``"absolute"``: seconds since 1970 UTC.
+
+    Raises:
+        InvalidArgument: for a clock that is neither.
+        MissingTimestamps: for ``"absolute"``, of audio without packets.
+    """
+    if clock not in ("relative", "absolute"):
+        raise InvalidArgument("clock", clock, "'relative' or 'absolute'")
+    packets = timed(capture) if clock == "absolute" else capture.packets
+    if clock == "relative" or packets.empty:
+        return 0.0
+    relative = packets["relative"].to_numpy()
+    first = int(relative.argmin())
+    return float(nanoseconds(packets["absolute"])[first] / 1e9 - relative[first])
+
+
+def time_axis(ax: Axes, start: float, end: float, clock: str = "relative") -> None:
+    """Label the x axis as relative time: seconds, minutes or hours as fits the span.
+
+    Or as times of day where the clock is ``"absolute"`` and times are seconds since 1970 UTC.
+    """
     span = end - start
     ax.set_xlim(start, end if end > start else start + 1)
     if span >= 7200:
@@ -40,6 +75,37 @@ def time_axis(ax: Axes, start: float, end: float) -> None:
     else:
         ax.set_xlabel("relative time (s)")
         ax.xaxis.set_major_locator(MaxNLocator(10, steps=[1, 2, 5, 10]))
+    if clock == "absolute":
+        _wall_clock(ax, start, end)
+
+
+def _wall_clock(ax: Axes, start: float, end: float) -> None:
+    """Label the axis as times of day, UTC."""
+    # NumPy's times: a sender's clock may be in any year, and pandas can't name them all
+    ticks = [tick for tick in ax.get_xticks() if start <= tick <= end]
+    days, times = zip(
+        *(str(np.datetime64(round(at * 1e3), "ms")).split("T") for at in (start, end, *ticks)),
+        strict=True,
+    )
+    shown = slice(5) if end - start >= 7200 else slice(8) if end - start >= 10 else slice(12)
+    ax.set_xticks(ticks, [time[shown] for time in times[2:]])
+    ax.set_xlim(start, end if end > start else start + 1)
+    dates = days[0] if days[0] == days[1] else f"{days[0]} to {days[1]}"
+    ax.set_xlabel(f"absolute time (UTC), {dates}")
+
+
+def bars(
+    low: npt.NDArray[np.float64], high: npt.NDArray[np.float64], least: float
+) -> list[tuple[float, float]]:
+    """Return spans as (start, width): none narrower than `least`, those that touch as one."""
+    if not len(low):
+        return []
+    middle, half = (low + high) / 2, np.maximum(high - low, least) / 2
+    low, high = middle - half, middle + half
+    reached = np.maximum.accumulate(high)
+    heads = np.concatenate([[True], low[1:] > reached[:-1]])
+    tails = np.append(np.flatnonzero(heads)[1:], len(low)) - 1
+    return [(a, b - a) for a, b in zip(low[heads].tolist(), reached[tails].tolist(), strict=True)]
 
 
 def _ticks(start: float, end: float, steps: tuple[int, ...]) -> list[float]:

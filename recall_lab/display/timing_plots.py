@@ -19,6 +19,7 @@ from recall_lab.display.style import (
     PURPLE,
     SKY,
     VERMILION,
+    ink,
     time_axis,
 )  # fmt: skip
 from recall_lab.display.style import (
@@ -72,7 +73,7 @@ def plot_timing(capture: Capture, ax: Axes | None = None, *, title: str | None =
     ax.plot(furthest[kept], smooth[kept], color=VERMILION, linewidth=1, label="jitter (RFC 3550)")
     if len(relative):
         points = envelope(relative, late, max(10.0, (end - start) / 200))
-        ax.plot(points.times, points.values, color="black", linewidth=1.2, label="lower envelope")
+        ax.plot(points.times, points.values, color=ink(), linewidth=1.2, label="lower envelope")
     rate = drift(capture).loc["relative/received"]
     if np.isfinite(rate["drift"]):
         # what the sender's clock gains, our delay loses
@@ -88,7 +89,7 @@ def plot_timing(capture: Capture, ax: Axes | None = None, *, title: str | None =
         ax.set_yscale("symlog", linthresh=1.5 * usual, linscale=2)
         ax.set_ylim(0, 1.3 * late.max())
         ax.yaxis.set_major_formatter(ScalarFormatter())
-        ax.axhline(1.5 * usual, color="0.8", linewidth=0.8, zorder=0)
+        ax.axhline(1.5 * usual, color="0.6", linewidth=0.8, zorder=0)
         ax.set_ylabel("delay (ms), log above the line")
     ax.spines[["top", "right"]].set_visible(False)
     ax.legend(loc="upper left", bbox_to_anchor=(1, 1), frameon=False, markerscale=3)
@@ -155,7 +156,7 @@ def plot_clocks(capture: Capture, ax: Axes | None = None, *, title: str | None =
         zip(steps["relative"], steps["step"], steps["clock"], strict=True)
     ):
         label = f"step of {clock}: {step:+.3f} s" if at < 4 else None
-        ax.axvline(when, color="0.3", linewidth=1, linestyle=":", label=label)
+        ax.axvline(when, color=ink(), linewidth=1, linestyle=":", label=label)
     time_axis(ax, start, end)
     ax.set_ylabel("apart since the start (ms)")
     ax.spines[["top", "right"]].set_visible(False)

@@ -1,0 +1,177 @@
+"""``recall-lab info | gaps | check | save | report``: what a capture holds."""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import recall_lab as rl
+from recall_lab.text import counted
+
+if TYPE_CHECKING:
+    from recall_lab.capture.capture import Capture
+    from recall_lab.cli import Commands
+
+
+def add(commands: Commands) -> None:
+    """Add the commands to the parser."""
+    info = commands.add_parser(
+        "info", help="say what a capture holds", description="Say what a capture holds."
+    )
+    info.add_argument("capture", help="its .bin, or the name without a suffix")
+    info.add_argument("--verify", action="store_true", help="read all audio and check it")
+    info.add_argument("--plot", metavar="PNG", help="draw all there is to see into a file")
+    info.set_defaults(run=_info)
+
+    gaps = commands.add_parser(
+        "gaps",
+        help="say what is missing, when and why",
+        description="Say what is missing from a capture, when and why; what came twice or late.",
+    )
+    gaps.add_argument("capture", help="its .bin, or the name without a suffix")
+    gaps.add_argument("--tolerance", type=float, metavar="S", help="seconds (read from the stamps)")
+    gaps.add_argument(
+        "--span", type=float, nargs=2, metavar="S", help="when the call began and ended, relative"
+    )
+    gaps.add_argument("--all", action="store_true", help="list every row, duplicates too")
+    gaps.add_argument("--csv", metavar="FILE", help="write every row into a file")
+    gaps.add_argument("--json", action="store_true", help="print rows and quality as JSON")
+    gaps.add_argument("--plot", metavar="PNG", help="draw them into a file")
+    gaps.set_defaults(run=_gaps)
+
+    check = commands.add_parser(
+        "check",
+        help="hold a capture against thresholds; exit code 1 when one is broken",
+        description="Hold a capture against thresholds: exit code 1 when one is broken.",
+    )
+    check.add_argument("capture", help="its .bin, or the name without a suffix")
+    check.add_argument("--policy", metavar="FILE", help="thresholds, TOML (a usual set)")
+    check.add_argument("--baseline", metavar="CAPTURE", help="an earlier one, for 'worse' limits")
+    check.add_argument("--span", type=float, nargs=2, metavar="S", help="of the call, relative")
+    check.set_defaults(run=_check)
+
+    save = commands.add_parser(
+        "save",
+        help="save as WAV, FLAC, OGG or MP3",
+        description="Save a capture as an audio file: on the true time axis, with silence for "
+        "what is missing.",
+    )
+    save.add_argument("capture", help="its .bin, or the name without a suffix")
+    save.add_argument("file", help="ends in .wav, .flac, .ogg or .mp3")
+    save.add_argument("--start", type=float, metavar="S", help="seconds, relative (the beginning)")
+    save.add_argument("--end", type=float, metavar="S", help="seconds, relative (the end)")
+    save.add_argument("--raw", action="store_true", help="as it arrived, gaps squeezed out")
+    save.set_defaults(run=_save)
+
+    report = commands.add_parser(
+        "report",
+        help="write all there is to say into one HTML file",
+        description="Write all there is to say of a capture into one HTML file: verdict, "
+        "pictures, gaps, timing, levels, the worst moments to listen to.",
+    )
+    report.add_argument("capture", help="its .bin, or the name without a suffix")
+    report.add_argument("-o", "--output", metavar="HTML", help="the file (the capture's name)")
+    report.add_argument("--span", type=float, nargs=2, metavar="S", help="of the call, relative")
+    report.add_argument("--tolerance", type=float, metavar="S", help="of gaps, seconds")
+    report.add_argument(
+        "--detector", choices=("level", "neural"), default="level", help="of speech"
+    )
+    report.set_defaults(run=_report)
+
+
+def _info(options: argparse.Namespace) -> int:
+    from recall_lab.display.terminal import describe
+
+    capture = rl.load(options.capture)
+    print(describe(capture))
+    if options.verify:
+        wrong = rl.verify(capture)
+        print(f"checked    {len(capture.packets):,} packets, {len(wrong)} of them damaged")
+    if options.plot:
+        draw_overview(capture, Path(options.plot))
+        print(f"picture    {options.plot}")
+    return 0
+
+
+def _gaps(options: argparse.Namespace) -> int:
+    from recall_lab.display.terminal import gap_table
+
+    capture = rl.load(options.capture)
+    span = None if options.span is None else tuple(options.span)
+    found = rl.gaps(capture, options.tolerance, span=span)
+    quality = rl.quality(capture, span=span)
+    if options.csv:
+        found.to_csv(options.csv, index=False)
+    if options.plot:
+        from matplotlib.figure import Figure
+
+        figure = Figure(figsize=(10, 2.2), layout="constrained")
+        rl.plot_gaps(capture, figure.subplots(), span=span, tolerance=options.tolerance)
+        figure.savefig(options.plot, dpi=150)
+    if options.json:
+        rows = found.to_json(orient="records", date_format="iso", double_precision=9)
+        print(f'{{"quality": {quality.to_json(double_precision=9)}, "gaps": {rows}}}')
+        return 0
+    print(gap_table(found, everything=options.all))
+    print(f"\n{quality['verdict']}")
+    return 0
+
+
+def _check(options: argparse.Namespace) -> int:
+    from recall_lab.display.terminal import table
+
+    baseline = None if options.baseline is None else rl.load(options.baseline)
+    span = None if options.span is None else tuple(options.span)
+    capture = rl.load(options.capture)
+    found = rl.check(capture, options.policy, baseline=baseline, span=span)
+    print(
+        table(
+            {
+                "measure": found["measure"],
+                "value": found["value"].map("{:.6g}".format),
+                "limit": found["limit"],
+                "bound": found["bound"].map("{:.6g}".format),
+                "kept": found["kept"].map({True: "yes", False: "NO"}),
+            }
+        )
+    )
+    broken = int((~found["kept"]).sum())
+    print(f"\n{counted(broken, 'limit')} broken" if broken else "\nall limits are kept")
+    return 1 if broken else 0
+
+
+def _save(options: argparse.Namespace) -> int:
+    path = rl.save(
+        rl.load(options.capture),
+        options.file,
+        aligned=not options.raw,
+        start=options.start,
+        end=options.end,
+        progress=None if sys.stderr.isatty() else False,
+    )
+    print(f"saved {path} ({path.stat().st_size / 1e6:,.1f} MB)")
+    return 0
+
+
+def _report(options: argparse.Namespace) -> int:
+    capture = rl.load(options.capture)
+    path = rl.report(
+        capture,
+        options.output or f"{capture.info.stem}.html",
+        span=None if options.span is None else tuple(options.span),
+        tolerance=options.tolerance,
+        detector=options.detector,
+    )
+    print(f"the report: {path}")
+    return 0
+
+
+def draw_overview(capture: Capture, path: Path) -> None:
+    """Draw one picture of it all into a file."""
+    from matplotlib.figure import Figure
+
+    figure = Figure(figsize=(11, 7), layout="constrained")
+    rl.plot_overview(capture, figure)
+    figure.savefig(path, dpi=150)

@@ -1,0 +1,182 @@
+"""``recall-lab receive | simulate | status | stop``: how audio comes in."""
+
+from __future__ import annotations
+
+import argparse
+import asyncio
+import shutil
+import signal
+import sys
+import time
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import recall_lab as rl
+from recall_lab.text import counted
+
+if TYPE_CHECKING:
+    from recall_lab.cli import Commands
+    from recall_lab.receiver.settings import Status
+
+
+def add(commands: Commands) -> None:
+    """Add the commands to the parser."""
+    receive = commands.add_parser(
+        "receive", help="receive until Ctrl-C", description="Receive audio until Ctrl-C."
+    )
+    receive.add_argument("--port", type=int, default=3456, help="port to listen on (3456; 0: any)")
+    receive.add_argument("--host", default="127.0.0.1", help="address to listen on (127.0.0.1)")
+    receive.add_argument(
+        "--directory", default="captures", help="where captures go (captures)", metavar="DIR"
+    )
+    receive.add_argument(
+        "--background", action="store_true", help="return at once; end it with 'recall-lab stop'"
+    )
+    receive.set_defaults(run=_receive)
+
+    simulate = commands.add_parser(
+        "simulate",
+        help="play audio to a receiver, as a bot would",
+        description="Be a stand-in bot: play audio to a receiver, faults included.",
+    )
+    simulate.add_argument("source", help="WAV, FLAC, OGG, MP3 or .bin file, or a capture's .idx")
+    simulate.add_argument("url", help="of the receiver, such as ws://127.0.0.1:3456/")
+    simulate.add_argument(
+        "--speed", type=float, default=1.0, help="1 is real time (1); inf is as fast as it goes"
+    )
+    simulate.add_argument(
+        "--packet", type=float, nargs="+", metavar="S", help="length of packets in seconds (0.2)"
+    )
+    simulate.add_argument("--recording", metavar="ID", help="id of the recording (drawn)")
+    simulate.add_argument(
+        "--participant", type=int, metavar="ID", help="send a participant's separate stream"
+    )
+    simulate.add_argument("--loss", type=float, default=0.0, help="share of packets lost (0)")
+    simulate.add_argument("--burst", type=float, default=1.0, help="mean length of a loss (1)")
+    simulate.add_argument("--duplicates", type=float, default=0.0, help="share sent twice (0)")
+    simulate.add_argument("--reorder", type=float, default=0.0, help="share out of order (0)")
+    simulate.add_argument("--jitter", type=float, default=0.0, help="mean delay in seconds (0)")
+    simulate.add_argument(
+        "--disconnect", type=float, nargs="+", default=[], metavar="S", help="break at S seconds"
+    )
+    simulate.add_argument("--drift", type=float, default=0.0, help="media clock's drift, ppm (0)")
+    simulate.add_argument("--malformed", type=float, default=0.0, help="share of broken messages")
+    simulate.add_argument("--seed", type=int, default=0, help="of the faults (0)")
+    simulate.add_argument("--truth", metavar="CSV", help="write what was done to each packet")
+    simulate.set_defaults(run=_simulate)
+
+    status = commands.add_parser(
+        "status",
+        help="list receivers in the background",
+        description="List the receivers in the background: those of notebooks, and of "
+        "'receive --background'.",
+    )
+    status.set_defaults(run=_status)
+
+    stop = commands.add_parser(
+        "stop",
+        help="stop receivers in the background",
+        description="Stop the receivers in the background, or the one on a port.",
+    )
+    stop.add_argument("--port", type=int, help="only the one on this port")
+    stop.set_defaults(run=_stop)
+
+
+def _receive(options: argparse.Namespace) -> int:
+    if options.background:
+        rx = rl.receive(options.port, options.directory, options.host)
+        print(f"receiving at {rx.url} into {rx.directory}; end it with: recall-lab stop")
+        return 0
+    return asyncio.run(_receive_here(options))
+
+
+async def _receive_here(options: argparse.Namespace) -> int:
+    stop = asyncio.Event()
+    loop = asyncio.get_running_loop()
+    for number in (signal.SIGINT, signal.SIGTERM):
+        loop.add_signal_handler(number, stop.set)
+    server = rl.Server(options.directory, host=options.host, port=options.port)
+    async with server:
+        print(f"receiving at {server.url} into {server.settings.directory} (Ctrl-C to stop)")
+        while not stop.is_set():
+            _live(_line(server.status))
+            try:
+                await asyncio.wait_for(stop.wait(), 0.5)
+            except TimeoutError:
+                continue
+    _live("")
+    print(f"stopped: {_line(server.status)}")
+    return 0
+
+
+def _line(status: Status) -> str:
+    since = int(time.time() - status.started / 1e9)
+    rejected = sum(status.rejected.values())
+    return (
+        f"{since // 3600}:{since // 60 % 60:02d}:{since % 60:02d}  "
+        f"{counted(status.connections, 'connection')}  {counted(status.recordings, 'recording')}  "
+        f"{counted(status.packets, 'packet')}  {counted(status.gaps, 'gap')}"
+        + (f" ({status.packets_per_second:g}/s)" if status.state == "running" else "")
+        + f"  {rejected:,} rejected"
+        + (f"  last error: {status.last_error}" if status.last_error else "")
+    )
+
+
+def _live(line: str) -> None:
+    """Show a line in place of the last one; nothing where there is no terminal."""
+    if sys.stderr.isatty():
+        width = shutil.get_terminal_size().columns - 1
+        print(f"\r\x1b[2K{line[:width]}", end="", file=sys.stderr, flush=True)
+
+
+def _simulate(options: argparse.Namespace) -> int:
+    faults = rl.Faults(
+        loss=options.loss,
+        burst=options.burst,
+        duplicates=options.duplicates,
+        reorder=options.reorder,
+        jitter=options.jitter,
+        disconnects=tuple(options.disconnect),
+        drift=options.drift,
+        malformed=options.malformed,
+        seed=options.seed,
+    )
+    source: Any = options.source
+    if Path(source).suffix == ".idx":
+        source = rl.load(source)
+    truth = rl.simulate(
+        source,
+        options.url,
+        speed=options.speed,
+        packet=options.packet,
+        faults=faults,
+        recording=options.recording,
+        participant=options.participant,
+        progress=sys.stderr.isatty(),
+    )
+    if options.truth:
+        truth.to_csv(options.truth, index=False)
+    counts = truth["fate"].value_counts()
+    print(", ".join(f"{count:,} {fate}" for fate, count in counts.items()))
+    return 0
+
+
+def _status(options: argparse.Namespace) -> int:
+    found = rl.running()
+    for rx in found:
+        print(f"{rx.url} into {rx.directory}\n    {_line(rx.status)}")
+    if not found:
+        print("no receiver is running in the background")
+    return 0
+
+
+def _stop(options: argparse.Namespace) -> int:
+    found = [rx for rx in rl.running() if options.port in (None, rx.port)]
+    for rx in found:
+        url = rx.url
+        print(f"stopped {url}: {_line(rx.stop())}")
+    if not found:
+        where = "" if options.port is None else f" on port {options.port}"
+        print(f"no receiver is running in the background{where}", file=sys.stderr)
+        return 1
+    return 0

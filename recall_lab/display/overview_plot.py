@@ -1,0 +1,137 @@
+"""One picture of a capture: waveform, spectrogram, level, speech and gaps on one axis of time."""
+
+from __future__ import annotations
+
+from typing import Final
+
+import matplotlib.pyplot as plt
+import numpy as np
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure, SubFigure
+from matplotlib.patches import Patch
+
+from recall_lab.analysis.causes import CAUSES
+from recall_lab.analysis.gaps import gaps
+from recall_lab.analysis.speech import speech
+from recall_lab.analysis.timeline import axis_of
+from recall_lab.capture.capture import Capture
+from recall_lab.display.gap_plots import COLORS
+from recall_lab.display.sound_plots import plot_levels, plot_spectrogram, plot_waveform
+from recall_lab.display.style import BLUE, GREEN, bars, shift_of, time_axis
+from recall_lab.text import printable
+
+LANES: Final = ("waveform", "spectrogram", "level", "speech", "gaps")
+"""From top to bottom."""
+
+_HEIGHTS = (1.3, 2.6, 1.3, 0.28, 0.28)
+_NARROWEST = 1 / 800  # of the width
+
+
+def plot_overview(
+    capture: Capture,
+    figure: Figure | SubFigure | None = None,
+    *,
+    frequency: str = "linear",
+    detector: str = "level",
+    clock: str = "relative",
+    tolerance: float | None = None,
+    start: float | None = None,
+    end: float | None = None,
+    title: str | None = None,
+) -> dict[str, Axes]:
+    """Plot all there is to see of a capture, one lane below the other.
+
+    Args:
+        capture: live or loaded, with packets or without.
+        figure: where to draw, with constrained layout; a new one by default, 11 by 7 inches.
+        frequency: ``"linear"``, ``"mel"`` or ``"log"``.
+        detector: of speech, as for :func:`recall_lab.speech`.
+        clock: ``"relative"``, or ``"absolute"`` for the sender's wall clock.
+        tolerance: as for :func:`recall_lab.gaps`.
+        start, end: s on the relative clock; None for the whole.
+        title: above the picture; by default the stream, its length and what is missing.
+
+    Returns:
+        The axes by lane: ``waveform``, ``spectrogram``, ``level``, ``speech``, ``gaps``.
+
+    Raises:
+        InvalidArgument: for an option that can't be.
+
+    Example:
+        >>> plot_overview(rl.load("captures/9f3c.bin"))  # doctest: +SKIP
+    """
+    shift = shift_of(capture, clock)
+    if figure is None:
+        figure = plt.figure(figsize=(11, 7), layout="constrained")
+    grid = figure.add_gridspec(len(LANES), 1, height_ratios=_HEIGHTS)
+    lanes = {name: figure.add_subplot(grid[at]) for at, name in enumerate(LANES)}
+    line = axis_of(capture, start, end)
+    low, high = line.start + shift, max(line.end, line.start + 1e-3) + shift
+    plot_waveform(
+        capture, lanes["waveform"], clock=clock, tolerance=tolerance, start=start, end=end,
+        title=title,
+    )  # fmt: skip
+    plot_spectrogram(
+        capture, lanes["spectrogram"], frequency=frequency, clock=clock, tolerance=tolerance,
+        start=start, end=end, title="",
+    )  # fmt: skip
+    plot_levels(
+        capture, lanes["level"], clock=clock, tolerance=tolerance, start=start, end=end, title=""
+    )
+    found = speech(capture, detector=detector, start=start, end=end)
+    least = (high - low) * _NARROWEST
+    spoken = bars(found["start"].to_numpy() + shift, found["end"].to_numpy() + shift, 0.0)
+    lanes["speech"].broken_barh(spoken, (0, 1), facecolor=GREEN)
+    share = found["duration"].sum() / max(line.end - line.start, 1e-3)
+    _aside(lanes["speech"], [Patch(facecolor=GREEN, label=f"speech: {share:.0%}")])
+    _gap_lane(lanes["gaps"], capture, tolerance, (low, high), shift, least)
+    for name, ax in lanes.items():
+        legend = ax.get_legend()
+        if name == "spectrogram" and legend is not None:  # it says what the waveform's says
+            legend.remove()
+        if name in ("speech", "gaps"):
+            time_axis(ax, low, high, clock)
+            ax.set_ylim(0, 1)
+            ax.set_yticks([])
+            ax.set_ylabel(name, rotation=0, ha="right", va="center")
+            ax.spines[["top", "right", "left"]].set_visible(False)
+        if name != LANES[-1]:
+            ax.set_xlabel("")
+            ax.tick_params(labelbottom=False)
+    figure.align_ylabels([lanes[name] for name in LANES[:3]])
+    return lanes
+
+
+def _gap_lane(
+    ax: Axes,
+    capture: Capture,
+    tolerance: float | None,
+    span: tuple[float, float],
+    shift: float,
+    least: float,
+) -> None:
+    """Draw what is there, and what is missing in the colours of its causes."""
+    if capture.packets.empty:
+        ax.broken_barh([(span[0], span[1] - span[0])], (0, 1), facecolor="0.8")
+        _aside(ax, [Patch(facecolor="0.8", label="no packets to tell by")])
+        return
+    start, end = capture.span
+    ax.broken_barh([(start + shift, end - start)], (0, 1), facecolor=BLUE, zorder=1)
+    found = gaps(capture, tolerance)
+    found = found[(found["kind"] == "gap") & (found["end"] + shift > span[0])]
+    found = found[found["start"] + shift < span[1]]
+    keys = [Patch(facecolor=BLUE, label="audio")]
+    for cause in CAUSES:
+        some = found[found["cause"] == cause]
+        if len(some):
+            wide = bars(some["start"].to_numpy() + shift, some["end"].to_numpy() + shift, least)
+            ax.broken_barh(wide, (0, 1), facecolor=COLORS[cause], zorder=2)
+            lost = float(np.sum(some["duration"]))
+            keys.append(Patch(facecolor=COLORS[cause], label=f"{printable(cause)}: {lost:.2f} s"))
+    _aside(ax, keys)
+
+
+def _aside(ax: Axes, keys: list[Patch]) -> None:
+    ax.legend(
+        handles=keys, loc="center left", bbox_to_anchor=(1, 0.5), frameon=False, fontsize="small"
+    )

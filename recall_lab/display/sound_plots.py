@@ -1,0 +1,361 @@
+"""Plots of sound over time: waveform, level, spectrogram.
+
+Missing audio is hatched, never drawn as silence. What is too narrow to be hatched is marked at
+the top edge. Each plot takes ``ax``, draws into it and returns it; none shows or changes settings.
+"""
+
+from __future__ import annotations
+
+from typing import Any, Final
+
+import matplotlib.pyplot as plt
+import numpy as np
+import numpy.typing as npt
+from matplotlib.axes import Axes
+from matplotlib.patches import Rectangle
+
+from recall_lab.analysis.gaps import gaps
+from recall_lab.analysis.levels import levels, measure
+from recall_lab.analysis.overview import overview
+from recall_lab.analysis.spectrum import decibels, mel_edges, spectrogram
+from recall_lab.analysis.timeline import Timeline, axis_of
+from recall_lab.capture.capture import Capture
+from recall_lab.display.style import (
+    BLUE,
+    ORANGE,
+    PURPLE,
+    VERMILION,
+    bars,
+    shift_of,
+    time_axis,
+)  # fmt: skip
+from recall_lab.display.style import (
+    title as set_title,
+)
+from recall_lab.errors import InvalidArgument
+from recall_lab.text import counted
+from recall_lab.wire.pcm import RATE
+
+RANGE: Final = (-100.0, -20.0)
+"""dBFS, from black to the brightest: always the same 80 dB, so that pictures can be compared.
+Speech of a meeting bot lies in it, as does a quiet room; rounding to 16 bits lies below."""
+
+FREQUENCIES: Final = ("linear", "mel", "log")
+"""How frequency can be laid out."""
+
+_HATCH: Final[dict[str, Any]] = {  # seen on white and on black
+    "hatch": "////",
+    "facecolor": (0.5, 0.5, 0.5, 0.25),
+    "edgecolor": (0.5, 0.5, 0.5, 0.9),
+    "linewidth": 0.0,
+}
+_COLUMNS = 1600
+_LOWEST = 50.0  # Hz: where a logarithmic axis begins
+
+
+def plot_waveform(
+    capture: Capture,
+    ax: Axes | None = None,
+    *,
+    columns: int = _COLUMNS,
+    color: str = BLUE,
+    clock: str = "relative",
+    missing: bool = True,
+    tolerance: float | None = None,
+    start: float | None = None,
+    end: float | None = None,
+    title: str | None = None,
+) -> Axes:
+    """Plot the waveform as its envelope.
+
+    Args:
+        capture: what to plot. Without packets, time is counted in samples from 0.
+        ax: where to draw; a new figure by default.
+        columns: steps of the time axis; each shows the lowest and highest sample in it.
+        color: of the waveform.
+        clock: ``"relative"``, or ``"absolute"`` for the sender's wall clock.
+        missing: mark the spans for which no audio arrived.
+        tolerance: as for :func:`recall_lab.gaps`.
+        start, end: s on the relative clock; None for the whole.
+        title: above the picture; by default the stream, its length and what is missing.
+
+    Returns:
+        The axes.
+
+    Raises:
+        InvalidArgument: for an option that can't be.
+
+    Example:
+        >>> plot_waveform(rl.load("captures/9f3c.bin"))  # doctest: +SKIP
+    """
+    shift = shift_of(capture, clock)
+    if ax is None:
+        _, ax = plt.subplots(figsize=(10, 3), layout="constrained")
+    line = axis_of(capture, start, end)
+    times, low, high = _envelope(line, columns)
+    ax.fill_between(times + shift, low, high, color=color, linewidth=0.4, step="mid")
+    peak = float(np.nanmax(np.abs([low, high]), initial=0.0)) if len(times) else 0.0
+    limit = 1.15 * peak or 1.0
+    ax.set_ylim(-limit, limit)
+    _finish(ax, capture, line, clock, shift, tolerance, title, "", hatch=missing)
+    ax.set_ylabel("amplitude\n(full scale = 1)")
+    ax.axhline(0, color="0.6", linewidth=0.5, zorder=0)
+    return ax
+
+
+def plot_levels(
+    capture: Capture,
+    ax: Axes | None = None,
+    *,
+    every: float | None = None,
+    clock: str = "relative",
+    tolerance: float | None = None,
+    start: float | None = None,
+    end: float | None = None,
+    title: str | None = None,
+) -> Axes:
+    """Plot RMS and peak of each window, with clipping and digital silence.
+
+    The axis is always 0 to -100 dBFS, so that pictures can be compared.
+
+    Args:
+        capture: live or loaded, with packets or without.
+        ax: where to draw; a new figure by default.
+        every: length of a window, s; by default one for each pixel, and 50 ms at least.
+        clock: ``"relative"``, or ``"absolute"`` for the sender's wall clock.
+        tolerance: as for :func:`recall_lab.gaps`.
+        start, end: s on the relative clock; None for the whole.
+        title: above the picture; by default the stream and its level.
+
+    Returns:
+        The axes.
+
+    Raises:
+        InvalidArgument: for an option that can't be.
+
+    Example:
+        >>> plot_levels(rl.load("captures/9f3c.bin"))  # doctest: +SKIP
+    """
+    shift = shift_of(capture, clock)
+    if ax is None:
+        _, ax = plt.subplots(figsize=(10, 3), layout="constrained")
+    line = axis_of(capture, start, end)
+    if every is None:
+        every = max(0.05, (line.end - line.start) / _COLUMNS)
+    found = levels(capture, every, start=start, end=end)
+    times = found["start"].to_numpy() + shift
+    middles = times + every / 2
+    for name, color, label in (("peak", ORANGE, "peak"), ("rms", BLUE, "RMS")):
+        # digital silence has no level; below the axis it leaves the picture as a line
+        values = found[name].to_numpy().clip(-200)
+        ax.plot(middles, values, color=color, linewidth=0.8, label=label, drawstyle="steps-mid")
+    ax.set_ylim(-100, 3)
+    marked = (("clips", VERMILION, 1.0, "clipping"), ("silence", PURPLE, -97.5, "digital silence"))
+    for name, color, height, label in marked:
+        some = times[found[name].to_numpy() > (0.5 if name == "silence" else 0)]
+        for begin, width in bars(some, some + every, every):
+            ax.plot([begin, begin + width], [height, height], color=color, linewidth=3, label=label)
+            label = "_"  # once in the legend
+    whole = levels(capture, None, start=start, end=end)
+    told = f"RMS {whole['rms'].iloc[0]:.1f} dBFS" if len(whole) else "no audio"
+    _finish(ax, capture, line, clock, shift, tolerance, title, told, inside=False)
+    ax.set_ylabel("level (dBFS)")
+    ax.grid(axis="y", alpha=0.25)
+    ax.spines[["top", "right"]].set_visible(False)
+    return ax
+
+
+def plot_spectrogram(
+    capture: Capture,
+    ax: Axes | None = None,
+    *,
+    frequency: str = "linear",
+    limits: tuple[float, float] = RANGE,
+    length: float = 0.025,
+    hop: float = 0.010,
+    columns: int = _COLUMNS,
+    statistic: str = "mean",
+    cmap: str = "magma",
+    colorbar: bool = True,
+    clock: str = "relative",
+    tolerance: float | None = None,
+    start: float | None = None,
+    end: float | None = None,
+    title: str | None = None,
+) -> Axes:
+    """Plot the spectrogram, dBFS with 0 for a sine of full scale.
+
+    Colours mean the same level in every picture: they never depend on the loudest sound of a
+    file. Where there are more than two frames for a column, each column shows its frames' mean
+    power (see :func:`recall_lab.overview`), so eight hours take seconds.
+
+    Args:
+        capture: live or loaded, with packets or without.
+        ax: where to draw; a new figure by default.
+        frequency: ``"linear"``, ``"mel"`` or ``"log"``.
+        limits: levels of the darkest and the brightest colour, dBFS.
+        length, hop: of frames, s, as for :func:`recall_lab.spectrogram`.
+        columns: most that are drawn.
+        statistic: of a column's frames: ``"mean"``, or ``"max"``, for what lasted a moment.
+        cmap: name of the colours; the usual ones are even to the eye, and to colour-blind ones.
+        colorbar: draw the scale beside it.
+        clock: ``"relative"``, or ``"absolute"`` for the sender's wall clock.
+        tolerance: as for :func:`recall_lab.gaps`.
+        start, end: s on the relative clock; None for the whole.
+        title: above the picture; by default the stream and what is missing.
+
+    Returns:
+        The axes.
+
+    Raises:
+        InvalidArgument: for an option that can't be.
+
+    Example:
+        >>> plot_spectrogram(rl.load("captures/9f3c.bin"), frequency="mel")  # doctest: +SKIP
+    """
+    if frequency not in FREQUENCIES:
+        raise InvalidArgument("frequency", frequency, "'linear', 'mel' or 'log'")
+    if statistic not in ("mean", "max"):
+        raise InvalidArgument("statistic", statistic, "'mean' or 'max'")
+    if not np.isfinite(limits).all() or not limits[0] < limits[1]:
+        raise InvalidArgument("limits", limits, "two levels in dBFS, the lower first")
+    shift = shift_of(capture, clock)
+    if ax is None:
+        _, ax = plt.subplots(figsize=(10, 3.6), layout="constrained")
+    line = axis_of(capture, start, end)
+    if (line.end - line.start) / hop > 2 * columns:
+        long = overview(capture, columns, length=length, start=start, end=end)
+        times, width, frequencies = long.times, long.width, long.frequencies
+        power, reference = (long.mean if statistic == "mean" else long.max), long.reference
+    else:
+        short = spectrogram(capture, length=length, hop=hop, start=start, end=end)
+        times, width, frequencies = short.times, short.hop, short.frequencies
+        # the edges of a hole would make a click
+        power, reference = np.where(short.missing > 0, np.nan, short.values), short.reference
+    edges = _row_edges(frequency, len(frequencies))
+    if len(times):
+        image = ax.imshow(
+            decibels(_rows(power, frequencies, edges), reference),
+            extent=(times[0] - width / 2 + shift, times[-1] + width / 2 + shift, 0, len(edges) - 1),
+            origin="lower", aspect="auto", interpolation="nearest",
+            cmap=cmap, vmin=limits[0], vmax=limits[1], zorder=1,
+        )  # fmt: skip
+        if colorbar:
+            # beside the axes, not out of them: a picture above or below keeps the same width
+            beside = ax.inset_axes((1.01, 0.0, 0.012, 1.0))
+            bar = ax.figure.colorbar(image, cax=beside, extend="both")
+            bar.set_label("dBFS (sine = 0)")
+    ax.set_facecolor("0.6")
+    ax.set_ylim(0, len(edges) - 1)
+    shown = _TICKS[frequency]
+    rows = np.interp(shown, edges, np.arange(len(edges), dtype=np.float64))
+    ax.set_yticks(rows, [f"{f / 1e3:g}" for f in shown])
+    _finish(ax, capture, line, clock, shift, tolerance, title, "")
+    ax.set_ylabel("frequency (kHz)")
+    return ax
+
+
+_TICKS: Final[dict[str, list[float]]] = {  # Hz
+    "linear": [0, 2000, 4000, 6000, 8000],
+    "mel": [0, 500, 1000, 2000, 4000, 8000],
+    "log": [62.5, 125, 250, 500, 1000, 2000, 4000, 8000],
+}
+
+
+def _finish(
+    ax: Axes,
+    capture: Capture,
+    line: Timeline,
+    clock: str,
+    shift: float,
+    tolerance: float | None,
+    title: str | None,
+    told: str,
+    *,
+    hatch: bool = True,
+    inside: bool = True,
+) -> None:
+    """Set the time axis and the title, and mark what is missing."""
+    start, end = line.start, max(line.end, line.start + 1 / RATE)
+    time_axis(ax, start + shift, end + shift, clock)
+    spans = _missing(capture, tolerance, line)
+    if hatch and len(spans):
+        hatch_missing(ax, spans + shift, (end - start) / _COLUMNS)
+    if title is None:
+        lost = float((spans[:, 1] - spans[:, 0]).sum())
+        facts = [f"{end - start:.1f} s" if len(line) else "no audio", told]
+        facts.append(f"{lost:.2f} s missing in {counted(len(spans), 'gap')}" if len(spans) else "")
+        title = f"{capture.info.stem}: " + ", ".join(filter(None, facts))
+    set_title(ax, title)
+    keys, labels = ax.get_legend_handles_labels()
+    if keys and inside:
+        ax.legend(
+            keys, labels, loc="lower right", bbox_to_anchor=(1, 1), borderaxespad=0.2,
+            frameon=False, ncols=2,
+        )  # fmt: skip
+    elif keys:
+        ax.legend(keys, labels, loc="upper left", bbox_to_anchor=(1, 1), frameon=False)
+
+
+def hatch_missing(ax: Axes, spans: npt.NDArray[np.float64], pixel: float) -> None:
+    """Hatch spans of the x axis; those narrower than two pixels get a mark at the top edge."""
+    wide = spans[:, 1] - spans[:, 0] >= 2 * pixel
+    across = ax.get_xaxis_transform()
+    for begin, width in bars(spans[wide, 0], spans[wide, 1], 0.0):
+        ax.axvspan(begin, begin + width, zorder=2, **_HATCH)
+    narrow = bars(spans[~wide, 0], spans[~wide, 1], 2 * pixel)
+    ax.broken_barh(narrow, (0.965, 0.035), transform=across, facecolor=VERMILION, zorder=3)
+    for there, key, label in (
+        (wide.any(), _HATCH, "missing"),
+        (len(narrow), {"facecolor": VERMILION}, "missing, too short to draw"),
+    ):
+        if there:
+            ax.add_patch(Rectangle((np.nan, np.nan), 0, 0, label=label, **key))  # for the legend
+
+
+def _missing(capture: Capture, tolerance: float | None, line: Timeline) -> npt.NDArray[np.float64]:
+    """Return the gaps within a line as begin and end, s; none where there are no packets."""
+    if capture.packets.empty:
+        return np.empty((0, 2))
+    found = gaps(capture, tolerance)
+    spans = found.loc[found["kind"] == "gap", ["start", "end"]].to_numpy(np.float64)
+    spans = spans.clip(line.start, line.end)
+    return spans[spans[:, 1] > spans[:, 0]]
+
+
+def _row_edges(frequency: str, bins: int) -> npt.NDArray[np.float64]:
+    """Return the frequencies at which the rows of a picture begin and end."""
+    if frequency == "linear":
+        step = RATE / 2 / (bins - 1)
+        return np.append(np.arange(bins) * step - step / 2, RATE / 2 + step / 2).clip(0, RATE / 2)
+    if frequency == "mel":
+        return mel_edges(255, "slaney")
+    return np.geomspace(_LOWEST, RATE / 2, 257)
+
+
+def _rows(
+    power: npt.NDArray[np.float32],
+    frequencies: npt.NDArray[np.float64],
+    edges: npt.NDArray[np.float64],
+) -> npt.NDArray[np.float32]:
+    """Return the mean power of each row: of the bins by how much of the row they cover."""
+    if len(edges) == len(frequencies) + 1:
+        return power
+    half = frequencies[1] / 2
+    low = np.maximum(edges[:-1, None], frequencies - half)
+    high = np.minimum(edges[1:, None], frequencies + half)
+    share = np.maximum(high - low, 0) / np.diff(edges)[:, None]
+    rows: npt.NDArray[np.float32] = share.astype(np.float32) @ power
+    return rows
+
+
+def _envelope(
+    line: Timeline, columns: int
+) -> tuple[npt.NDArray[np.float64], npt.NDArray[np.float64], npt.NDArray[np.float64]]:
+    """Return column centres (s) and the lowest and highest sample in each; NaN where none is."""
+    if not isinstance(columns, int) or not 1 <= columns <= 100_000:
+        raise InvalidArgument("columns", columns, "a whole number, 1 to 100,000")
+    size = min(columns, len(line))
+    edges = np.rint(np.linspace(0, len(line), size + 1)).astype(np.int64)
+    found = measure(line, edges)
+    return line.start + (edges[:-1] + edges[1:]) / 2 / RATE, found.low, found.high
