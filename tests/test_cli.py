@@ -13,6 +13,7 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 import pytest
+import soundfile
 
 from recall_lab.analysis.gaps import gaps
 from recall_lab.capture.reader import load
@@ -79,7 +80,7 @@ def test_the_demo_shows_what_is_missing_and_why(tmp_path: Path) -> None:
     printed = run("demo", "--speed", "40", cwd=tmp_path)
     for part in ("What was kept", "told by", "poor: 91.", "damage     none"):
         assert part in printed
-    assert (tmp_path / "demo" / "gaps.png").stat().st_size > 20_000
+    assert (tmp_path / "demo" / "overview.png").stat().st_size > 20_000
     # what the analysis says is what the bot did
     found = re.search(r"reconnect ([\d.]+) s, loss ([\d.]+) s", printed)
     truth = re.search(r"the bot: ([\d.]+) s lost, ([\d.]+) s outage", printed)
@@ -105,6 +106,18 @@ def test_gaps_as_a_table_as_csv_as_json_and_as_a_picture(tmp_path: Path, root: P
     assert "also: 6 duplicate, 6 reordered" in lossy
     (tmp_path / "bare.bin").write_bytes(bytes(32_000))
     assert "no packets" in run("gaps", "bare.bin", cwd=tmp_path, code=1)
+
+
+def test_save_and_report(tmp_path: Path, root: Path) -> None:
+    lossy = root / "data/standup-lossy"
+    assert "saved a.flac (0." in run("save", lossy, "a.flac", "--start", "2", cwd=tmp_path)
+    assert soundfile.info(tmp_path / "a.flac").duration == 10
+    run("save", lossy, "raw.wav", "--raw", cwd=tmp_path)
+    assert soundfile.info(tmp_path / "raw.wav").duration == load(lossy).duration
+    assert "ends in .wav" in run("save", lossy, "a.xyz", cwd=tmp_path, code=1)
+    assert "the report: r.html" in run("report", lossy, "-o", "r.html", cwd=tmp_path)
+    assert "90.83 %" in (tmp_path / "r.html").read_text()
+    assert "the report: standup-lossy.html" in run("report", lossy, cwd=tmp_path)
 
 
 def test_a_broken_limit_is_exit_code_1(tmp_path: Path, root: Path) -> None:
@@ -142,6 +155,17 @@ def test_a_command_not_understood_gets_usage_and_exit_code_2(tmp_path: Path) -> 
 
 def test_help_names_every_command(tmp_path: Path) -> None:
     told = run("--help", cwd=tmp_path)
-    for command in ("receive", "simulate", "info", "gaps", "check", "demo", "status", "stop"):
+    for command in (
+        "receive",
+        "simulate",
+        "info",
+        "gaps",
+        "check",
+        "save",
+        "report",
+        "demo",
+        "status",
+        "stop",
+    ):
         assert command in told
         assert "usage" in run(command, "--help", cwd=tmp_path)

@@ -100,7 +100,9 @@ def save(
         kind, coding = FORMATS[path.suffix.lower()]
         with soundfile.SoundFile(temporary, "x", RATE, 1, format=kind, subtype=coding) as file:
             for name, text in tags.items():
-                setattr(file, name, text)
+                # libsndfile writes MP3's tags as Latin-1, whatever they are
+                plain = text.encode("ascii", "replace").decode() if kind == "MP3" else text
+                setattr(file, name, plain)
             for low in range(0, len(line), _BLOCK):
                 file.write(as_int16(line.take(low, low + _BLOCK)))
                 bar.update(min(_BLOCK, len(line) - low) // RATE)

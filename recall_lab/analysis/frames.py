@@ -78,11 +78,12 @@ class Frames:
         """How many frames are best worked on together."""
         return max(16, min(1024, _BLOCK // self.fft))
 
-    def missing(self, line: Timeline) -> npt.NDArray[np.float32]:
-        """Return the share of each frame that was not received, 0 to 1."""
+    def missing(self, line: Timeline, low: int = 0, high: int | None = None) -> Power:
+        """Return the share of frames `low` to `high` that was not received, 0 to 1."""
+        count = (self.count if high is None else high) - low
         if not len(line.holes):
-            return np.zeros(self.count, np.float32)
-        starts = self.starts
+            return np.zeros(count, np.float32)
+        starts = self.first + np.arange(low, low + count) * self.hop
         lost = line.missing(starts + len(self.window)) - line.missing(starts)
         return (lost / len(self.window)).astype(np.float32)
 

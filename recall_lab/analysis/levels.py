@@ -121,12 +121,14 @@ def _edges(samples: int, every: float | None) -> Counts:
     return np.append(np.arange(0, samples, round(every * RATE)), samples)
 
 
-def measure(line: Timeline, edges: Counts) -> Measures:
-    """Sum up the windows between `edges`, on all cores and in constant memory.
+def measure(line: Timeline, edges: Counts, *, totals: bool = True, runs: bool = True) -> Measures:
+    """Sum up the windows between `edges`, in constant memory.
 
     Args:
         line: the samples.
         edges: int64, shape ``(windows + 1,)``, samples from the start, rising.
+        totals: whether sums and squares are wanted; zeros else.
+        runs: whether runs of full scale and of zeros are; zeros else.
     """
     # long windows are summed in pieces, which float32 can do without losing the small
     parts = np.maximum(-(-np.diff(edges) // _PIECE), 1)
@@ -141,13 +143,12 @@ def measure(line: Timeline, edges: Counts) -> Measures:
     # in one thread: the calls are so short that two would only wait for each other
     for turn, first in enumerate(range(0, len(lengths), batch), 1):
         last = min(first + batch, len(lengths))
-        alike = bool((lengths[first:last] == lengths[first]).all())
-        if alike and (heard[first:last] == lengths[first]).all():
-            sums.add(line, cuts, slice(first, last), room)
-        else:
-            for piece in np.flatnonzero(heard[first:last]).tolist():
-                sums.add(line, cuts, slice(first + piece, first + piece + 1), room)
-        sums.add_runs(line, cuts, slice(first, last))
+        for begin, end in _together(lengths[first:last], heard[first:last]):
+            sums.add(
+                line, cuts, slice(first + begin, first + end), heard[first + begin], room, totals
+            )
+        if runs:
+            sums.add_runs(line, cuts, slice(first, last))
         if turn % _RELEASE == 0:
             line.release()
     firsts = np.flatnonzero(np.diff(owners, prepend=-1))
@@ -174,20 +175,27 @@ class _Sums:
         return iter(vars(self).values())
 
     def add(
-        self, line: Timeline, cuts: Counts, pieces: slice, room: npt.NDArray[np.float32]
+        self,
+        line: Timeline,
+        cuts: Counts,
+        pieces: slice,
+        heard: int,
+        room: npt.NDArray[np.float32],
+        totals: bool,
     ) -> None:
-        """Sum up pieces that are equally long, and if there are several, received whole."""
+        """Sum up pieces of which equally many samples were received."""
         low, high = int(cuts[pieces.start]), int(cuts[pieces.stop])
         count = pieces.stop - pieces.start
         audio = line.take(low, high)
-        if count == 1 and np.ptp(line.missing([low, high])):
+        if len(audio) != count * heard:
             audio = audio[line.heard(low, high)]
         rows = audio.reshape(count, -1)
-        floats = room[: audio.size].reshape(rows.shape)
-        np.copyto(floats, rows)
         unit = _unit(audio)
-        self.total[pieces] = floats @ np.ones(rows.shape[1], np.float32) * unit
-        self.squares[pieces] = np.vecdot(floats, floats) * unit**2
+        if totals:
+            floats = room[: audio.size].reshape(rows.shape)
+            np.copyto(floats, rows)
+            self.total[pieces] = floats @ np.ones(rows.shape[1], np.float32) * unit
+            self.squares[pieces] = np.vecdot(floats, floats) * unit**2
         self.low[pieces], self.high[pieces] = rows.min(axis=1) * unit, rows.max(axis=1) * unit
 
     def add_runs(self, line: Timeline, cuts: Counts, pieces: slice) -> None:
@@ -206,6 +214,16 @@ class _Sums:
             starts, ends = _runs((samples >= _TOP / unit) | (samples <= -1 / unit), CLIP)
             self.clips[pieces] = np.diff(np.searchsorted(starts, inside - first))
             self.clipped[pieces] = np.diff(covered(starts, ends, inside - first))
+
+
+def _together(lengths: Counts, heard: Counts) -> list[tuple[int, int]]:
+    """Return runs of pieces to be summed up at once: whole and alike, or single ones with holes."""
+    whole = heard == lengths
+    joins = whole[1:] & whole[:-1] & (lengths[1:] == lengths[:-1])
+    breaks = np.flatnonzero(~joins) + 1
+    begins, ends = np.concatenate([[0], breaks]), np.append(breaks, len(lengths))
+    some = heard[begins] > 0
+    return list(zip(begins[some].tolist(), ends[some].tolist(), strict=True))
 
 
 _TOP = 1 - 1 / FULL_SCALE  # the highest sample of 16 bits

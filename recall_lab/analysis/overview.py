@@ -99,15 +99,14 @@ def overview(
     firsts = np.clip(firsts, 0, frames.count)
     firsts[-1:] = frames.count
     summary = _Summary(columns, frames.bins)
-    missing = frames.missing(line) if len(line.holes) else None
 
     def work(some: range) -> None:
         spectra = Spectra(line, frames)
         room = np.empty((_SAMPLE, frames.bins), np.float32)
         for column in some:
             first, last = int(firsts[column]), int(firsts[column + 1])
-            lost = None if missing is None else missing[first:last]
-            _sum_up(summary, column, spectra, (first, last), frames, lost, room)
+            missing = frames.missing(line, first, last)
+            _sum_up(summary, column, spectra, (first, last), frames, missing, room)
 
     on_all_cores(work, columns, 1)
     lost = np.diff(line.missing(np.rint(edges).astype(np.int64))) / np.diff(edges)
@@ -140,7 +139,7 @@ def _sum_up(
     spectra: Spectra,
     span: tuple[int, int],
     frames: Frames,
-    missing: Power | None,
+    missing: Power,
     room: Power,
 ) -> None:
     """Fill in one column."""
@@ -152,9 +151,8 @@ def _sum_up(
     for low in range(first, last, frames.block):
         high = min(low + frames.block, last)
         power = spectra.power(low, high)
-        if missing is not None:
-            heard = missing[low - first : high - first] == 0
-            power = power if heard.all() else power[heard]
+        heard = missing[low - first : high - first] == 0
+        power = power if heard.all() else power[heard]
         if not len(power):
             continue
         picked = power[-whole % step :: step]

@@ -64,7 +64,7 @@ def _converted(file: soundfile.SoundFile) -> Samples:
         mono = np.ascontiguousarray(block.mean(axis=1))
         if file.samplerate != RATE:
             mono = resampler.resample_chunk(mono, last)
-        scaled = np.rint(np.nan_to_num(mono) * FULL_SCALE)
+        scaled = np.rint(np.nan_to_num(mono, posinf=1.0, neginf=-1.0) * FULL_SCALE)
         blocks.append(np.clip(scaled, -FULL_SCALE, FULL_SCALE - 1).astype(SAMPLE_DTYPE))
         if last:
             return np.concatenate(blocks)

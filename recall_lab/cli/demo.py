@@ -72,7 +72,7 @@ def _demo(options: argparse.Namespace) -> int:
 
 def _sample() -> Path:
     """Return the bundled conversation: inside the package when installed, else in the checkout."""
-    package = Path(__file__).parent
+    package = Path(__file__).parent.parent
     for place in (package / "data", package.parent / "data"):
         if (place / "standup.wav").is_file():
             return place / "standup.wav"

@@ -119,7 +119,7 @@ def test_a_part_is_told_in_its_own_time(talk: np.ndarray) -> None:
 
 
 def test_a_detector_that_is_none_is_named() -> None:
-    with pytest.raises(InvalidArgument, match="detector='magic'.*'level' or 'neural'"):
+    with pytest.raises(InvalidArgument, match=r"detector='magic'.*'level' or 'neural'"):
         speech(np.zeros(9, np.int16), detector="magic")
 
 

@@ -10,10 +10,13 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 import pytest
+from builders import arrive, make_capture
+from hypothesis import given, settings
+from hypothesis import strategies as st
 from plans import SECONDS, draw, holes
 
 import recall_lab as rl
-from recall_lab.analysis.timeline import segments, timeline
+from recall_lab.analysis.timeline import axis_of, segments, timeline
 from recall_lab.capture.capture import Capture
 from recall_lab.errors import InvalidArgument, MissingTimestamps
 
@@ -211,3 +214,44 @@ def test_eight_hours_need_no_more_than_200_mb(tmp_path: Path) -> None:
     heard, total, peak = map(int, ran.stdout.split())
     assert (heard, total) == (len(kept) * 3200, count * 3200)
     assert peak < 200_000  # kB, all of the process
+
+
+@given(seed=st.integers(0, 2**32 - 1), data=st.data())
+@settings(max_examples=60, deadline=None)
+def test_views_holes_and_counts_agree_with_the_whole(seed: int, data: st.DataObject) -> None:
+    capture = arrive(draw(seed).plan)
+    line = timeline(capture)
+    if not len(line):
+        return
+    samples, real = line.samples, line.real
+    low, high = sorted(data.draw(st.tuples(*[st.integers(0, len(line))] * 2)))
+    np.testing.assert_array_equal(line.take(low, high), samples[low:high])
+    np.testing.assert_array_equal(line.heard(low, high), real[low:high])
+    there = np.ones(len(line), bool)
+    for begin, end in line.holes:
+        there[begin:end] = False
+    np.testing.assert_array_equal(there, real)
+    edges = np.linspace(0, len(line), 37).astype(int)
+    counted = np.concatenate([[0], np.cumsum(~real)])
+    np.testing.assert_array_equal(line.missing(edges), counted[edges])
+    part = axis_of(capture, line.start + low / 16_000, line.start + high / 16_000)
+    np.testing.assert_array_equal(part.samples, samples[low:high])
+
+
+def test_what_lies_in_one_piece_is_not_copied() -> None:
+    audio = np.arange(16_000, dtype=np.int16)
+    assert np.shares_memory(axis_of(audio).take(100, 900), audio)
+    whole = axis_of(make_capture(np.arange(5) * 0.2, 3200, audio=audio))
+    assert np.shares_memory(whole.take(3000, 9000), audio)
+
+
+def test_samples_and_bare_captures_are_counted_from_0() -> None:
+    audio = np.arange(32_000, dtype=np.int16)
+    for source in (audio, Capture(audio), audio.astype(np.float32)):
+        line = axis_of(source, 0.5, 1.5)
+        assert (line.start, line.end, len(line)) == (0.5, 1.5, 16_000)
+        np.testing.assert_array_equal(line.samples, audio[8000:24_000])
+        assert not len(line.holes)
+    beyond = axis_of(audio, -5, 99)
+    assert (beyond.start, beyond.end) == (0, 2)
+    assert len(axis_of(audio, 7, 9)) == 0

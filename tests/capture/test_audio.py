@@ -10,8 +10,8 @@ import numpy as np
 import pytest
 import soundfile
 
-from recall_lab.capture.audio import read_audio
-from recall_lab.errors import InvalidAudio
+from recall_lab.capture.audio import from_audio, read_audio
+from recall_lab.errors import InvalidArgument, InvalidAudio
 
 
 @pytest.mark.parametrize("suffix", ["wav", "flac"])
@@ -65,3 +65,41 @@ def test_what_can_not_be_read_is_named(tmp_path: Path) -> None:
         read_audio(tmp_path / "a.wav")
     with pytest.raises(InvalidAudio, match="not a file"):
         read_audio(tmp_path)
+
+
+def test_blocks_are_read_as_one(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    noise = np.random.default_rng(0).normal(0, 0.1, (44_100 * 3, 2))
+    soundfile.write(tmp_path / "a.flac", noise, 44_100)
+    whole = read_audio(tmp_path / "a.flac")
+    monkeypatch.setattr("recall_lab.capture.audio._BLOCK", 7_001)
+    np.testing.assert_array_equal(read_audio(tmp_path / "a.flac"), whole)
+    assert len(whole) == 48_000
+
+
+def test_what_lies_above_8_khz_does_not_fold_down(tmp_path: Path) -> None:
+    whistle = 0.5 * np.sin(2 * np.pi * 11_000 * np.arange(96_000) / 48_000)
+    soundfile.write(tmp_path / "a.wav", whistle, 48_000, subtype="FLOAT")
+    assert np.abs(read_audio(tmp_path / "a.wav")[1000:-1000].astype(int)).max() <= 1
+
+
+def test_a_capture_is_made_of_a_file(tmp_path: Path, speech: np.ndarray) -> None:
+    path = tmp_path / "Daily stand-up (2).wav"
+    soundfile.write(path, speech, 16_000, subtype="PCM_16")
+    capture = from_audio(path)
+    assert capture.info.recording == "Daily-stand-up-2"
+    np.testing.assert_array_equal(capture.samples, speech)
+    assert not capture.samples.flags.writeable
+    assert capture.packets.empty
+    assert capture.span == (0, 12)
+    assert from_audio(path, "r9").info.stem == "r9"
+    with pytest.raises(InvalidArgument, match="recording='no good'"):
+        from_audio(path, "no good")
+    soundfile.write(tmp_path / "\u00e9.wav", speech, 16_000)
+    assert from_audio(tmp_path / "\u00e9.wav").info.recording == "audio"
+    with pytest.raises(InvalidAudio, match="not a file"):
+        from_audio(tmp_path / "none.wav")
+
+
+def test_what_is_no_number_is_silence(tmp_path: Path) -> None:
+    soundfile.write(tmp_path / "a.wav", np.array([np.nan, np.inf, 0.5]), 16_000, subtype="FLOAT")
+    assert read_audio(tmp_path / "a.wav").tolist() == [0, 32_767, 16_384]

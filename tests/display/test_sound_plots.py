@@ -21,8 +21,8 @@ from recall_lab.display.sound_plots import (
     plot_spectrogram,
     plot_waveform,
 )
-from recall_lab.errors import InvalidArgument
 from recall_lab.display.style import _minutes
+from recall_lab.errors import InvalidArgument
 
 
 def capture(starts: list[float], samples: np.ndarray, name: str = "r1") -> Capture:

@@ -1,0 +1,63 @@
+"""One picture of it all: every lane on one axis, and true."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import matplotlib as mpl
+import numpy as np
+import pytest
+from matplotlib.figure import Figure
+
+from recall_lab.capture.audio import from_audio
+from recall_lab.capture.capture import Capture
+from recall_lab.capture.reader import load
+from recall_lab.display.overview_plot import LANES, plot_overview
+from recall_lab.errors import InvalidArgument
+
+
+@pytest.fixture
+def figure() -> Figure:
+    return Figure(figsize=(11, 7), layout="constrained")
+
+
+def test_the_lanes_share_one_axis_of_time(figure: Figure, root: Path) -> None:
+    before = dict(mpl.rcParams)
+    lanes = plot_overview(load(root / "data/standup-broken.100.bin"), figure)
+    assert tuple(lanes) == LANES
+    assert {ax.get_xlim() for ax in lanes.values()} == {(24, 37)}
+    assert lanes["gaps"].get_xlabel() == "relative time (s)"
+    figure.savefig("/dev/null", format="png")
+    edges = {
+        (round(ax.get_position().x0, 6), round(ax.get_position().x1, 6)) for ax in lanes.values()
+    }
+    assert len(edges) == 1  # else the lanes would not stand below one another
+    told = [text.get_text() for text in lanes["gaps"].get_legend().get_texts()]
+    assert told == ["audio", "reconnect: 2.98 s", "mute: 1.92 s", "silence: 0.42 s"]
+    assert lanes["speech"].get_legend().get_texts()[0].get_text() == "speech: 34%"
+    assert dict(mpl.rcParams) == before
+
+
+@pytest.mark.parametrize("clock", ["relative", "absolute"])
+def test_a_part_on_either_clock(figure: Figure, root: Path, clock: str) -> None:
+    broken = load(root / "data/standup-broken.100.bin")
+    lanes = plot_overview(broken, figure, clock=clock, start=26, end=30, frequency="mel")
+    low, high = lanes["gaps"].get_xlim()
+    assert high - low == pytest.approx(4)
+    assert (low == 26) == (clock == "relative")
+    told = [text.get_text() for text in lanes["gaps"].get_legend().get_texts()]
+    assert told == ["audio", "mute: 1.92 s"]
+
+
+def test_without_packets_nothing_is_said_of_gaps(figure: Figure, root: Path) -> None:
+    lanes = plot_overview(from_audio(root / "data/standup.wav"), figure, detector="neural")
+    told = [text.get_text() for text in lanes["gaps"].get_legend().get_texts()]
+    assert told == ["no packets to tell by"]
+    with pytest.raises(InvalidArgument, match="detector='ear'"):
+        plot_overview(Capture(np.ones(9, "<i2")), Figure(), detector="ear")
+
+
+@pytest.mark.parametrize("samples", [0, 1, 1000])
+def test_little_can_be_drawn(figure: Figure, samples: int) -> None:
+    plot_overview(Capture(np.ones(samples, "<i2")), figure)
+    figure.savefig("/dev/null", format="png")
