@@ -25,7 +25,9 @@ def outputs(notebook: nbformat.NotebookNode) -> list[nbformat.NotebookNode]:
 
 
 def test_there_are_notebooks() -> None:
-    assert [path.name for path in NOTEBOOKS][:2] == ["01_capture.ipynb", "02_gaps.ipynb"]
+    assert [path.stem for path in NOTEBOOKS][:4] == [
+        "01_capture", "02_gaps", "03_spectrogram", "04_sound",
+    ]  # fmt: skip
 
 
 @pytest.mark.slow

@@ -173,7 +173,7 @@ def plot_spectrogram(
     limits: tuple[float, float] = RANGE,
     length: float = 0.025,
     hop: float = 0.010,
-    columns: int = _COLUMNS,
+    columns: int | None = None,
     statistic: str = "mean",
     cmap: str = "magma",
     colorbar: bool = True,
@@ -186,7 +186,7 @@ def plot_spectrogram(
     """Plot the spectrogram, dBFS with 0 for a sine of full scale.
 
     Colours mean the same level in every picture: they never depend on the loudest sound of a
-    file. Where there are more than two frames for a column, each column shows its frames' mean
+    file. Where there are more frames than columns, each column shows its frames' mean
     power (see :func:`recall_lab.overview`), so eight hours take seconds.
 
     Args:
@@ -195,7 +195,7 @@ def plot_spectrogram(
         frequency: ``"linear"``, ``"mel"`` or ``"log"``.
         limits: levels of the darkest and the brightest colour, dBFS.
         length, hop: of frames, s, as for :func:`recall_lab.spectrogram`.
-        columns: most that are drawn.
+        columns: most that are drawn; by default one and a half for each pixel of the axes.
         statistic: of a column's frames: ``"mean"``, or ``"max"``, for what lasted a moment.
         cmap: name of the colours; the usual ones are even to the eye, and to colour-blind ones.
         colorbar: draw the scale beside it.
@@ -223,7 +223,9 @@ def plot_spectrogram(
     if ax is None:
         _, ax = plt.subplots(figsize=(10, 3.6), layout="constrained")
     line = axis_of(capture, start, end)
-    if (line.end - line.start) / hop > 2 * columns:
+    if columns is None:
+        columns = min(max(int(1.5 * ax.get_window_extent().width), 200), _COLUMNS)
+    if (line.end - line.start) / hop > columns:
         long = overview(capture, columns, length=length, start=start, end=end)
         times, width, frequencies = long.times, long.width, long.frequencies
         power, reference = (long.mean if statistic == "mean" else long.max), long.reference
@@ -237,7 +239,7 @@ def plot_spectrogram(
         image = ax.imshow(
             decibels(_rows(power, frequencies, edges), reference),
             extent=(times[0] - width / 2 + shift, times[-1] + width / 2 + shift, 0, len(edges) - 1),
-            origin="lower", aspect="auto", interpolation="nearest",
+            origin="lower", aspect="auto", interpolation="auto",
             cmap=cmap, vmin=limits[0], vmax=limits[1], zorder=1,
         )  # fmt: skip
         if colorbar:
