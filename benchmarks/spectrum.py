@@ -253,7 +253,10 @@ def jobs(folder: Path) -> dict[str, Callable[[], Callable[[], object]]]:
     }  # fmt: skip
 
 
-SELDOM = ("librosa + specshow", "scipy ShortTimeFFT", "FLAC of 8 h", "speech of 1 h by network")
+SELDOM = (
+    "matplotlib specgram", "librosa + specshow", "scipy ShortTimeFFT", "FLAC of 8 h",
+    "speech of 1 h by network",
+)  # fmt: skip
 
 
 def anonymous() -> float:
@@ -316,7 +319,7 @@ def main() -> int:
         # what takes gigabytes comes last: in a virtual machine memory is quicker to get for
         # everybody once somebody had it
         often = [job for job in names if job not in SELDOM]
-        for turn in range(options.repetitions):
+        for _turn in range(options.repetitions):
             for job in often:
                 found.setdefault(job, []).extend(told(job, "seconds"))
         for _ in range(2):

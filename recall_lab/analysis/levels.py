@@ -22,6 +22,7 @@ CLIP: Final = 3
 SILENCE: Final = RATE // 100
 """Zeros in a row that are digital silence: 10 ms. Shorter ones are crossings of a faint wave."""
 
+_MOST_WINDOWS = 10_000_000
 _PIECE: Final = 2**16  # samples summed up at once, at most: as float32 they fit the cache
 _BATCH: Final = 2**20  # samples worked on together
 _RELEASE: Final = 32  # batches between two releases of what was read of the file
@@ -118,7 +119,10 @@ def _edges(samples: int, every: float | None) -> Counts:
     number = isinstance(every, int | float) and not isinstance(every, bool)
     if not number or not 1 / RATE <= every < 1e9:
         raise InvalidArgument("every", every, f"seconds, {1 / RATE:g} or more, or None")
-    return np.append(np.arange(0, samples, round(every * RATE)), samples)
+    size = round(every * RATE)
+    if samples / size > _MOST_WINDOWS:
+        raise InvalidArgument("every", every, f"at most {_MOST_WINDOWS:,} windows in the span")
+    return np.append(np.arange(0, samples, size), samples)
 
 
 def measure(line: Timeline, edges: Counts, *, totals: bool = True, runs: bool = True) -> Measures:

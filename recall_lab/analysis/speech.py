@@ -21,6 +21,7 @@ Floats = npt.NDArray[np.float64]
 Mask = npt.NDArray[np.bool_]
 
 _FRAME = 160  # samples, 10 ms: short enough for a plosive
+_BLOCK = 2**17  # frames worked on together: 22 minutes, so that a day needs no more memory
 _LOWEST = -100.0  # dBFS: about what rounding to 16 bits leaves; nothing is quieter
 _ABOVE_FLOOR = 10.0  # dB: noise alone never rises so far, nor does a breath for long
 _BELOW_SPEECH = 35.0  # dB: what is quieter than that is an echo, or another room
@@ -83,12 +84,15 @@ def speech(
 
 def _levels(line: Timeline) -> Floats:
     """Return the level of each frame, dBFS, its mean taken off; NaN where nothing was received."""
-    edges = np.append(np.arange(0, len(line), _FRAME), len(line))
-    found = measure(line, edges, runs=False)
-    with np.errstate(invalid="ignore", divide="ignore"):
-        mean = found.total / found.heard
-        variance = found.squares / found.heard - mean**2
-        level: Floats = np.maximum(10 * np.log10(2 * np.maximum(variance, 1e-20)), _LOWEST)
+    level = np.empty(-(-len(line) // _FRAME))
+    for low in range(0, len(line), _FRAME * _BLOCK):
+        high = min(low + _FRAME * _BLOCK, len(line))
+        found = measure(line, np.append(np.arange(low, high, _FRAME), high), runs=False)
+        with np.errstate(invalid="ignore", divide="ignore"):
+            mean = found.total / found.heard
+            variance = found.squares / found.heard - mean**2
+            some = 10 * np.log10(2 * np.maximum(variance, 1e-20))
+        level[low // _FRAME : low // _FRAME + len(some)] = np.maximum(some, _LOWEST)
     return level
 
 

@@ -290,6 +290,12 @@ def axis_of(
             f"{whole[0]:.3f} to {whole[1]:.3f}",
         )  # fmt: skip
     low, high = (min(max(float(edge), whole[0]), whole[1]) for edge in (low, high))
+    if (high - low) * RATE > _WHOLE:
+        raise InvalidArgument(
+            "start, end", (start, end),
+            f"a span of days at most, not from {whole[0]:.0f} to {whole[1]:.0f} s: a stamp of this "
+            "capture has gone wrong; give start and end, or slice the capture",
+        )  # fmt: skip
     if isinstance(source, Capture) and not source.packets.empty:
         return timeline(source, span=None if (low, high) == whole else (low, high))
     first, last = round(low * RATE), round(high * RATE)

@@ -149,3 +149,9 @@ def test_nothing_has_no_windows() -> None:
 def test_a_mistake_is_named(every: object) -> None:
     with pytest.raises(InvalidArgument, match="every="):
         levels(np.zeros(9, np.int16), every)  # type: ignore[arg-type]
+
+
+def test_too_many_windows_are_refused() -> None:
+    day = np.broadcast_to(np.int16(0), 16_000 * 86_400)
+    with pytest.raises(InvalidArgument, match="at most 10,000,000 windows"):
+        levels(day, 0.005)

@@ -255,3 +255,11 @@ def test_samples_and_bare_captures_are_counted_from_0() -> None:
     beyond = axis_of(audio, -5, 99)
     assert (beyond.start, beyond.end) == (0, 2)
     assert len(axis_of(audio, 7, 9)) == 0
+
+
+def test_a_stamp_gone_wrong_does_not_take_all_memory() -> None:
+    mad = make_capture([0.0, 1.0, 9e8], 16_000)
+    for analyse in (rl.levels, rl.spectrogram, rl.overview, rl.speech, rl.sound, rl.loudness):
+        with pytest.raises(InvalidArgument, match="a stamp of this capture has gone wrong"):
+            analyse(mad)
+        analyse(mad.slice(0, 10))
