@@ -59,3 +59,16 @@ def html_table(caption: str, facts: Mapping[str, str]) -> str:
         for name, fact in facts.items()
     )
     return f"<table><caption>{html.escape(caption)}</caption><tbody>{rows}</tbody></table>"
+
+
+def player_time(seconds: float) -> str:
+    """Return seconds as h:mm:ss.mmm, as one reads a player.
+
+    Example:
+        >>> player_time(3661.5)
+        '1:01:01.500'
+    """
+    whole, milliseconds = divmod(round(seconds * 1_000), 1_000)  # first, or 59.9999 reads 60.000
+    minutes, rest = divmod(whole, 60)
+    hours, minutes = divmod(minutes, 60)
+    return f"{hours}:{minutes:02d}:{rest:02d}.{milliseconds:03d}"

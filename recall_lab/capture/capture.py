@@ -15,7 +15,7 @@ from recall_lab.capture.frame import check_frame, empty_frame
 from recall_lab.capture.info import CaptureInfo
 from recall_lab.capture.record import Flag
 from recall_lab.errors import InvalidArgument
-from recall_lab.text import html_table, printable
+from recall_lab.text import html_table, player_time, printable
 from recall_lab.wire.pcm import RATE, SAMPLE_DTYPE, Samples, seconds_of
 
 _TRIMMED = int(Flag.TRIMMED)
@@ -190,7 +190,7 @@ class Capture:
 
     def _facts(self) -> dict[str, str]:
         """What a repr shows: cheap, so without the packets where they are not made yet."""
-        facts = {"stream": self._info.stem, "audio": _clock(self.duration)}
+        facts = {"stream": self._info.stem, "audio": player_time(self.duration)}
         participant = self._info.participant
         if participant is not None and participant.name:
             facts["participant"] = participant.name
@@ -228,11 +228,3 @@ def _cut(
         np.clip(first, 0, counts).astype(np.int64),
         np.clip(last, 0, counts).astype(np.int64),
     )
-
-
-def _clock(seconds: float) -> str:
-    """Return seconds as h:mm:ss.mmm, as one reads a player."""
-    whole, milliseconds = divmod(round(seconds * 1_000), 1_000)  # first, or 59.9999 reads 60.000
-    minutes, rest = divmod(whole, 60)
-    hours, minutes = divmod(minutes, 60)
-    return f"{hours}:{minutes:02d}:{rest:02d}.{milliseconds:03d}"

@@ -33,7 +33,7 @@ from recall_lab.display.style import (
     title as set_title,
 )
 from recall_lab.errors import InvalidArgument
-from recall_lab.text import counted
+from recall_lab.text import counted, player_time
 from recall_lab.wire.pcm import RATE
 
 RANGE: Final = (-100.0, -20.0)
@@ -285,7 +285,8 @@ def _finish(
         hatch_missing(ax, spans + shift, (end - start) / _COLUMNS)
     if title is None:
         lost = float((spans[:, 1] - spans[:, 0]).sum())
-        facts = [f"{end - start:.1f} s" if len(line) else "no audio", told]
+        lasts = f"{end - start:.1f} s" if end - start < 600 else player_time(end - start)[:-4]
+        facts = [lasts if len(line) else "no audio", told]
         facts.append(f"{lost:.2f} s missing in {counted(len(spans), 'gap')}" if len(spans) else "")
         title = f"{capture.info.stem}: " + ", ".join(filter(None, facts))
     set_title(ax, title)

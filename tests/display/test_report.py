@@ -10,6 +10,7 @@ import subprocess
 from html.parser import HTMLParser
 from pathlib import Path
 
+import matplotlib.colors
 import numpy as np
 import pytest
 import soundfile
@@ -20,7 +21,9 @@ from recall_lab.analysis.gaps import gaps
 from recall_lab.capture.capture import Capture
 from recall_lab.capture.info import CaptureInfo
 from recall_lab.capture.reader import load
+from recall_lab.display.gap_plots import COLORS
 from recall_lab.display.report import report, worst_moments
+from recall_lab.display.style import BLUE, GREEN
 from recall_lab.errors import InvalidArgument
 from recall_lab.wire.messages import Participant
 
@@ -93,6 +96,16 @@ def test_pictures_are_there_for_light_and_for_dark(page: Page) -> None:
         assert isinstance(corner, int)
         assert (corner > 200) if bright else (corner < 60)
     assert all(i["alt"] for i in page.all("img"))
+
+
+def test_causes_have_their_colours(page: Page) -> None:
+    address = page.all("img")[0]["src"]
+    assert address is not None
+    picture = Image.open(io.BytesIO(base64.b64decode(address.split(",")[1]))).convert("RGB")
+    pixels = np.asarray(picture, float) / 255
+    for color in (COLORS["mute"], COLORS["reconnect"], BLUE, GREEN):
+        near = np.abs(pixels - matplotlib.colors.to_rgb(color)).max(axis=-1) < 0.03
+        assert np.count_nonzero(near) > 500
 
 
 def test_the_worst_moment_can_be_heard(page: Page) -> None:
