@@ -87,7 +87,7 @@ def levels(
         [-6.02, -6.02]
     """
     line = axis_of(capture, start, end)
-    edges = _edges(len(line), every)
+    edges = windows_of(len(line), every)
     return frame_of_levels(line, edges, measure(line, edges))
 
 
@@ -112,7 +112,7 @@ def frame_of_levels(line: Timeline, edges: Counts, found: Measures) -> pd.DataFr
         )
 
 
-def _edges(samples: int, every: float | None) -> Counts:
+def windows_of(samples: int, every: float | None) -> Counts:
     """Return where windows begin and end, in samples."""
     if every is None:
         return np.unique([0, samples])

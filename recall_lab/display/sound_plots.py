@@ -15,7 +15,7 @@ from matplotlib.axes import Axes
 from matplotlib.patches import Rectangle
 
 from recall_lab.analysis.gaps import gaps
-from recall_lab.analysis.levels import levels, measure
+from recall_lab.analysis.levels import frame_of_levels, measure, windows_of
 from recall_lab.analysis.overview import overview
 from recall_lab.analysis.spectrum import decibels, mel_edges, spectrogram
 from recall_lab.analysis.timeline import Timeline, axis_of
@@ -142,7 +142,9 @@ def plot_levels(
     line = axis_of(capture, start, end)
     if every is None:
         every = max(0.05, (line.end - line.start) / _COLUMNS)
-    found = levels(capture, every, start=start, end=end)
+    edges = windows_of(len(line), every)
+    measured = measure(line, edges)
+    found = frame_of_levels(line, edges, measured)
     times = found["start"].to_numpy() + shift
     middles = times + every / 2
     for name, color, label in (("peak", ORANGE, "peak"), ("rms", BLUE, "RMS")):
@@ -156,8 +158,9 @@ def plot_levels(
         for begin, width in bars(some, some + every, every):
             ax.plot([begin, begin + width], [height, height], color=color, linewidth=3, label=label)
             label = "_"  # once in the legend
-    whole = levels(capture, None, start=start, end=end)
-    told = f"RMS {whole['rms'].iloc[0]:.1f} dBFS" if len(whole) else "no audio"
+    with np.errstate(divide="ignore", invalid="ignore"):
+        rms = 10 * np.log10(2 * measured.squares.sum() / measured.heard.sum())
+    told = f"RMS {rms:.1f} dBFS" if len(line) else ""
     _finish(ax, capture, line, clock, shift, tolerance, title, told, inside=False)
     ax.set_ylabel("level (dBFS)")
     ax.grid(axis="y", alpha=0.25)
