@@ -234,6 +234,6 @@ def test_what_holds_no_samples_is_named(samples: object) -> None:
 
 
 def test_more_than_the_memory_holds_is_refused_at_once() -> None:
-    year = np.broadcast_to(np.int16(0), 16_000 * 3600 * 24 * 365)
-    with pytest.raises(InvalidArgument, match=r"8760\.0 h of audio.*overview"):
-        spectrogram(Capture(year))
+    day = np.broadcast_to(np.int16(0), 16_000 * 3600 * 24)
+    with pytest.raises(InvalidArgument, match=r"24\.0 h of audio.*overview"):
+        spectrogram(Capture(day), hop=1e-4)
