@@ -78,7 +78,8 @@ def save(
     if path.is_dir():
         raise InvalidArgument("path", str(path), "a file, not a folder")
     if isinstance(capture, Capture) and not aligned:
-        line = axis_of(capture.slice(start, end).samples)
+        part = capture if start is None and end is None else capture.slice(start, end)
+        line = axis_of(part.samples)
     else:
         line = axis_of(capture, start, end)
     if not len(line):

@@ -64,6 +64,7 @@ def sound(
         values[str(name)] = whole[name].iloc[0] if len(whole) else np.nan
     short = levels(capture, _FLOOR_EVERY, start=start, end=end)
     there = short.loc[(short["silence"] == 0) & (short["missing"] == 0), "rms"]
+    there = there[np.isfinite(there)]
     values["noise_floor"] = np.percentile(there, _FLOOR_PERCENTILE) if len(there) else np.nan
     columns = int(min(max(duration / _COLUMN, 1), _MOST_COLUMNS))
     values["bandwidth"] = _bandwidth(overview(capture, columns, start=start, end=end))

@@ -222,8 +222,9 @@ def _cut(
     relative: np.ndarray, counts: np.ndarray, low: float, high: float
 ) -> tuple[np.ndarray, np.ndarray]:
     """Return each packet's first sample at or after `low`, and at or after `high`."""
-    first = np.ceil((low - relative) * RATE - _SNAP)
-    last = np.ceil((high - relative) * RATE - _SNAP)
+    # a packet whose time is unknown lies in no span
+    first = np.nan_to_num(np.ceil((low - relative) * RATE - _SNAP), posinf=np.inf, neginf=-np.inf)
+    last = np.nan_to_num(np.ceil((high - relative) * RATE - _SNAP), posinf=np.inf, neginf=-np.inf)
     return (
         np.clip(first, 0, counts).astype(np.int64),
         np.clip(last, 0, counts).astype(np.int64),

@@ -358,8 +358,8 @@ def _facts(facts: Mapping[str, str]) -> str:
 
 def _number(value: Any, unit: str = "") -> str:
     if isinstance(value, float | np.floating):
-        if np.isnan(value):
-            return "unknown"
+        if not np.isfinite(value):
+            return "unknown" if np.isnan(value) else f"{value:+} {unit}".replace("inf", "∞").strip()
         text = f"{value:,.0f}" if value % 1 == 0 else f"{value:,.2f}"
     else:
         text = f"{value:,}" if isinstance(value, int | np.integer) else str(value)

@@ -166,3 +166,12 @@ print(peak() - before)
     more = float(subprocess.run(command, capture_output=True, check=True).stdout)
     assert more < 50  # MiB; the audio has 879
     assert soundfile.info(tmp_path / "a.flac").frames == 8 * 3600 * 16_000
+
+
+def test_packets_of_unknown_time_are_kept_as_they_came(tmp_path: Path, make) -> None:  # type: ignore[no-untyped-def]
+    odd = make([0.0, np.nan, 1.0], 3200, audio=NOISE[:9600])
+    np.testing.assert_array_equal(
+        decoded(save(odd, tmp_path / "a.flac", aligned=False)), NOISE[:9600]
+    )
+    part = decoded(save(odd, tmp_path / "a.flac", aligned=False, start=0.1, end=1.1))
+    np.testing.assert_array_equal(part, np.concatenate([NOISE[1600:3200], NOISE[6400:8000]]))

@@ -186,3 +186,10 @@ def test_a_browser_shows_it_without_scrolling_sideways(
     found = re.search(r"<title>(\d+)/(\d+)</title>", dom)
     assert found is not None, dom[:500]
     assert int(found[1]) <= int(found[2])
+
+
+def test_numbers_that_are_none_are_said_in_words(tmp_path: Path, make) -> None:  # type: ignore[no-untyped-def]
+    for starts, samples in (([5.0], 1), ([0.0, 0.0], 1600), ([0.0, np.nan], 1600), ([0.0], 0)):
+        page = Page(report(make(starts, samples), tmp_path / "r.html"))
+        assert "nan" not in page.text.lower().split()
+        assert "-∞ dBFS" in page.text or "unknown" in page.text
