@@ -21,7 +21,7 @@ from scipy.signal import get_window
 
 from recall_lab.analysis.timeline import Timeline
 from recall_lab.errors import InvalidArgument
-from recall_lab.wire.pcm import FULL_SCALE, RATE, SAMPLE_DTYPE
+from recall_lab.wire.pcm import RATE
 
 Power: TypeAlias = npt.NDArray[np.float32]
 
@@ -171,7 +171,7 @@ class Spectra:
 
     def __init__(self, line: Timeline, frames: Frames, *, relative: bool = False) -> None:
         self._line, self._frames = line, frames
-        unit = 1 / FULL_SCALE if line.dtype == SAMPLE_DTYPE else 1.0
+        unit = line.unit
         if relative:
             unit /= np.sqrt(frames.reference)
         self._window = (frames.window * unit).astype(np.float32)

