@@ -22,8 +22,12 @@ FOLDER = Path(__file__).parent
 def reduced(picture: str) -> str:
     """Return a PNG in base64 with 256 colours."""
     small = io.BytesIO()
-    image = Image.open(io.BytesIO(base64.b64decode(picture))).convert("RGB")
-    image.quantize(256, Image.Quantize.FASTOCTREE).save(small, format="png", optimize=True)
+    image = Image.open(io.BytesIO(base64.b64decode(picture)))
+    if image.mode == "RGBA" and image.getextrema()[3][0] < 255:
+        return picture  # transparent, to read on any page; the live panel's, and small
+    image.convert("RGB").quantize(256, Image.Quantize.FASTOCTREE).save(
+        small, format="png", optimize=True
+    )
     return base64.b64encode(small.getvalue()).decode()
 
 

@@ -36,8 +36,11 @@ from .capture.reader import load as load
 from .capture.reader import load_recording as load_recording
 from .capture.reader import verify as verify
 from .capture.record import Flag as Flag
+from .cli.magics import load_ipython_extension as load_ipython_extension
+from .display.explore import explore as explore
 from .display.gap_plots import plot_gap_histogram as plot_gap_histogram
 from .display.gap_plots import plot_gaps as plot_gaps
+from .display.loops import allow_nested_loops as allow_nested_loops
 from .display.overview_plot import plot_overview as plot_overview
 from .display.player import play as play
 from .display.report import report as report
@@ -46,6 +49,8 @@ from .display.sound_plots import plot_spectrogram as plot_spectrogram
 from .display.sound_plots import plot_waveform as plot_waveform
 from .display.timing_plots import plot_clocks as plot_clocks
 from .display.timing_plots import plot_timing as plot_timing
+from .display.watch import Panel as Panel
+from .display.watch import watch as watch
 from .errors import CaptureError as CaptureError
 from .errors import CaptureLocked as CaptureLocked
 from .errors import CaptureNotFound as CaptureNotFound
@@ -56,6 +61,8 @@ from .errors import InvalidMessage as InvalidMessage
 from .errors import InvalidPolicy as InvalidPolicy
 from .errors import MissingExtra as MissingExtra
 from .errors import MissingTimestamps as MissingTimestamps
+from .errors import NestingRefused as NestingRefused
+from .errors import NoNotebook as NoNotebook
 from .errors import PortInUse as PortInUse
 from .errors import RecallLabError as RecallLabError
 from .errors import ReceiverError as ReceiverError

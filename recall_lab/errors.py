@@ -9,6 +9,8 @@
     ├── InvalidPolicy (ValueError)       a file of thresholds that can't be read or kept
     ├── InvalidAudio (ValueError)        an audio file that can't be read or is not what is needed
     ├── MissingExtra (ImportError)       a package that comes with an extra only is not installed
+    ├── NoNotebook (RuntimeError)        what was asked for can only be shown in a notebook
+    ├── NestingRefused (RuntimeError)    event loops can't be made to nest here
     ├── CaptureError
     │   ├── CaptureNotFound (FileNotFoundError)
     │   ├── MissingTimestamps (ValueError)  the capture has audio, but no times to place it by
@@ -43,6 +45,8 @@ __all__ = [
     "InvalidPolicy",
     "MissingExtra",
     "MissingTimestamps",
+    "NestingRefused",
+    "NoNotebook",
     "PortInUse",
     "RecallLabError",
     "ReceiverError",
@@ -141,6 +145,17 @@ class MissingExtra(RecallLabError, ImportError):
             f"this needs the package {package}: pip install 'recall_lab[{extra}]', "
             "and restart the notebook's kernel if it still can't be found"
         )
+
+
+class NoNotebook(RecallLabError, RuntimeError):
+    """What was asked for can only be shown in a notebook, and there is none."""
+
+    def __init__(self, what: str, instead: str) -> None:
+        super().__init__(f"{what} is shown in a notebook, and this is none: {instead}")
+
+
+class NestingRefused(RecallLabError, RuntimeError):
+    """Event loops can't be made to nest in this process; says why, and what to do instead."""
 
 
 class CaptureError(RecallLabError):

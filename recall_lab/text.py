@@ -51,14 +51,19 @@ def counted(count: int, thing: str) -> str:
 
 
 def html_table(caption: str, facts: Mapping[str, str]) -> str:
-    """Return facts as an HTML table with inline styles only, everything escaped."""
+    """Return facts as an HTML table with inline styles only, everything made safe to show."""
     cell = "padding:2px 12px 2px 0;text-align:left;vertical-align:top"
     rows = "".join(
-        f'<tr><th scope="row" style="{cell}">{html.escape(name)}</th>'
-        f'<td style="{cell}">{html.escape(fact)}</td></tr>'
+        f'<tr><th scope="row" style="{cell}">{safe_html(name)}</th>'
+        f'<td style="{cell}">{safe_html(fact)}</td></tr>'
         for name, fact in facts.items()
     )
-    return f"<table><caption>{html.escape(caption)}</caption><tbody>{rows}</tbody></table>"
+    return f"<table><caption>{safe_html(caption)}</caption><tbody>{rows}</tbody></table>"
+
+
+def safe_html(text: str) -> str:
+    """Return foreign text as HTML that shows it, and does nothing else."""
+    return html.escape(printable(text))
 
 
 def player_time(seconds: float) -> str:

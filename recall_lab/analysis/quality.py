@@ -18,6 +18,7 @@ from recall_lab.analysis.timing import delay_percentiles, jitter, latency, stall
 from recall_lab.capture.capture import Capture
 from recall_lab.capture.continuity import HALF_SAMPLE
 from recall_lab.errors import InvalidArgument
+from recall_lab.text import counted, html_table
 from recall_lab.wire.pcm import RATE
 
 GOOD: Final = 99.9
@@ -29,8 +30,30 @@ USABLE: Final = 99.0
 _PERCENTILES: Final = ((50.0, "p50"), (95.0, "p95"), (99.0, "p99"), (100.0, "max"))
 
 
+class Quality(pd.Series):
+    """A series of numbers with a verdict, shown as one line of text or as a table.
+
+    What is made from it (a part, a sum, a frame) is plain pandas; ``to_string()`` shows it all.
+    """
+
+    @property
+    def _constructor(self) -> type[pd.Series[Any]]:
+        return pd.Series
+
+    def __repr__(self) -> str:
+        missing = f"{self['missing s']:.3f} s missing in {counted(self['gaps'], 'gap')}"
+        return f"<quality of {self.name}: {self['verdict']}; {missing}>"
+
+    def _repr_html_(self) -> str:
+        facts = {
+            str(name): f"{value:,.6g}" if isinstance(value, float) else str(value)
+            for name, value in self.items()
+        }
+        return html_table(f"Quality of {self.name}", facts)
+
+
 @overload
-def quality(capture: Capture, *, span: tuple[float, float] | None = None) -> pd.Series[Any]: ...
+def quality(capture: Capture, *, span: tuple[float, float] | None = None) -> Quality: ...
 @overload
 def quality(
     capture: Sequence[Capture], *, span: tuple[float, float] | None = None
@@ -39,7 +62,7 @@ def quality(
 
 def quality(
     capture: Capture | Sequence[Capture], *, span: tuple[float, float] | None = None
-) -> pd.Series[Any] | pd.DataFrame:
+) -> Quality | pd.DataFrame:
     """Return what there is to say of a capture in numbers, each with its unit in its name.
 
     Args:
@@ -75,7 +98,7 @@ def quality(
     return pd.DataFrame(rows).rename_axis("stream")
 
 
-def _quality(capture: Capture, span: tuple[float, float] | None) -> pd.Series[Any]:
+def _quality(capture: Capture, span: tuple[float, float] | None) -> Quality:
     packets = timed(capture)
     found = gaps(capture, span=span)
     missing = found[found["kind"] == "gap"]
@@ -92,7 +115,7 @@ def _quality(capture: Capture, span: tuple[float, float] | None) -> pd.Series[An
     running = jitter(capture)["jitter"]
     rates = drift(capture)["drift"]
     there = 100 * (expected - held_against) / expected if expected > 0 else np.nan
-    return pd.Series(
+    return Quality(
         {
             "verdict": _verdict(there, length),
             "availability %": 100 * (length - lost) / length if length > 0 else np.nan,

@@ -13,6 +13,7 @@ from recall_lab.analysis.frames import Power, each_block, frames_of, on_all_core
 from recall_lab.analysis.timeline import axis_of
 from recall_lab.capture.capture import Capture
 from recall_lab.errors import InvalidArgument
+from recall_lab.text import html_table
 from recall_lab.wire.pcm import RATE
 
 _GROUP: Final = 16  # mel bands multiplied at once: more means more products with zero
@@ -64,6 +65,19 @@ class Spectrogram:
             f"<Spectrogram {rows} {'mel bands' if self.mel else 'bins'} x {frames:,} frames, "
             f"{span}every {self.hop * 1e3:g} ms, {unit}>"
         )
+
+    def _repr_html_(self) -> str:
+        rows, frames = self.values.shape
+        facts = {
+            "bands" if self.mel else "bins": f"{rows:,}, {self.frequencies[0]:g} to "
+            f"{self.frequencies[-1]:,g} Hz",
+            "frames": f"{frames:,} of {self.length * 1e3:g} ms, every {self.hop * 1e3:g} ms",
+            "time": f"{self.times[0]:.3f} s to {self.times[-1]:.3f} s" if frames else "none",
+            "missing": f"{float(self.missing.mean()):.2%}" if frames else "none",
+            "values": "dBFS" if self.scale == "dB" else self.scale,
+            "window": str(self.window),
+        }
+        return html_table("Spectrogram", facts)
 
 
 def spectrogram(

@@ -39,6 +39,7 @@ _SCATTERS: Final[tuple[float, ...]] = tuple(
 )  # up to half a second
 _LEVELS: Final[tuple[float, ...]] = tuple(sorted({*_SCATTERS, *(grid * _SLACK for grid in GRIDS)}))
 _ENOUGH: Final = 8  # stamps, or joins, below which nothing is said of their kind
+_PLAIN: Final = 16  # samples of a packet from which half a sample is surely less than half of it
 _BEYOND: Final = 3  # powers of two by which the scatter's bound lies above its median
 
 
@@ -82,9 +83,7 @@ class Stamps:
         if len(torn) or more_to_come:  # else the stamps are exact, and no more need be known
             for at, grid in enumerate(_GRID_MICROSECONDS):
                 stamps.off[at] = _count_off(relative, grid)
-                stamps.uneven[at] = int(
-                    np.count_nonzero(samples.astype(np.int64) * 125 % (2 * grid))
-                )
+                stamps.uneven[at] = _count_uneven(samples, grid)
         return stamps
 
     @property
@@ -182,6 +181,29 @@ class Continuity:
             self._first = relative
         if end > self._reached:
             self._reached = end
+
+    def extend(self, relative: npt.NDArray[np.float64], samples: npt.NDArray[np.int32]) -> None:
+        """Take several packets, in the order of arrival; together where each follows the last."""
+        ends = relative + samples / RATE
+        begins = np.concatenate([[self._end], ends[:-1]])
+        if (
+            self._end != self._reached
+            or samples.min(initial=_PLAIN) < _PLAIN
+            or self._length * RATE < _PLAIN
+            or not (np.abs(relative - begins) <= HALF_SAMPLE).all()
+        ):
+            for start, count in zip(relative.tolist(), samples.tolist(), strict=True):
+                self.add(start, count)
+        elif len(relative):
+            stamps = self._stamps
+            stamps.packets += len(relative)
+            stamps.samples += int(samples.sum(dtype=np.int64))
+            stamps.joins[0] += len(relative)
+            for at, grid in enumerate(_GRID_MICROSECONDS):
+                stamps.off[at] += _count_off(relative, grid)
+                stamps.uneven[at] += _count_uneven(samples, grid)
+            self._end = self._reached = float(ends[-1])
+            self._length = float(samples[-1] / RATE)
 
     @property
     def tolerance(self) -> float:
@@ -294,3 +316,8 @@ def _count_off(relative: npt.NDArray[np.float64], microseconds: int) -> int:
     whole = np.rint(stamps)
     on_grid = (np.abs(stamps - whole) <= _OFF_GRID) & (np.mod(whole, microseconds) == 0)
     return len(relative) - int(np.count_nonzero(on_grid))
+
+
+def _count_uneven(samples: npt.NDArray[np.int32], microseconds: int) -> int:
+    """Return how many lengths are no multiple of so many microseconds."""
+    return int(np.count_nonzero(samples.astype(np.int64) * 125 % (2 * microseconds)))

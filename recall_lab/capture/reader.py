@@ -42,7 +42,7 @@ from recall_lab.capture.record import (
 )
 from recall_lab.errors import CaptureNotFound
 from recall_lab.wire.messages import Participant
-from recall_lab.wire.pcm import SAMPLE_BYTES, SAMPLE_DTYPE, Samples
+from recall_lab.wire.pcm import RATE, SAMPLE_BYTES, SAMPLE_DTYPE, Samples
 
 _SUFFIXES: Final = (".bin", ".idx", ".json")
 _RAW: Final = (".pcm", ".raw", "")  # other names people give to raw PCM
@@ -190,7 +190,7 @@ class Follower:
                     records = records[good]
                 self._read += usable
                 self._extend(records)
-                if not usable:
+                if not usable or len(data) < _BATCH * RECORD_BYTES:
                     break
         finally:
             os.close(descriptor)
@@ -202,6 +202,31 @@ class Follower:
             self._whole = frame_of(self._columns)
         # a share of the frame that is kept: writing to it copies, whatever has arrived since
         return self._whole.iloc[: self.packets]
+
+    def column(self, name: str) -> npt.NDArray[Any]:
+        """Return one column of the frame so far, without the cost of a frame; times in ns.
+
+        Not to be written to: it is the memory that all frames of this follower share.
+        """
+        return self._columns[name][: self.packets]
+
+    def last(self, seconds: float) -> Capture:
+        """Return the packets that brought the last `seconds` of audio, as a capture of their own.
+
+        Costs what they cost, however long the capture is.
+        """
+        samples, _ = map_samples(self.audio_path)
+        info, _ = _info_of(self.audio_path)
+        offsets, counts = self.column("offset"), self.column("samples")
+        end = int(offsets[-1]) + int(counts[-1]) if self.packets else 0
+        if not end or end > len(samples):  # cut from outside, or gone
+            return Capture(samples[:0], None, info)
+        # audio is appended, so packets lie in the file as they arrived
+        first = min(int(np.searchsorted(offsets, end - seconds * RATE)), self.packets - 1)
+        begin = int(offsets[first])
+        columns = {name: self.column(name)[first:] for name in COLUMNS}
+        columns["offset"] = offsets[first:] - begin
+        return Capture(samples[begin:end], frame_of(columns), info)
 
     def capture(self) -> Capture:
         """Return the capture so far; later packets do not change it."""

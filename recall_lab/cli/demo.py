@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 import recall_lab as rl
 from recall_lab.cli.analysing import draw_overview
-from recall_lab.errors import RecallLabError
+from recall_lab.cli.bundled import bundled
 
 if TYPE_CHECKING:
     from recall_lab.cli import Commands
@@ -30,7 +30,7 @@ def add(commands: Commands) -> None:
 def _demo(options: argparse.Namespace) -> int:
     from recall_lab.display.terminal import describe, gap_table
 
-    sample = _sample()
+    sample = bundled("data/standup.wav")
     folder = Path(options.directory)
     folder.mkdir(parents=True, exist_ok=True)
     faults = rl.Faults(loss=0.03, burst=2, jitter=0.01, disconnects=(25.0,), seed=7)
@@ -66,16 +66,5 @@ def _demo(options: argparse.Namespace) -> int:
     draw_overview(capture, picture)
     print(f"\nThe picture: {picture}")
     print(f"The report, for a browser: {rl.report(capture, folder / 'report.html', span=span)}")
-    print("Next: make lab, and open notebooks/01_capture.ipynb, then the others in turn")
+    print("Next: make lab, and open notebooks/00_quickstart.ipynb")
     return 0
-
-
-def _sample() -> Path:
-    """Return the bundled conversation: inside the package when installed, else in the checkout."""
-    package = Path(__file__).parent.parent
-    for place in (package / "data", package.parent / "data"):
-        if (place / "standup.wav").is_file():
-            return place / "standup.wav"
-    raise RecallLabError(
-        "the sample standup.wav is not there: run data/make_conversation.py in the checkout"
-    )

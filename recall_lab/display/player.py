@@ -13,7 +13,7 @@ from recall_lab.analysis.export import as_int16
 from recall_lab.analysis.timeline import axis_of
 from recall_lab.capture.capture import Capture
 from recall_lab.errors import InvalidArgument, MissingExtra
-from recall_lab.wire.pcm import RATE
+from recall_lab.wire.pcm import RATE, Samples
 
 if TYPE_CHECKING:
     from IPython.display import Audio
@@ -77,6 +77,11 @@ def wav_bytes(
     peak = float(np.abs(samples.astype(np.float64)).max())
     if normalize and peak:
         samples = as_int16(samples * (_NORMALIZED / peak))
+    return wav_of(samples)
+
+
+def wav_of(samples: Samples) -> bytes:
+    """Return samples as the bytes of a WAV file."""
     file = io.BytesIO()
     soundfile.write(file, samples, RATE, format="WAV", subtype="PCM_16")
     return file.getvalue()

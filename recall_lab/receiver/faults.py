@@ -16,6 +16,7 @@ import numpy.typing as npt
 import pandas as pd
 
 from recall_lab.errors import InvalidArgument
+from recall_lab.text import excerpt, html_table
 from recall_lab.wire.pcm import RATE, SAMPLE_BYTES, Samples
 
 RETRY: Final = 3.0
@@ -25,6 +26,14 @@ FATES: Final = ("sent", "lost", "muted", "outage", "malformed")
 """What became of a packet: ``sent``; ``lost`` on the way; never made because the participant was
 ``muted``; made while there was no connection (``outage``); or, not a packet at all, a broken
 message put in between (``malformed``)."""
+
+
+_UNITS: Final = {
+    "loss": "of the packets", "burst": "packets in a row", "duplicates": "of the packets",
+    "reorder": "of the packets", "jitter": "s", "disconnects": "s", "drift": "ppm",
+    "steps": "s, s", "mutes": "s", "empty": "of the packets", "zeros": "of the packets",
+    "malformed": "of the packets", "quantum": "s",
+}  # fmt: skip
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -108,6 +117,14 @@ class Faults:
             if getattr(self, field.name) != field.default
         ]
         return f"Faults({', '.join(told)})"
+
+    def _repr_html_(self) -> str:
+        facts = {
+            field.name: f"{excerpt(getattr(self, field.name))} {_UNITS.get(field.name, '')}"
+            for field in fields(self)
+            if getattr(self, field.name) != field.default
+        }
+        return html_table("Faults", facts or {"none": "all arrives as it was sent"})
 
 
 @dataclass(frozen=True)

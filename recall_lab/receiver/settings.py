@@ -97,3 +97,11 @@ class Status(msgspec.Struct, frozen=True, kw_only=True):
     rejected: dict[str, int] = {}
     unsynced: int = 0
     last_error: str = ""
+
+    def __repr__(self) -> str:
+        told = [
+            f"{field.name}={value!r}"
+            for field in msgspec.structs.fields(self)
+            if (value := getattr(self, field.name)) not in (field.default, {})
+        ]
+        return f"Status({', '.join(told)})"

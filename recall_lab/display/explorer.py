@@ -1,0 +1,285 @@
+"""The explorer's side in the kernel: answers what the page asks to see and to hear.
+
+What comes from the page is as little trusted as what comes from the network: a question that
+can't be answered is answered with what was wrong with it.
+"""
+
+from __future__ import annotations
+
+import base64
+import io
+from pathlib import Path
+from typing import Any, Final
+
+import anywidget
+import matplotlib as mpl
+import numpy as np
+import numpy.typing as npt
+import pandas as pd
+import traitlets
+from IPython.display import display
+from matplotlib.backends.backend_agg import FigureCanvasAgg
+from matplotlib.colors import to_hex
+from matplotlib.figure import Figure
+
+from recall_lab.analysis.clocks import nanoseconds, timed, times_of
+from recall_lab.analysis.export import as_int16
+from recall_lab.analysis.gaps import gaps
+from recall_lab.analysis.pyramid import BINS, Columns, pyramid
+from recall_lab.capture.capture import Capture
+from recall_lab.display.gap_plots import COLORS
+from recall_lab.display.player import wav_of
+from recall_lab.display.sound_plots import RANGE, hatch_missing
+from recall_lab.display.style import BLUE, bars, time_axis
+from recall_lab.display.style import title as set_title
+from recall_lab.errors import InvalidArgument, RecallLabError
+from recall_lab.text import counted, excerpt, player_time, printable
+from recall_lab.wire.pcm import RATE
+
+LONGEST_CLIP: Final = 10.0
+"""Seconds that are played at once."""
+
+MOST_GAPS: Final = 1_000
+"""Gaps in the list: the longest."""
+
+_MOST_COLUMNS = 4_000  # of a view
+_MOST_MARKS = 10_000
+_STILL = 1200  # columns of the still picture
+
+
+class Explorer(anywidget.AnyWidget):
+    """A capture to look at and to listen to. Made by :func:`recall_lab.explore`.
+
+    Attributes:
+        span: what is shown, s on the relative clock; can be set.
+    """
+
+    _esm = (Path(__file__).parent / "explorer.js").read_text()
+
+    facts: traitlets.Dict[str, Any] = traitlets.Dict().tag(sync=True)
+    marked: traitlets.List[dict[str, Any]] = traitlets.List().tag(sync=True)
+    span = traitlets.Tuple(traitlets.Float(), traitlets.Float(), default_value=(0.0, 1.0)).tag(
+        sync=True
+    )
+
+    def __init__(
+        self, capture: Capture, start: float | None = None, end: float | None = None
+    ) -> None:
+        self._capture = capture
+        self._pyramid = pyramid(capture)
+        line = self._pyramid.line
+        self._clocks = _clocks(capture)
+        missing = _gaps(capture)
+        lost = float(missing["duration"].sum())
+        name = capture.info.participant.name if capture.info.participant else None
+        told = [capture.info.stem, *([name] if name else []), player_time(line.end - line.start)]
+        if len(missing):
+            told.append(f"{lost:.2f} s missing in {counted(len(missing), 'gap')}")
+        self._title = printable(", ".join(told))
+        longest = missing.nlargest(MOST_GAPS, "duration").sort_values("start")
+        facts = {
+            "title": self._title,
+            "start": line.start,
+            "end": line.end,
+            "palette": _palette(),
+            "gapsInAll": len(missing),
+            "gaps": [
+                {
+                    "start": row["start"],
+                    "end": row["end"],
+                    "cause": row["cause"],
+                    "color": COLORS[row["cause"]],
+                    "evidence": printable(row["evidence"]),
+                }
+                for row in longest.to_dict("records")
+            ],
+        }
+        self._missing = missing
+        super().__init__(facts=facts, span=self._span(start, end))
+        self.on_msg(self._asked)
+
+    @property
+    def marks(self) -> pd.DataFrame:
+        """What was marked: ``relative`` (s), ``absolute`` (UTC; NaT where unknown), ``label``."""
+        marks = sorted(self.marked, key=lambda mark: float(mark["time"]))
+        relative = np.array([float(mark["time"]) for mark in marks], np.float64)
+        absolute = self._on_clock(1, relative)
+        known = np.isfinite(absolute)
+        times = times_of(np.where(known, absolute, 0).astype(np.int64)).where(known)
+        labels = pd.array([str(mark.get("label", "")) for mark in marks], dtype="str")
+        return pd.DataFrame({"relative": relative, "absolute": times, "label": labels})
+
+    def mark(self, time: float, label: str = "") -> None:
+        """Set a mark at `time`, s on the relative clock."""
+        self.marked = [*self.marked, {"time": float(time), "label": str(label)}]
+
+    @traitlets.validate("span")
+    def _checked_span(self, proposal: Any) -> tuple[float, float]:
+        start, end = proposal["value"]
+        return self._span(start, end)
+
+    @traitlets.validate("marked")
+    def _checked_marks(self, proposal: Any) -> list[dict[str, Any]]:
+        try:
+            marks: list[dict[str, Any]] = [
+                {"time": float(mark["time"]), "label": str(mark.get("label", ""))[:200]}
+                for mark in proposal["value"]
+            ]
+            fine = len(marks) <= _MOST_MARKS and all(abs(mark["time"]) < 1e9 for mark in marks)
+        except (TypeError, ValueError, KeyError, AttributeError):
+            fine = False
+        if not fine:
+            valid = f"up to {_MOST_MARKS:,} marks, each with a time in s and a label"
+            raise InvalidArgument("marks", proposal["value"], valid)
+        return marks
+
+    def _span(self, start: Any, end: Any) -> tuple[float, float]:
+        line = self._pyramid.line
+        span = (line.start if start is None else start, line.end if end is None else end)
+        numbers = all(isinstance(edge, int | float) and -1e9 < edge < 1e9 for edge in span)
+        if not numbers or (span[0] >= span[1] and len(line)):
+            raise InvalidArgument("span", (start, end), "two times in s, the first one first")
+        return float(span[0]), float(span[1])
+
+    def _asked(self, widget: object, content: Any, buffers: object) -> None:
+        """Answer the page."""
+        number = content.get("id") if isinstance(content, dict) else None
+        try:
+            kind = content["kind"]
+            start, end = float(content["start"]), float(content["end"])
+            if kind == "view":
+                answer, data = self._view(start, end, content["columns"])
+            elif kind == "sound":
+                answer, data = self._sound(start, end)
+            else:
+                raise InvalidArgument("kind", kind, "'view' or 'sound'")
+        except (RecallLabError, KeyError, TypeError, ValueError, OverflowError) as error:
+            answer, data = {"kind": "error", "text": excerpt(str(error), 300)[1:-1]}, []
+        self.send({**answer, "id": number}, data)
+
+    def _view(self, start: float, end: float, columns: Any) -> tuple[dict[str, Any], list[Any]]:
+        if not isinstance(columns, int) or not 1 <= columns <= _MOST_COLUMNS:
+            raise InvalidArgument("columns", columns, f"a whole number, 1 to {_MOST_COLUMNS:,}")
+        seen = self._pyramid.view(start, end, columns)
+        answer = {"kind": "view", "start": seen.start, "width": seen.width}
+        edges = seen.start + np.arange(len(seen) + 1, dtype=np.float64) * seen.width
+        clocks = (
+            [self._on_clock(at, edges) / 1e6 for at in (1, 2)] if self._clocks else [edges[:0]] * 2
+        )
+        arrays = (seen.codes, seen.low, seen.high, seen.rms, seen.missing, *clocks)
+        data = [np.ascontiguousarray(array).tobytes() for array in arrays]
+        return {**answer, "count": len(seen), "bins": BINS}, data
+
+    def _sound(self, start: float, end: float) -> tuple[dict[str, Any], list[Any]]:
+        line = self._pyramid.line
+        low = min(max(round((start - line.start) * RATE), 0), len(line))
+        high = min(max(round((end - line.start) * RATE), low), len(line))
+        if not 0 < high - low <= LONGEST_CLIP * RATE:
+            valid = f"a clip of up to {LONGEST_CLIP:g} s within the capture"
+            raise InvalidArgument("start, end", (start, end), valid)
+        clip = wav_of(as_int16(line.take(low, high)))
+        return {"kind": "sound", "start": line.start + low / RATE}, [clip]
+
+    def _on_clock(self, which: int, relative: npt.NDArray[np.float64]) -> npt.NDArray[np.float64]:
+        """Return relative times on another clock, in ns since 1970; NaN where nobody knows."""
+        if not self._clocks:
+            return np.full(len(relative), np.nan)
+        known, values = self._clocks[0], self._clocks[which]
+        # seconds from the first, or a float would round the nanoseconds of today to 256
+        since = np.interp(relative, known, (values - values[0]).astype(np.float64))
+        since += 1e9 * np.where(relative < known[0], relative - known[0], 0)
+        since += 1e9 * np.where(relative > known[-1], relative - known[-1], 0)
+        times: npt.NDArray[np.float64] = since + float(values[0])
+        return times
+
+    def __repr__(self) -> str:
+        return f"<Explorer of {self._title}>"
+
+    def _ipython_display_(self) -> None:
+        """Show a still picture, which stays where there is no kernel, and the live one over it."""
+        still = base64.b64encode(self._still()).decode()
+        display({"image/png": still, "text/plain": repr(self)}, raw=True)  # type: ignore[no-untyped-call]
+        bundle, metadata = self._repr_mimebundle_() or ({}, {})
+        display(bundle, metadata=metadata, raw=True)  # type: ignore[no-untyped-call]
+
+    def _still(self) -> bytes:
+        """Return what is shown as a PNG: what stays in the saved notebook."""
+        start, end = self.span
+        figure = Figure(figsize=(10, 4.2), dpi=100, layout="constrained", facecolor="white")
+        canvas = FigureCanvasAgg(figure)
+        with mpl.rc_context(dict.fromkeys(_BLACK, "black") | {"axes.facecolor": "white"}):
+            wave, sound, lane = figure.subplots(3, 1, height_ratios=(1, 2.2, 0.18), sharex=True)
+            set_title(wave, self._title)
+            if end > start:
+                _draw(wave, sound, self._pyramid.view(start, end, _STILL))
+            spans = self._missing[["start", "end"]].to_numpy(np.float64).clip(start, end)
+            spans = spans[spans[:, 1] > spans[:, 0]]
+            for ax in (wave, sound):
+                hatch_missing(ax, spans, (end - start) / _STILL)
+            line = self._pyramid.line
+            lane.broken_barh([(line.start, line.end - line.start)], (0, 1), facecolor=BLUE)
+            for cause in self._missing["cause"].unique():
+                some = self._missing[self._missing["cause"] == cause]
+                wide = bars(some["start"].to_numpy(), some["end"].to_numpy(), (end - start) / 600)
+                lane.broken_barh(wide, (0, 1), facecolor=COLORS[cause])
+            lane.set(yticks=[], ylim=(0, 1), ylabel="gaps")
+            lane.yaxis.label.set(rotation=0, ha="right", va="center")
+            for ax in (wave, sound, lane):
+                time_axis(ax, start, end)
+            for ax in (wave, sound):
+                ax.set_xlabel("")
+                ax.tick_params(labelbottom=False)
+            file = io.BytesIO()
+            canvas.print_png(file)  # type: ignore[no-untyped-call]
+        return file.getvalue()
+
+
+_BLACK: Final[tuple[Any, ...]] = (
+    "text.color", "axes.labelcolor", "axes.edgecolor", "xtick.color", "ytick.color",
+)  # fmt: skip
+
+
+def _draw(wave: Any, sound: Any, seen: Columns) -> None:
+    """Draw the waveform and the spectrogram of a stretch."""
+    middles = seen.start + (np.arange(len(seen)) + 0.5) * seen.width
+    wave.fill_between(middles, seen.low, seen.high, color=BLUE, linewidth=0.4, step="mid")
+    peak = float(np.nanmax(np.abs([seen.low, seen.high]), initial=0.0)) or 1.0
+    wave.set_ylim(-1.1 * peak, 1.1 * peak)
+    wave.set_ylabel("amplitude\n(full scale = 1)")
+    image = sound.imshow(
+        seen.levels, extent=(seen.start, seen.end, 0, 8), origin="lower", aspect="auto",
+        cmap="magma", vmin=RANGE[0], vmax=RANGE[1], interpolation="auto",
+    )  # fmt: skip
+    sound.set_facecolor("0.6")
+    sound.set_ylabel("frequency (kHz)")
+    bar = sound.figure.colorbar(image, cax=sound.inset_axes((1.01, 0, 0.012, 1)), extend="both")
+    bar.set_label("dBFS (sine = 0)")
+
+
+def _palette() -> str:
+    """Return the colour of each code of a column as six hexadecimal digits."""
+    levels = np.arange(256) / 2 - 127.5
+    shades = mpl.colormaps["magma"]((levels - RANGE[0]) / (RANGE[1] - RANGE[0]))
+    return "".join(to_hex(color)[1:] for color in shades)
+
+
+def _gaps(capture: Capture) -> pd.DataFrame:
+    """Return the gaps of a capture, of which there are none without packets."""
+    if capture.packets.empty:
+        return pd.DataFrame({"start": [], "end": [], "duration": [], "cause": [], "evidence": []})
+    found = gaps(capture)
+    return found[found["kind"] == "gap"]
+
+
+def _clocks(capture: Capture) -> tuple[npt.NDArray[Any], ...]:
+    """Return relative times (s, rising), and absolute and received ones with them (ns)."""
+    if capture.packets.empty:
+        return ()
+    packets = timed(capture)
+    relative = packets["relative"].to_numpy()
+    order = np.argsort(relative, kind="stable")
+    return (
+        relative[order],
+        nanoseconds(packets["absolute"])[order],
+        nanoseconds(packets["received"])[order],
+    )
