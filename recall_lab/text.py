@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import html
 import reprlib
+import unicodedata
 from collections.abc import Mapping
 from typing import Final
 
 EXCERPT: Final = 80
 """Longest piece of a foreign value that a message repeats, in characters."""
 
+_MARKS: Final = 3  # on one letter
 _brief = reprlib.Repr()
 _brief.maxlong = _brief.maxother = EXCERPT
 
@@ -36,8 +38,31 @@ def excerpt(value: object, limit: int = EXCERPT) -> str:
 
 
 def printable(text: str) -> str:
-    """Return foreign text fit for one line of a terminal: no control or direction characters."""
-    return "".join(c if c.isprintable() else "\N{REPLACEMENT CHARACTER}" for c in text)
+    """Return foreign text fit for one line of a terminal.
+
+    No control or direction characters, and no letter with more than three marks, which would be
+    drawn over the lines around it.
+    """
+    text = "".join(c if c.isprintable() else "\N{REPLACEMENT CHARACTER}" for c in text)
+    if text.isascii():
+        return text
+    shown, marks = [], 0
+    for c in text:
+        marks = marks + 1 if unicodedata.combining(c) else 0
+        if marks <= _MARKS:
+            shown.append(c)
+    return "".join(shown)
+
+
+def shortened(text: str, limit: int = 60) -> str:
+    """Return foreign text fit for one line, and cut where it is longer than `limit`.
+
+    Example:
+        >>> shortened("Ada Lovelace", 8)
+        'Ada Lov…'
+    """
+    shown = printable(text[: 20 * limit]).strip()
+    return shown if len(shown) <= limit else shown[: limit - 1] + "\N{HORIZONTAL ELLIPSIS}"
 
 
 def counted(count: int, thing: str) -> str:

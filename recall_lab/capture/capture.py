@@ -15,7 +15,7 @@ from recall_lab.capture.frame import check_frame, empty_frame
 from recall_lab.capture.info import CaptureInfo
 from recall_lab.capture.record import Flag
 from recall_lab.errors import InvalidArgument
-from recall_lab.text import html_table, player_time, printable
+from recall_lab.text import html_table, player_time, printable, shortened
 from recall_lab.wire.pcm import RATE, SAMPLE_DTYPE, Samples, seconds_of
 
 _TRIMMED = int(Flag.TRIMMED)
@@ -193,7 +193,7 @@ class Capture:
         facts = {"stream": self._info.stem, "audio": player_time(self.duration)}
         participant = self._info.participant
         if participant is not None and participant.name:
-            facts["participant"] = participant.name
+            facts["participant"] = shortened(participant.name)
         if isinstance(self._packets, pd.DataFrame):
             bare = self._packets.empty and len(self._samples) > 0
             facts["packets"] = "no index" if bare else f"{len(self._packets):,}"

@@ -7,7 +7,6 @@ can't be answered is answered with what was wrong with it.
 from __future__ import annotations
 
 import base64
-import io
 from pathlib import Path
 from typing import Any, Final
 
@@ -18,7 +17,6 @@ import numpy.typing as npt
 import pandas as pd
 import traitlets
 from IPython.display import display
-from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.colors import to_hex
 from matplotlib.figure import Figure
 
@@ -30,10 +28,10 @@ from recall_lab.capture.capture import Capture
 from recall_lab.display.gap_plots import COLORS
 from recall_lab.display.player import wav_of
 from recall_lab.display.sound_plots import RANGE, hatch_missing
-from recall_lab.display.style import BLUE, bars, time_axis
+from recall_lab.display.style import BLUE, LIGHT, bars, png_of, time_axis
 from recall_lab.display.style import title as set_title
 from recall_lab.errors import InvalidArgument, RecallLabError
-from recall_lab.text import counted, excerpt, player_time, printable
+from recall_lab.text import counted, excerpt, player_time, printable, shortened
 from recall_lab.wire.pcm import RATE
 
 LONGEST_CLIP: Final = 10.0
@@ -72,7 +70,11 @@ class Explorer(anywidget.AnyWidget):
         missing = _gaps(capture)
         lost = float(missing["duration"].sum())
         name = capture.info.participant.name if capture.info.participant else None
-        told = [capture.info.stem, *([name] if name else []), player_time(line.end - line.start)]
+        told = [
+            capture.info.stem,
+            *([shortened(name)] if name else []),
+            player_time(line.end - line.start),
+        ]
         if len(missing):
             told.append(f"{lost:.2f} s missing in {counted(len(missing), 'gap')}")
         self._title = printable(", ".join(told))
@@ -205,9 +207,9 @@ class Explorer(anywidget.AnyWidget):
     def _still(self) -> bytes:
         """Return what is shown as a PNG: what stays in the saved notebook."""
         start, end = self.span
-        figure = Figure(figsize=(10, 4.2), dpi=100, layout="constrained", facecolor="white")
-        canvas = FigureCanvasAgg(figure)
-        with mpl.rc_context(dict.fromkeys(_BLACK, "black") | {"axes.facecolor": "white"}):
+        with mpl.rc_context(LIGHT):
+            figure = Figure(figsize=(10, 4.2))
+            figure.subplots_adjust(0.09, 0.13, 0.92, 0.93, hspace=0.14)  # quicker than a layout
             wave, sound, lane = figure.subplots(3, 1, height_ratios=(1, 2.2, 0.18), sharex=True)
             set_title(wave, self._title)
             if end > start:
@@ -229,14 +231,7 @@ class Explorer(anywidget.AnyWidget):
             for ax in (wave, sound):
                 ax.set_xlabel("")
                 ax.tick_params(labelbottom=False)
-            file = io.BytesIO()
-            canvas.print_png(file)  # type: ignore[no-untyped-call]
-        return file.getvalue()
-
-
-_BLACK: Final[tuple[Any, ...]] = (
-    "text.color", "axes.labelcolor", "axes.edgecolor", "xtick.color", "ytick.color",
-)  # fmt: skip
+            return png_of(figure, 100)
 
 
 def _draw(wave: Any, sound: Any, seen: Columns) -> None:

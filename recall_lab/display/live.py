@@ -226,7 +226,8 @@ class _Followed:
     def _transit(self, first: int) -> npt.NDArray[np.float64]:
         """Return arrival less media time, s, of the packets from `first` on that have audio."""
         arrived, relative, samples = (self.follower.column(name)[first:] for name in _TRANSIT)
-        return (arrived / 1e9 - relative - samples / RATE)[samples > 0]
+        transit: npt.NDArray[np.float64] = arrived / 1e9 - relative - samples / RATE
+        return transit[samples > 0]
 
     def _level(self) -> tuple[float, float]:
         """Return RMS and peak of the last second, dBFS."""

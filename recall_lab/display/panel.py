@@ -16,7 +16,7 @@ import numpy as np
 from recall_lab.display.gap_plots import COLORS
 from recall_lab.display.live import Look, Stream
 from recall_lab.display.style import GREEN, GREY, ORANGE, VERMILION
-from recall_lab.text import counted, excerpt, player_time, printable, safe_html
+from recall_lab.text import counted, excerpt, player_time, printable, safe_html, shortened
 
 MOST_ROWS: Final = 100
 """Streams in the table; where there are more, those that began last."""
@@ -91,8 +91,7 @@ def name_of(stream: Stream) -> str:
     """Return what to call a stream within its recording, short enough for a table."""
     if stream.participant is None:
         return "mixed"
-    name = printable(stream.name or "").strip()
-    name = name if len(name) <= _NAME else name[: _NAME - 1] + "\N{HORIZONTAL ELLIPSIS}"
+    name = shortened(stream.name or "", _NAME)
     return f"{name} ({stream.participant})" if name else f"participant {stream.participant}"
 
 

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import base64
 import html
-import io
 import os
 from collections.abc import Callable, Mapping
 from pathlib import Path
@@ -18,7 +17,6 @@ import matplotlib as mpl
 import numpy as np
 import pandas as pd
 from matplotlib.figure import Figure
-from PIL import Image
 
 from recall_lab.analysis.export import whole_or_nothing
 from recall_lab.analysis.gaps import gaps
@@ -30,6 +28,7 @@ from recall_lab.capture.capture import Capture
 from recall_lab.display.overview_plot import plot_overview
 from recall_lab.display.player import wav_bytes
 from recall_lab.display.sound_plots import plot_spectrogram
+from recall_lab.display.style import DARK, LIGHT, png_of
 from recall_lab.display.timing_plots import plot_clocks, plot_timing
 from recall_lab.errors import InvalidArgument
 from recall_lab.text import counted, printable
@@ -43,17 +42,6 @@ _LISTED = 50  # gaps in the table
 _WORST, _CLIP = 3, 6.0  # how many moments, and how long each, s
 _STEPS = 6  # that a moment is made of
 _MOST_STEPS = 200_000  # that are looked at
-
-_DARK: Final[dict[Any, str]] = {
-    "figure.facecolor": "#16191d", "axes.facecolor": "#16191d", "savefig.facecolor": "#16191d",
-    "text.color": "#e6e6e6", "axes.labelcolor": "#e6e6e6", "axes.edgecolor": "#9aa0a6",
-    "xtick.color": "#c8ccd0", "ytick.color": "#c8ccd0", "grid.color": "#9aa0a6",
-}  # fmt: skip
-_LIGHT: Final[dict[Any, str]] = {
-    "figure.facecolor": "white", "axes.facecolor": "white", "savefig.facecolor": "white",
-    "text.color": "black", "axes.labelcolor": "black", "axes.edgecolor": "black",
-    "xtick.color": "black", "ytick.color": "black", "grid.color": "#b0b0b0",
-}  # fmt: skip
 
 _STYLE = """
 :root { color-scheme: light dark; --line: #8884; --soft: #8881; --good: #009e73;
@@ -327,7 +315,7 @@ def _picture(
     draw: Callable[[Figure], object], size: tuple[float, float], told: str, *, scroll: bool = True
 ) -> str:
     """Return a picture for light and for dark pages; a wide one scrolls on a phone."""
-    light, dark = (_png(draw, size, style) for style in (_LIGHT, _DARK))
+    light, dark = (_png(draw, size, style) for style in (LIGHT, DARK))
     return (
         f'<div class="{"scroll" if scroll else ""}"><picture>'
         f'<source media="(prefers-color-scheme: dark)" srcset="{dark}">'
@@ -339,13 +327,8 @@ def _png(draw: Callable[[Figure], object], size: tuple[float, float], style: dic
     with mpl.rc_context(style):
         figure = Figure(figsize=size, layout="constrained")
         draw(figure)
-        file = io.BytesIO()
-        figure.savefig(file, format="png", dpi=110)
-    # 256 colours are a third of the size; an octree keeps the rare ones, as of a short gap
-    small = io.BytesIO()
-    image = Image.open(file).convert("RGB").quantize(256, Image.Quantize.FASTOCTREE)
-    image.save(small, format="png", optimize=True)
-    return f"data:image/png;base64,{base64.b64encode(small.getvalue()).decode()}"
+        png = png_of(figure, 110)
+    return f"data:image/png;base64,{base64.b64encode(png).decode()}"
 
 
 def _facts(facts: Mapping[str, str]) -> str:

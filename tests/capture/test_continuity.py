@@ -138,3 +138,31 @@ def test_stamps_that_scatter_tear_nothing_and_hide_no_packet() -> None:
     packets = pd.DataFrame({"relative": relative, "samples": np.full(3000, 320, np.int32)})
     assert len(missing_spans(packets)) == 0
     assert len(missing_spans(packets.drop(index=[700, 1400, 1401]))) == 2
+
+
+@given(st.integers(0, 2**32 - 1), st.lists(st.integers(0, 30), min_size=1, max_size=8))
+@settings(max_examples=200, deadline=None)
+def test_packets_taken_together_are_packets_taken_one_by_one(seed: int, cuts: list[int]) -> None:
+    rng = np.random.default_rng(seed)
+    count = 60
+    usual = int(rng.choice([320, 3200, 1601, 8]))
+    samples = np.where(rng.random(count) < 0.05, 0, usual).astype(np.int32)
+    samples[rng.random(count) < 0.1] = rng.integers(1, 4000)
+    relative = np.cumsum(samples) / 16_000 - samples[0] / 16_000
+    relative += np.cumsum((rng.random(count) < rng.choice([0.0, 0.02, 0.2])) * 0.2)
+    if rng.random() < 0.3:
+        grid = rng.choice([0.001, 0.01])
+        relative = np.round(relative / grid) * grid
+    if rng.random() < 0.3:
+        order = np.argsort(np.arange(count) + rng.choice([0, 3], count, p=[0.9, 0.1]))
+        relative, samples = relative[order], samples[order]
+    one, together = Continuity(), Continuity()
+    for start, length in zip(relative.tolist(), samples.tolist(), strict=True):
+        one.add(start, length)
+    at = 0
+    for size in [*cuts, count]:
+        together.extend(relative[at : at + size], samples[at : at + size])
+        at += size
+    assert one.total() == pytest.approx(together.total())
+    assert one.tolerance == together.tolerance
+    assert vars(one._stamps) == vars(together._stamps)

@@ -469,6 +469,32 @@ def test_following_before_there_is_anything(tmp_path: Path, open_writer: Any, pu
     writer.close()
 
 
+def test_the_last_seconds_are_a_capture_of_their_own(
+    tmp_path: Path, open_writer: Any, put: Any
+) -> None:
+    writer = open_writer(tmp_path)
+    follower = Follower(tmp_path / "r1")
+    assert follower.last(1.0).duration == 0.0
+    for value in range(50):  # of a tenth of a second; one after a gap
+        put(writer, bytes([value, 0]) * 1600, relative=value / 10 + 3.0 * (value > 30))
+    follower.poll()
+    whole = follower.capture()
+    np.testing.assert_array_equal(follower.column("relative"), whole.packets["relative"])
+    for seconds, packets in ((0.0, 1), (0.05, 1), (0.25, 3), (1.0, 10), (3.0, 30), (99.0, 50)):
+        last = follower.last(seconds)
+        assert len(last.packets) == packets, seconds
+        assert last.span[1] == whole.span[1]
+        np.testing.assert_array_equal(last.samples, whole.samples[-1600 * packets :])
+        check_frame(last.packets)
+        assert last.packets["offset"].iloc[0] == 0
+        theirs = whole.packets.iloc[-packets:].reset_index(drop=True)
+        assert (last.packets["relative"].to_numpy() == theirs["relative"].to_numpy()).all()
+    assert last.info.recording == "r1"
+    (tmp_path / "r1.bin").write_bytes(b"")
+    assert follower.last(1.0).duration == 0.0  # cut from outside
+    writer.close()
+
+
 def test_packets_are_seen_as_they_are_appended(tmp_path: Path, open_writer: Any, put: Any) -> None:
     writer = open_writer(tmp_path)
     follower = Follower(tmp_path / "r1")

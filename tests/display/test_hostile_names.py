@@ -1,0 +1,151 @@
+"""Names that mean harm, through everything that shows them."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+from typing import Any
+
+import matplotlib.pyplot as plt
+import numpy as np
+import pytest
+import soundfile
+
+import recall_lab as rl
+from recall_lab.capture.capture import Capture
+from recall_lab.capture.info import CaptureInfo
+from recall_lab.display.live import Look, Stream
+from recall_lab.display.live_picture import Picture
+from recall_lab.display.panel import html_of, name_of, text_of
+from recall_lab.wire.messages import Participant
+
+NAMES = {
+    "html": "<script>alert(1)</script>\"'><img src=x onerror=alert(2)>&lt;&amp;",
+    "mathematics": "$\\frac{$ \\undefined $x^2$ _^{}",
+    "control": "a\x00b\x07c\x1b[31md\x1b]0;title\x07\r\n\t\x85e",
+    "direction": "abc\u202egnp.exe\u2066\u2069\u200b\u200f",
+    "endless": "\N{FULL BLOCK}" * 100_000,
+    "marks": "Z" + "\u0301" * 500,
+    "surrogate": "broken \ud800 half",
+    "format": "%s %n {0} {} {x!r} %(y)d",
+    "markup": "[link](javascript:alert(1)) `code` **bold** </td></table></div>",
+}
+HARMLESS_TAGS = re.compile(
+    r"</?(?:table|caption|tbody|thead|tr|th|td|div|span|b|code)\b[^<>]*>|<br>", re.ASCII
+)
+
+
+@pytest.fixture(params=NAMES.values(), ids=NAMES.keys())
+def name(request: pytest.FixtureRequest) -> Any:
+    return request.param
+
+
+@pytest.fixture
+def hostile(name: str, make) -> Capture:  # type: ignore[no-untyped-def]
+    """A capture with gaps whose every text is the name."""
+    audio = np.random.default_rng(1).integers(-3000, 3000, 16_000 * 3).astype(np.int16)
+    shape = make([0.0, 1.0, 2.5], 16_000, audio=audio)
+    who = Participant(7, name, platform=name, email=name, extra_data={name: name})
+    info = CaptureInfo(recording="call", participant=who, metadata={name: name})
+    return Capture(shape.samples, shape.packets, info)
+
+
+def harmless(page: str) -> None:
+    """Fail unless HTML has nothing in it but our own tags, and no character that acts."""
+    left = HARMLESS_TAGS.sub("", page)
+    assert "<" not in left, left[:500]
+    for tag in HARMLESS_TAGS.findall(page):
+        assert not re.search(r"\bon\w+\s*=|javascript:|src=", tag), tag
+    printed(page)
+
+
+def printed(text: str) -> None:
+    """Fail if a text has a character that moves a cursor, turns the line, or can't be written."""
+    acts = [c for c in text if not c.isprintable() and c != "\n"]
+    assert not acts, [hex(ord(c)) for c in acts[:10]]
+    text.encode()
+
+
+def test_every_repr_is_one_line_and_every_table_is_harmless(hostile: Capture) -> None:
+    quality = rl.quality(hostile)
+    explorer = rl.explore(hostile)
+    spectrogram = rl.spectrogram(hostile)
+    for shown in (hostile, quality, explorer, spectrogram, rl.Faults(loss=0.1)):
+        text = repr(shown)
+        printed(text)
+        assert "\n" not in text
+        assert len(text) < 1_000
+    for table in (hostile, quality, spectrogram, rl.Faults(loss=0.1)):
+        harmless(table._repr_html_())
+        assert len(table._repr_html_()) < 20_000
+    printed(explorer.facts["title"])
+
+
+def test_the_receiver_and_its_panel(name: str) -> None:
+    status = rl.Status(
+        state="failed", url="ws://127.0.0.1:1/", rejected={"json": 2}, last_error=name
+    )
+    stream = Stream(
+        recording="call", participant=7, name=name, seconds=1.0, end=1.0, packets=5, rate=5.0,
+        rms=-20.0, peak=-3.0, gaps=1, missing=0.1, causes={"loss": 0.1}, delay=0.1, loudness=0.1,
+    )  # fmt: skip
+    look = Look(at=1_767_268_800_000_000_000, url=status.url, health=status, streams=[stream])
+    harmless(html_of(look))
+    printed(text_of(look))
+    assert len(html_of(look)) < 10_000
+    assert name_of(stream).endswith("(7)") or name_of(stream) == "participant 7"
+    Picture([name_of(stream), name[:300]])
+
+
+def test_a_live_receiver_with_such_participants(tmp_path: Path, name: str) -> None:
+    if "\ud800" in name:
+        pytest.skip("JSON can't carry half a surrogate: the wire refuses it")
+    speech = np.random.default_rng(1).integers(-3000, 3000, 16_000).astype("<i2")
+    with rl.receive(0, tmp_path, mode="thread") as rx:
+        truth = rl.simulate(
+            speech, rx.url, speed=100, recording="r", participant=Participant(7, name[:1000])
+        )
+        rx.wait(packets=len(truth), timeout=10)
+        printed(repr(rx))
+        harmless(rx._repr_html_())
+        capture = rx.capture()
+    printed(repr(capture))
+    harmless(capture._repr_html_())
+
+
+@pytest.mark.parametrize("name", [NAMES["mathematics"], NAMES["control"], NAMES["endless"]])
+def test_every_plot_can_be_drawn(hostile: Capture) -> None:
+    plots = (
+        rl.plot_waveform, rl.plot_levels, rl.plot_spectrogram, rl.plot_gaps, rl.plot_timing,
+        rl.plot_clocks, rl.plot_gap_histogram, rl.plot_overview,
+    )  # fmt: skip
+    for plot in plots:
+        plot(hostile)  # type: ignore[operator]
+        plt.gcf().canvas.draw()
+        plt.close("all")
+
+
+def test_a_title_of_such_a_kind_can_be_drawn(name: str, make) -> None:  # type: ignore[no-untyped-def]
+    capture = make([0.0, 1.0], 16_000)
+    for plot in (rl.plot_waveform, rl.plot_spectrogram, rl.plot_levels):
+        plot(capture, title=name[:200])
+        plt.gcf().canvas.draw()
+        plt.close("all")
+
+
+def test_every_export_is_written_and_read_back(hostile: Capture, tmp_path: Path) -> None:
+    for suffix in (".wav", ".flac", ".ogg", ".mp3"):
+        path = rl.save(hostile, tmp_path / f"x{suffix}")
+        assert soundfile.info(path).frames > 0
+
+
+@pytest.mark.parametrize(
+    "name", [NAMES["html"], NAMES["control"] + NAMES["direction"]], ids=["html", "characters"]
+)
+def test_the_report_holds(hostile: Capture, tmp_path: Path) -> None:
+    text = rl.report(hostile, tmp_path / "r.html").read_text()
+    assert "<script" not in text
+    assert "onerror" not in re.sub(r"&lt;.*?&gt;", "", text)
+    body = re.sub(r'"data:[^"]*"', '""', text.split("</style>")[1])
+    printed(body)
+    assert len(body) < 300_000
