@@ -222,7 +222,7 @@ class Follower:
         if not end or end > len(samples):  # cut from outside, or gone
             return Capture(samples[:0], None, info)
         # audio is appended, so packets lie in the file as they arrived
-        first = min(int(np.searchsorted(offsets, end - seconds * RATE)), self.packets - 1)
+        first = max(int(np.searchsorted(offsets, end - seconds * RATE, "right")) - 1, 0)
         begin = int(offsets[first])
         columns = {name: self.column(name)[first:] for name in COLUMNS}
         columns["offset"] = offsets[first:] - begin
