@@ -30,8 +30,8 @@ from .capture.audio import from_audio as from_audio
 from .capture.audio import read_audio as read_audio
 from .capture.capture import Capture as Capture
 from .capture.damage import Damage as Damage
+from .capture.follower import Follower as Follower
 from .capture.frame import check_frame as check_frame
-from .capture.reader import Follower as Follower
 from .capture.reader import load as load
 from .capture.reader import load_recording as load_recording
 from .capture.reader import verify as verify

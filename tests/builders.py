@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from pathlib import Path
 
 import numpy as np
 import pandas as pd
@@ -10,8 +11,10 @@ from plans import SOURCE
 
 from recall_lab.capture.capture import Capture
 from recall_lab.capture.events import no_events
+from recall_lab.capture.follower import Follower
 from recall_lab.capture.frame import COLUMNS, frame_of, storage_dtype
 from recall_lab.capture.info import CaptureInfo
+from recall_lab.capture.record import pack_header, pack_record
 from recall_lab.wire.messages import Participant
 
 NEW_YEAR = 1_767_225_600_000_000_000
@@ -99,3 +102,47 @@ def arrive(plan: pd.DataFrame, source: np.ndarray = SOURCE, *, delay: float = 0.
         connection=connection,
         payload_crc=sent["payload_crc"].to_numpy(),
     )
+
+
+def write_long(path: Path, hours: float, lost: float = 0.002) -> Path:
+    """Write a capture of 100 ms packets; half a minute of noise every ten minutes, else zeros.
+
+    A share `lost` of the packets is. Zeros are holes in the file: hours take little disk.
+    """
+    rng = np.random.default_rng(1)
+    kept = np.flatnonzero(rng.random(int(hours * 36_000)) >= lost)
+    with path.with_suffix(".idx").open("wb") as index:
+        index.write(pack_header())
+        for sequence, packet in enumerate(kept.tolist()):
+            wall = NEW_YEAR + packet * 100_000_000
+            index.write(
+                pack_record(
+                    offset=sequence * 3200, length=3200, flags=0, relative=packet / 10,
+                    absolute=wall, received=wall + 150_000_000,
+                    monotonic=10**12 + packet * 100_000_000, connection=1, sequence=sequence,
+                    payload_crc=0,
+                )
+            )  # fmt: skip
+    noise = rng.integers(-3000, 3000, 30 * 16_000).astype("<i2").tobytes()
+    with path.open("wb") as file:
+        file.truncate(len(kept) * 3200)
+        for start in range(0, len(kept) * 3200 - len(noise), 600 * 32_000):
+            file.seek(start)
+            file.write(noise)
+    return path
+
+
+PAYLOADS = [b"aaaa", b"", b"bbc", b"dee", b"ffffffff"]  # of the small capture on disk
+AUDIO = b"".join(PAYLOADS)
+
+
+def follow(path: Path) -> Capture:
+    """Return what a follower sees."""
+    follower = Follower(path)
+    follower.poll()
+    return follower.capture()
+
+
+def same(one: pd.DataFrame, other: pd.DataFrame) -> None:
+    """Fail unless two frames are equal."""
+    pd.testing.assert_frame_equal(one, other)

@@ -81,10 +81,27 @@ class Stamps:
                 joins[power] += count
         stamps = cls(len(relative), int(samples.sum(dtype=np.int64)), joins=joins)
         if len(torn) or more_to_come:  # else the stamps are exact, and no more need be known
-            for at, grid in enumerate(_GRID_MICROSECONDS):
-                stamps.off[at] = _count_off(relative, grid)
-                stamps.uneven[at] = _count_uneven(samples, grid)
+            stamps.count_grids(relative, samples)
         return stamps
+
+    def count_grids(
+        self, relative: npt.NDArray[np.float64], samples: npt.NDArray[np.int32]
+    ) -> None:
+        """Count which stamps lie off each grid, and which lengths do not fit it."""
+        microseconds = relative * 1e6
+        whole = np.rint(microseconds)
+        fractions = np.abs(microseconds - whole) > _OFF_GRID
+        lengths = samples.astype(np.int64) * 125
+        for at, grid in enumerate(_GRID_MICROSECONDS):
+            off = int(np.count_nonzero(fractions | (np.mod(whole, grid) != 0)))
+            self.off[at] += off
+            if not off:  # all on this grid, so on all finer ones
+                break
+        for at, grid in enumerate(_GRID_MICROSECONDS):
+            uneven = int(np.count_nonzero(lengths % (2 * grid)))
+            self.uneven[at] += uneven
+            if not uneven:
+                break
 
     @property
     def quantum(self) -> float:
@@ -199,9 +216,7 @@ class Continuity:
             stamps.packets += len(relative)
             stamps.samples += int(samples.sum(dtype=np.int64))
             stamps.joins[0] += len(relative)
-            for at, grid in enumerate(_GRID_MICROSECONDS):
-                stamps.off[at] += _count_off(relative, grid)
-                stamps.uneven[at] += _count_uneven(samples, grid)
+            stamps.count_grids(relative, samples)
             self._end = self._reached = float(ends[-1])
             self._length = float(samples[-1] / RATE)
 
@@ -308,16 +323,3 @@ def missing_spans(packets: pd.DataFrame, tolerance: float | None = None) -> npt.
     edges = np.array([[silent.min(), first], [last, silent.max()]])
     edges = edges[edges[:, 1] - edges[:, 0] > tolerance]
     return np.sort(np.concatenate([spans, edges]), axis=0)
-
-
-def _count_off(relative: npt.NDArray[np.float64], microseconds: int) -> int:
-    """Return how many stamps lie off the grid of so many microseconds."""
-    stamps = relative * 1e6
-    whole = np.rint(stamps)
-    on_grid = (np.abs(stamps - whole) <= _OFF_GRID) & (np.mod(whole, microseconds) == 0)
-    return len(relative) - int(np.count_nonzero(on_grid))
-
-
-def _count_uneven(samples: npt.NDArray[np.int32], microseconds: int) -> int:
-    """Return how many lengths are no multiple of so many microseconds."""
-    return int(np.count_nonzero(samples.astype(np.int64) * 125 % (2 * microseconds)))

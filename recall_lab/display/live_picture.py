@@ -42,7 +42,7 @@ SECONDS: Final = STEP * COLUMNS
 """How much of each stream is shown, s."""
 
 _STEP = round(STEP * RATE)
-_LATE = 30  # columns made anew for packets that come late
+_LATE = 10  # columns made anew for packets that come late
 _HEIGHT = 50  # pixels of a strip
 _MARK = 5  # pixels of a mark for what is too short
 _LEFT, _BETWEEN, _TOP, _FOOT, _GAP = 130, 20, 22, 38, 8  # pixels

@@ -21,9 +21,10 @@ import pandas as pd
 
 from recall_lab.capture.continuity import Continuity
 from recall_lab.capture.events import STALLED
+from recall_lab.capture.follower import Follower
 from recall_lab.capture.info import CaptureInfo, parse_stem, stem_of
 from recall_lab.capture.journal import Journal, Throttle
-from recall_lab.capture.reader import Follower, last_connection
+from recall_lab.capture.reader import last_connection
 from recall_lab.capture.writer import StreamWriter
 from recall_lab.errors import CaptureError, InvalidMessage, StorageFailed
 from recall_lab.receiver.settings import Status

@@ -7,8 +7,8 @@ from pathlib import Path
 
 import pandas as pd
 
+from recall_lab.capture.follower import Follower
 from recall_lab.capture.info import parse_stem, read_info, stem_of
-from recall_lab.capture.reader import Follower
 from recall_lab.capture.record import HEADER_BYTES, RECORD_BYTES
 from recall_lab.errors import StreamNotFound
 from recall_lab.wire.pcm import SAMPLE_BYTES, seconds_of

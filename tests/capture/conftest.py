@@ -6,6 +6,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
+from builders import PAYLOADS
 from hypothesis import settings
 
 from recall_lab.capture.info import CaptureInfo
@@ -63,3 +64,13 @@ def put() -> Put:
 def open_writer() -> Open:
     """Open a writer for ``r1`` in a folder."""
     return _open
+
+
+@pytest.fixture
+def small(tmp_path: Path, open_writer: Open, put: Put) -> Path:
+    """A capture of five packets; the path of its ``.bin``."""
+    writer = open_writer(tmp_path)
+    for payload in PAYLOADS:
+        put(writer, payload)
+    writer.close()
+    return tmp_path / "r1.bin"
