@@ -15,9 +15,9 @@ from typing import Final, TypeAlias
 
 import numpy as np
 import numpy.typing as npt
+import scipy
 from numpy.lib.stride_tricks import sliding_window_view
 from scipy.fft import rfft
-from scipy.signal import get_window
 
 from recall_lab.analysis.timeline import Timeline
 from recall_lab.errors import InvalidArgument
@@ -119,7 +119,7 @@ def frames_of(
     if not isinstance(fft, int) or isinstance(fft, bool) or not size <= fft <= MOST:
         raise InvalidArgument("fft", fft, f"a whole number from the frame's {size} to {MOST:,}")
     try:
-        shape = get_window(window, size).astype(np.float32)
+        shape = window_of(window, size)
     except (ValueError, TypeError, AttributeError):
         valid = "a window of scipy.signal.get_window, such as 'hann' or ('kaiser', 8.0)"
         raise InvalidArgument("window", window, valid) from None
@@ -128,6 +128,17 @@ def frames_of(
     if center:
         return Frames(shape, step, fft, -(size // 2), 1 + samples // step if samples else 0)
     return Frames(shape, step, fft, 0, max(0, 1 + (samples - size) // step))
+
+
+def window_of(window: str | tuple[str, float], size: int) -> Power:
+    """Return a periodic window of so many samples, float32.
+
+    ``"hann"`` costs no import: scipy.signal, which has the others, takes most of a second.
+    """
+    if window == "hann":
+        return np.hanning(size + 1)[:-1].astype(np.float32)
+    shape: Power = scipy.signal.get_window(window, size).astype(np.float32)
+    return shape
 
 
 def each_block(

@@ -17,9 +17,8 @@ from typing import Any, Final
 
 import numpy as np
 import numpy.typing as npt
-from scipy.signal import get_window
 
-from recall_lab.analysis.frames import Frames, Spectra, on_all_cores
+from recall_lab.analysis.frames import Frames, Spectra, on_all_cores, window_of
 from recall_lab.analysis.levels import measure
 from recall_lab.analysis.timeline import Timeline, axis_of
 from recall_lab.capture.capture import Capture
@@ -165,13 +164,13 @@ def pyramid(capture: Capture | npt.ArrayLike, *, keep: bool = True) -> Pyramid:
     line = axis_of(capture)
     path = _path_of(capture)
     key = _key(capture, line)
-    if path is not None and (kept := _read(path, key)) is not None:
-        return Pyramid(line, _levels(kept))
-    base = columns_of(line, 0, WIDTH, -(-len(line) // WIDTH))
-    if path is not None and keep and len(base) >= _WORTH:
-        with contextlib.suppress(OSError):
-            _write(path, key, base)
-    return Pyramid(line, _levels(base))
+    levels = None if path is None else _read(path, key)
+    if levels is None:
+        levels = _levels(columns_of(line, 0, WIDTH, -(-len(line) // WIDTH)))
+        if path is not None and keep and len(levels[0]) >= _WORTH:
+            with contextlib.suppress(OSError):
+                _write(path, key, levels)
+    return Pyramid(line, levels)
 
 
 def columns_of(line: Timeline, first: int, width: int, count: int) -> Columns:
@@ -185,7 +184,7 @@ def columns_of(line: Timeline, first: int, width: int, count: int) -> Columns:
     """
     each = next(n for n in range(-(-width // HOP), width + 1) if width % n == 0)
     hop = width // each
-    window = get_window("hann", LENGTH).astype(np.float32)
+    window = window_of("hann", LENGTH)
     # a frame counts in the column that its middle lies in
     frames = Frames(window, hop, LENGTH, first + (hop - LENGTH) // 2, count * each)
     codes = np.zeros((count, BINS), np.uint8)
@@ -331,30 +330,33 @@ def _key(capture: Capture | npt.ArrayLike, line: Timeline) -> npt.NDArray[np.int
     return np.array([_VERSION, WIDTH, *facts, *stats], np.int64)
 
 
-def _write(path: Path, key: npt.NDArray[np.int64], base: Columns) -> None:
+_ARRAYS: Final = ("low", "high", "square", "missing", "codes")
+
+
+def _write(path: Path, key: npt.NDArray[np.int64], levels: tuple[Columns, ...]) -> None:
     file = io.BytesIO()
-    np.savez(
-        file, key=key, low=base.low, high=base.high, square=base.square, missing=base.missing,
-        codes=base.codes,
-    )  # fmt: skip
+    arrays = {
+        f"{name}{at}": getattr(level, name) for at, level in enumerate(levels) for name in _ARRAYS
+    }
+    np.savez(file, key=key, **arrays)
     replace_file(path, file.getvalue())
 
 
-def _read(path: Path, key: npt.NDArray[np.int64]) -> Columns | None:
+def _read(path: Path, key: npt.NDArray[np.int64]) -> tuple[Columns, ...] | None:
     """Return what was kept, if it is of the same capture; a file that can't be read is none."""
+    count, width = -(-int(key[4]) // WIDTH), WIDTH / RATE
+    levels: list[Columns] = []
     try:
         with path.open("rb") as file, np.load(file, allow_pickle=False) as kept:
             if not np.array_equal(kept["key"], key):
                 return None
-            base = Columns(
-                start=float(key[5]) / 1e9,
-                width=WIDTH / RATE,
-                **{name: kept[name] for name in ("low", "high", "square", "missing", "codes")},
-            )
+            while not levels or len(levels[-1]) > _FOUR:
+                arrays = [kept[f"{name}{len(levels)}"] for name in _ARRAYS]
+                floats = all(a.shape == (count,) and a.dtype == np.float32 for a in arrays[:4])
+                if not floats or arrays[4].shape != (count, BINS) or arrays[4].dtype != np.uint8:
+                    return None
+                levels.append(Columns(float(key[5]) / 1e9, width, *arrays))
+                count, width = -(-count // _FOUR), width * _FOUR
     except (OSError, ValueError, KeyError, EOFError, zipfile.BadZipFile):
         return None
-    count = -(-int(key[4]) // WIDTH)
-    floats = (base.low, base.high, base.square, base.missing)
-    shaped = all(values.shape == (count,) and values.dtype == np.float32 for values in floats)
-    fits = base.codes.shape == (count, BINS) and base.codes.dtype == np.uint8
-    return base if shaped and fits else None
+    return tuple(levels)

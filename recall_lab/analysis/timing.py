@@ -7,7 +7,7 @@ from typing import Final
 import numpy as np
 import numpy.typing as npt
 import pandas as pd
-from scipy.signal import lfilter
+import scipy
 
 from recall_lab.analysis.clocks import arrivals, nanoseconds, timed, times_of
 from recall_lab.analysis.drift import delay_line
@@ -44,7 +44,7 @@ def jitter(capture: Capture) -> pd.DataFrame:
     relative = packets["relative"].to_numpy()
     transit = arrivals(packets) - relative
     difference = np.diff(transit, prepend=transit[:1])
-    smoothed = lfilter([1 / 16], [1, -15 / 16], np.abs(difference))
+    smoothed = scipy.signal.lfilter([1 / 16], [1, -15 / 16], np.abs(difference))
     return pd.DataFrame(
         {"relative": relative, "difference": difference, "jitter": smoothed}, index=packets.index
     )

@@ -64,6 +64,8 @@ class Explorer {
     this.build(element);
     this.listen();
     this.fromModel();
+    const { arrays, ...first } = model.get("first");
+    if (arrays.length) this.take(unpacked(first, arrays));
     this.ask([...this.whole], 1000, (view) => {
       this.overall = view;
       this.draw();
@@ -127,12 +129,17 @@ class Explorer {
     element.append(this.root);
   }
 
-  /** Hide the still picture above, which is for notebooks that are read without a kernel. */
+  /** Hide the still picture below, which is for notebooks that are read without a kernel. */
   hideStill() {
-    const before = this.root.closest(".jp-OutputArea-child")?.previousElementSibling;
-    if (this.still || !before?.querySelector("img")) return;
-    this.still = before;
-    before.style.display = "none";
+    const child = this.root.closest(".jp-OutputArea-child");
+    const after = child?.nextElementSibling;
+    if (child && !this.outputs) {
+      this.outputs = new MutationObserver(() => this.hideStill()); // it may come later
+      this.outputs.observe(child.parentElement, { childList: true });
+    }
+    if (!after?.querySelector("img")) return;
+    this.still = after;
+    after.style.display = "none";
   }
 
   // ---- questions to the kernel
@@ -140,15 +147,7 @@ class Explorer {
   /** Ask for a span in so many columns; `then` gets them. */
   ask(span, columns, then) {
     this.send({ kind: "view", start: span[0], end: span[1], columns }, (content, buffers) => {
-      const floats = (at) => new Float32Array(aligned(buffers[at]));
-      const doubles = (at) => new Float64Array(aligned(buffers[at]));
-      const { start, width, count, bins } = content;
-      then({
-        start, width, count, bins, end: start + width * count,
-        codes: new Uint8Array(aligned(buffers[0])),
-        low: floats(1), high: floats(2), rms: floats(3), missing: floats(4),
-        absolute: doubles(5), received: doubles(6),
-      });
+      then(unpacked(content, buffers));
     });
   }
 
@@ -163,7 +162,7 @@ class Explorer {
     if (!then) return;
     this.questions.delete(content.id);
     if (content.kind === "error") {
-      this.say(content.text);
+      this.complain(content.text);
       this.waiting = false;
     } else then(content, buffers);
   }
@@ -180,12 +179,16 @@ class Explorer {
     const columns = Math.max(100, Math.min(2000, Math.round(this.plot())));
     this.ask([...this.span], columns, (view) => {
       this.waiting = false;
-      this.view = view;
-      this.image = this.paint(view);
-      this.draw();
-      this.root.dataset.shown = `${view.start} ${view.end}`;
+      this.take(view);
       if (this.next) this.refresh();
     });
+  }
+
+  take(view) {
+    this.view = view;
+    this.image = this.paint(view);
+    this.draw();
+    this.root.dataset.shown = `${view.start} ${view.end}`;
   }
 
   hear(start) {
@@ -201,7 +204,7 @@ class Explorer {
         () => {
           this.root.dataset.heard = `${content.start} ${performance.now() - asked}`;
         },
-        () => this.say("the browser wants a click on the player before it plays"),
+        () => this.complain("the browser wants a click on the player before it plays"),
       );
     });
   }
@@ -370,6 +373,7 @@ class Explorer {
   close() {
     this.sizes.disconnect();
     this.themes.disconnect();
+    this.outputs?.disconnect();
     if (this.still) this.still.style.display = "";
     this.audio.pause();
     if (this.url) URL.revokeObjectURL(this.url);
@@ -438,7 +442,14 @@ class Explorer {
   }
 
   say(text) {
-    this.readout.textContent = text;
+    if (this.readout.textContent !== text) this.readout.textContent = text;
+  }
+
+  /** Say what went wrong, until the pointer moves over the picture. */
+  complain(text) {
+    this.said = text;
+    this.cursor = null;
+    this.draw();
   }
 
   // ---- drawing
@@ -598,7 +609,7 @@ class Explorer {
     for (const gap of this.facts.gaps) {
       const x = this.x(gap.start, span);
       context.fillStyle = gap.color;
-      context.fillRect(x, top, Math.max(this.x(gap.end, span) - x, 2), bottom - top);
+      context.fillRect(x, top, Math.max(this.x(gap.end, span) - x, 1), bottom - top);
     }
   }
 
@@ -644,7 +655,9 @@ class Explorer {
   /** Say what is under the pointer: its time on all clocks, its level. */
   tell() {
     const { view, cursor } = this;
+    if (cursor === null) this.say(this.said ?? "point at the picture: time on all clocks, level");
     if (!view || cursor === null) return;
+    this.said = null;
     const place = (cursor - view.start) / view.width;
     const at = Math.floor(place);
     const between = (values) =>
@@ -661,6 +674,18 @@ class Explorer {
     }
     this.say(facts.join("   "));
   }
+}
+
+/** Return columns as they come from the kernel: facts, and arrays as bytes. */
+function unpacked({ start, width, count, bins }, buffers) {
+  const floats = (at) => new Float32Array(aligned(buffers[at]));
+  const doubles = (at) => new Float64Array(aligned(buffers[at]));
+  return {
+    start, width, count, bins, end: start + width * count,
+    codes: new Uint8Array(aligned(buffers[0])),
+    low: floats(1), high: floats(2), rms: floats(3), missing: floats(4),
+    absolute: doubles(5), received: doubles(6),
+  };
 }
 
 /** Return a buffer's bytes where arrays of any kind can look at them. */

@@ -42,6 +42,7 @@ MOST_GAPS: Final = 1_000
 
 _MOST_COLUMNS = 4_000  # of a view
 _MOST_MARKS = 10_000
+_FIRST = 1000  # columns that the page has from the start, so that it need not ask
 _STILL = 1200  # columns of the still picture
 
 
@@ -55,6 +56,7 @@ class Explorer(anywidget.AnyWidget):
     _esm = (Path(__file__).parent / "explorer.js").read_text()
 
     facts: traitlets.Dict[str, Any] = traitlets.Dict().tag(sync=True)
+    first: traitlets.Dict[str, Any] = traitlets.Dict().tag(sync=True)
     marked: traitlets.List[dict[str, Any]] = traitlets.List().tag(sync=True)
     span = traitlets.Tuple(traitlets.Float(), traitlets.Float(), default_value=(0.0, 1.0)).tag(
         sync=True
@@ -97,7 +99,9 @@ class Explorer(anywidget.AnyWidget):
             ],
         }
         self._missing = missing
-        super().__init__(facts=facts, span=self._span(start, end))
+        span = self._span(start, end)
+        first, arrays = self._seen(*span, _FIRST) if len(line) else ({}, [])
+        super().__init__(facts=facts, span=span, first={**first, "arrays": arrays})
         self.on_msg(self._asked)
 
     @property
@@ -162,15 +166,20 @@ class Explorer(anywidget.AnyWidget):
     def _view(self, start: float, end: float, columns: Any) -> tuple[dict[str, Any], list[Any]]:
         if not isinstance(columns, int) or not 1 <= columns <= _MOST_COLUMNS:
             raise InvalidArgument("columns", columns, f"a whole number, 1 to {_MOST_COLUMNS:,}")
+        answer, data = self._seen(start, end, columns)
+        return {"kind": "view", **answer}, data
+
+    def _seen(self, start: float, end: float, columns: int) -> tuple[dict[str, Any], list[Any]]:
+        """Return a stretch as the page draws it: facts, and arrays as bytes."""
         seen = self._pyramid.view(start, end, columns)
-        answer = {"kind": "view", "start": seen.start, "width": seen.width}
         edges = seen.start + np.arange(len(seen) + 1, dtype=np.float64) * seen.width
         clocks = (
             [self._on_clock(at, edges) / 1e6 for at in (1, 2)] if self._clocks else [edges[:0]] * 2
         )
         arrays = (seen.codes, seen.low, seen.high, seen.rms, seen.missing, *clocks)
         data = [np.ascontiguousarray(array).tobytes() for array in arrays]
-        return {**answer, "count": len(seen), "bins": BINS}, data
+        facts = {"start": seen.start, "width": seen.width, "count": len(seen), "bins": BINS}
+        return facts, data
 
     def _sound(self, start: float, end: float) -> tuple[dict[str, Any], list[Any]]:
         line = self._pyramid.line
@@ -198,11 +207,11 @@ class Explorer(anywidget.AnyWidget):
         return f"<Explorer of {self._title}>"
 
     def _ipython_display_(self) -> None:
-        """Show a still picture, which stays where there is no kernel, and the live one over it."""
-        still = base64.b64encode(self._still()).decode()
-        display({"image/png": still, "text/plain": repr(self)}, raw=True)  # type: ignore[no-untyped-call]
+        """Show the live picture, and below it a still one for readers without a kernel."""
         bundle, metadata = self._repr_mimebundle_() or ({}, {})
         display(bundle, metadata=metadata, raw=True)  # type: ignore[no-untyped-call]
+        still = base64.b64encode(self._still()).decode()
+        display({"image/png": still, "text/plain": repr(self)}, raw=True)  # type: ignore[no-untyped-call]
 
     def _still(self) -> bytes:
         """Return what is shown as a PNG: what stays in the saved notebook."""

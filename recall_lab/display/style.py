@@ -9,6 +9,7 @@ import numpy as np
 import numpy.typing as npt
 from matplotlib import rcParams
 from matplotlib.axes import Axes
+from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 from matplotlib.ticker import FuncFormatter, MaxNLocator
 from PIL import Image
@@ -47,10 +48,12 @@ def png_of(figure: Figure, dpi: int) -> bytes:
 
     An octree keeps the rare colours, as of a short gap, which a median cut would mix away.
     """
-    file = io.BytesIO()
-    figure.savefig(file, format="png", dpi=dpi)
+    canvas = FigureCanvasAgg(figure)
+    figure.set_dpi(dpi)
+    canvas.draw()  # type: ignore[no-untyped-call]
     small = io.BytesIO()
-    image = Image.open(file).convert("RGB").quantize(256, Image.Quantize.FASTOCTREE)
+    drawn = Image.fromarray(np.asarray(canvas.buffer_rgba())).convert("RGB")  # type: ignore[no-untyped-call]
+    image = drawn.quantize(256, Image.Quantize.FASTOCTREE)
     image.save(small, format="png", optimize=True)
     return small.getvalue()
 

@@ -209,7 +209,7 @@ def test_displayed_it_is_a_still_picture_and_the_live_one(
     )
     explorer = rl.explore(lossy)
     explorer._ipython_display_()
-    still, live = shown
+    live, still = shown
     assert base64.b64decode(still["image/png"])[1:4] == b"PNG"
     assert live["application/vnd.jupyter.widget-view+json"]["model_id"] == explorer.model_id
     assert len(str(shown)) < 400_000  # the file is not in it
