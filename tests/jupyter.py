@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import itertools
 import json
 import os
 import shutil
@@ -24,6 +25,7 @@ FLAGS = (
     "--autoplay-policy=no-user-gesture-required",
 )  # fmt: skip
 
+_numbers = map("w{}".format, itertools.count())
 _READY = """async () => {
     const app = window.jupyterapp;
     await app.restored;
@@ -116,9 +118,12 @@ class Notebook:
         self.page = page
         self.errors: list[str] = []
         page.on("pageerror", lambda error: self.errors.append(str(error)))
-        page.goto(f"{lab}/lab/tree/{name}")
+        # a workspace of its own: JupyterLab would open what was open in another page, too
+        page.goto(f"{lab}/lab/workspaces/{next(_numbers)}/tree/{name}")
         page.wait_for_function(
-            "() => window.jupyterapp?.shell.currentWidget?.sessionContext", timeout=60_000
+            "(name) => window.jupyterapp?.shell.currentWidget?.context?.path === name",
+            arg=name,
+            timeout=60_000,
         )
         page.evaluate(_READY)
 
