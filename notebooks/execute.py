@@ -40,7 +40,11 @@ def main(names: list[str]) -> None:
         notebook = nbformat.read(path, as_version=4)
         # what a run leaves behind that is no result: times, and which Python it was
         NotebookClient(
-            notebook, timeout=120, record_timing=False, resources={"metadata": {"path": FOLDER}}
+            notebook,
+            timeout=120,
+            record_timing=False,
+            store_widget_state=False,  # without a kernel the still picture says as much
+            resources={"metadata": {"path": FOLDER}},
         ).execute()
         for cell in notebook.cells:
             for output in cell.get("outputs", []):

@@ -115,7 +115,7 @@ def test_capture_through_busy_cells_interrupts_and_restarts(  # type: ignore[no-
     busy = "n = 0\nwhile True: n += 1"
     jupyter.write_notebook(folder / "b.ipynb", [start, busy, "rx.stop()"])
     notebook = open_notebook("b.ipynb")
-    speech = np.random.default_rng(3).integers(-3000, 3000, 64 * 16_000).astype("<i2")
+    speech = np.random.default_rng(3).integers(-3000, 3000, 56 * 16_000).astype("<i2")
     notebook.run(0)
     notebook.wait_until(lambda: len(notebook.text(0)) > 10)
     first = notebook.text(0).strip()

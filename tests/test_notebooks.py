@@ -25,8 +25,9 @@ def outputs(notebook: nbformat.NotebookNode) -> list[nbformat.NotebookNode]:
 
 
 def test_there_are_notebooks() -> None:
-    assert [path.stem for path in NOTEBOOKS][:4] == [
-        "01_capture", "02_gaps", "03_spectrogram", "04_sound",
+    assert [path.stem for path in NOTEBOOKS][:7] == [
+        "00_quickstart", "01_capture", "02_gaps", "03_spectrogram", "04_sound", "05_live",
+        "06_async",
     ]  # fmt: skip
 
 

@@ -11,6 +11,7 @@ const MINIMAP = 36;
 const LEFT = 56;
 const RIGHT = 8;
 const LONGEST_CLIP = 10;
+const PATIENCE = 5000; // milliseconds
 const SHORTEST = 0.05; // seconds that are shown at least
 const STEPS = [
   0.01, 0.02, 0.05, 0.1, 0.2, 0.5, 1, 2, 5, 10, 15, 30, 60, 120, 300, 600, 900, 1800, 3600, 7200,
@@ -53,7 +54,7 @@ class Explorer {
     this.facts = model.get("facts");
     this.whole = [this.facts.start, Math.max(this.facts.end, this.facts.start + SHORTEST)];
     this.span = [...this.whole];
-    this.cursor = null; // seconds under the pointer
+    this.pointer = null; // where it is over the picture, pixels
     this.playhead = null;
     this.clip = null; // what is playing: its start, seconds
     this.me = Math.random().toString(36).slice(2); // answers reach every view of every page
@@ -155,6 +156,9 @@ class Explorer {
     const id = `${this.me} ${++this.number}`;
     this.questions.set(id, then);
     this.model.send({ ...question, id });
+    setTimeout(() => {
+      if (this.questions.has(id)) this.complain("the kernel is busy, or it is gone: then run the cell again");
+    }, PATIENCE);
   }
 
   answered(content, buffers) {
@@ -226,7 +230,7 @@ class Explorer {
     this.refresh();
   }
 
-  zoom(factor, around = (this.span[0] + this.span[1]) / 2) {
+  zoom(factor, around = this.cursor ?? (this.span[0] + this.span[1]) / 2) {
     const [start, end] = this.span;
     this.show(around - (around - start) * factor, around + (end - around) * factor);
   }
@@ -298,7 +302,7 @@ class Explorer {
       this.canvas.setPointerCapture(event.pointerId);
     });
     this.canvas.addEventListener("pointermove", (event) => {
-      this.cursor = at(event);
+      this.pointer = event.clientX - this.canvas.getBoundingClientRect().left;
       if (grabbed) {
         const by = event.clientX - grabbed.x;
         grabbed.moved ||= Math.abs(by) > 4;
@@ -315,7 +319,7 @@ class Explorer {
     });
     this.canvas.addEventListener("pointercancel", () => (grabbed = null));
     this.canvas.addEventListener("pointerleave", () => {
-      this.cursor = null;
+      this.pointer = null;
       this.draw();
     });
     this.canvas.addEventListener("dblclick", (event) => this.zoom(0.25, at(event)));
@@ -448,11 +452,16 @@ class Explorer {
   /** Say what went wrong, until the pointer moves over the picture. */
   complain(text) {
     this.said = text;
-    this.cursor = null;
+    this.pointer = null;
     this.draw();
   }
 
   // ---- drawing
+
+  /** Return the time under the pointer, or null. */
+  get cursor() {
+    return this.pointer === null ? null : this.time(this.pointer);
+  }
 
   plot() {
     return Math.max(this.canvas.clientWidth - LEFT - RIGHT, 10);

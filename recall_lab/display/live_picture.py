@@ -125,6 +125,7 @@ class Strip:
         self.low, self.high = np.full(COLUMNS, np.nan), np.full(COLUMNS, np.nan)
         self.lost, self.levels = np.zeros(COLUMNS), np.full((BINS, COLUMNS), np.nan)
         self._end: int | None = None  # the column after the last
+        self._reached = 0  # the column in which the audio ended; what follows was to come
 
     def move(self, last: Callable[[float], Capture], end: int) -> None:
         """Bring the columns up to date.
@@ -134,7 +135,7 @@ class Strip:
             end: the column after the last one shown, in steps of the relative clock.
         """
         shift = COLUMNS if self._end is None else min(abs(end - self._end), COLUMNS)
-        fresh = min(shift + _LATE, COLUMNS)
+        fresh = min(max(shift, end - self._reached) + _LATE, COLUMNS)
         for columns in (self.low, self.high, self.lost, self.levels):
             columns[..., : COLUMNS - shift] = columns[..., shift:]
         self._end = end
@@ -143,6 +144,7 @@ class Strip:
         first = round(((end - fresh) * STEP - line.start) * RATE)
         found = columns_of(line, first, _STEP, fresh)
         start, reached = capture.span
+        self._reached = min(int(reached / STEP), end)
         begins = np.arange(end - fresh, end) * STEP
         between = (begins + STEP > start) & (begins < reached)  # what is to come is not missing
         lost = np.where(between, found.missing, 0.0)

@@ -210,9 +210,11 @@ def test_a_forged_file_of_other_shapes_is_made_anew(long: Path) -> None:
     path = long.with_suffix(SUFFIX)
     whole = dict(np.load(path))
     for name, value in (
-        ("codes0", whole["codes0"][:, :5]), ("low1", whole["low1"][:7]),
-        ("high0", np.array([object()], dtype=object)), ("square2", whole["square2"].astype(np.int8)),
-    ):  # fmt: skip
+        ("codes0", whole["codes0"][:, :5]),
+        ("low1", whole["low1"][:7]),
+        ("high0", np.array([object()], dtype=object)),
+        ("square2", whole["square2"].astype(np.int8)),
+    ):
         np.savez(path, **{**whole, name: value})
         assert same(pyramid(load(long)).levels[0], made.levels[0])
     del whole["missing3"]

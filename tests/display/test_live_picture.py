@@ -55,6 +55,20 @@ def test_a_strip_that_moves_is_what_one_made_at_once_is(make) -> None:  # type: 
     assert moved.low[column] == pytest.approx(part.min())
 
 
+def test_a_gap_is_missing_from_its_beginning_once_its_end_is_known(make) -> None:  # type: ignore[no-untyped-def]
+    """Another stream of the recording goes on meanwhile, and the picture with it."""
+    relative = np.r_[np.arange(100), np.arange(180, 230)] * 0.1
+    audio = RNG.integers(-9000, 9000, 150 * 1600).astype(np.int16)
+    until = grown(make, relative, audio)
+    strip = Strip()
+    for now in range(80, 230, 7):  # a look every 0.7 s, in columns
+        strip.move(until(int((relative + 0.1 <= now * STEP + 1e-9).sum())), now)
+        if now <= 180:
+            assert not strip.lost.any()
+    shown = np.arange(now - COLUMNS, now) * STEP + STEP / 2
+    assert (strip.lost == ((shown > 10) & (shown < 18)) * 1.0).all()
+
+
 def test_what_is_to_come_and_what_was_before_is_not_missing(make) -> None:  # type: ignore[no-untyped-def]
     strip = Strip()
     audio = np.ones(3200, np.int16)
