@@ -26,6 +26,8 @@ bench: $(VENV)/.full         ## speed beside other receivers (minutes; uses Node
 	$(BIN)/python benchmarks/gaps.py
 	$(BIN)/python benchmarks/drift.py
 	$(BIN)/python benchmarks/spectrum.py
+	$(BIN)/python benchmarks/panel.py
+	$(BIN)/python benchmarks/explore.py
 
 kill: $(VENV)/.full          ## 300 times kill -9 while receiving; prints what was lost
 	$(BIN)/python benchmarks/kill.py
