@@ -24,7 +24,7 @@ from child import machine
 from spectrum import make
 
 sys.path.insert(0, str(Path(__file__).parent.parent / "tests"))
-import jupyter
+import lab_page
 
 FIRST, AGAIN, CLICK = 4.0, 0.5, 0.3  # seconds
 
@@ -50,13 +50,13 @@ def main() -> int:
         for name in ("work", "private"):
             (scratch / name).mkdir()
         cells = [cell.format(path=str(path)) for cell in CELLS]
-        jupyter.write_notebook(scratch / "work" / "explore.ipynb", cells)
+        lab_page.write_notebook(scratch / "work" / "explore.ipynb", cells)
         with (
-            jupyter.jupyterlab(scratch / "work", scratch / "private") as lab,
-            jupyter.browser() as browser,
+            lab_page.jupyterlab(scratch / "work", scratch / "private") as lab,
+            lab_page.browser() as browser,
         ):
             page = browser.new_page(viewport={"width": 1200, "height": 1000})
-            notebook = jupyter.Notebook(page, lab, "explore.ipynb")
+            notebook = lab_page.Notebook(page, lab, "explore.ipynb")
             for at in (0, 1):
                 notebook.run(at)
             notebook.wait_until_idle()

@@ -18,13 +18,13 @@ import soundfile
 
 import recall_lab as rl
 
-jupyter = pytest.importorskip("jupyter", reason="needs Playwright: make .venv/.full")
+lab_page = pytest.importorskip("lab_page", reason="needs Playwright: make .venv/.full")
 
 pytestmark = [
     pytest.mark.slow,
     pytest.mark.timeout(240),
     pytest.mark.skipif(
-        jupyter.chromium() is None and not os.environ.get("CI"),
+        lab_page.chromium() is None and not os.environ.get("CI"),
         reason="needs Chromium (.ci/run installs it)",
     ),
 ]
@@ -44,13 +44,13 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="module")
 def lab(folder: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
-    with jupyter.jupyterlab(folder, tmp_path_factory.mktemp("private")) as url:
+    with lab_page.jupyterlab(folder, tmp_path_factory.mktemp("private")) as url:
         yield url
 
 
 @pytest.fixture(scope="module")
 def chromium() -> Iterator[object]:
-    with jupyter.browser() as running:
+    with lab_page.browser() as running:
         yield running
 
 
@@ -62,7 +62,7 @@ def open_notebook(lab: str, chromium, request) -> Iterator[object]:  # type: ign
     def open_it(name: str):  # type: ignore[no-untyped-def]
         page = chromium.new_page(viewport={"width": 1200, "height": 1000})
         opened.append(page)
-        return jupyter.Notebook(page, lab, name)
+        return lab_page.Notebook(page, lab, name)
 
     yield open_it
     for number, page in enumerate(opened):
@@ -117,7 +117,7 @@ def test_capture_through_busy_cells_interrupts_and_restarts(  # type: ignore[no-
         "print(rx.id)"
     )
     busy = "n = 0\nwhile True: n += 1"
-    jupyter.write_notebook(folder / "b.ipynb", [start, busy, "rx.stop()"])
+    lab_page.write_notebook(folder / "b.ipynb", [start, busy, "rx.stop()"])
     notebook = open_notebook("b.ipynb")
     speech = np.random.default_rng(3).integers(-3000, 3000, 56 * 16_000).astype("<i2")
     notebook.run(0)
@@ -188,7 +188,7 @@ def eight_hours(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def test_explore_zoom_click_and_hear(  # type: ignore[no-untyped-def]
     open_notebook, folder: Path, eight_hours: Path
 ) -> None:
-    jupyter.write_notebook(
+    lab_page.write_notebook(
         folder / "c.ipynb",
         [
             "import recall_lab as rl",
@@ -293,7 +293,7 @@ def width(shown) -> float:  # type: ignore[no-untyped-def]
 def test_two_tabs_on_one_kernel(open_notebook, folder: Path, root: Path) -> None:  # type: ignore[no-untyped-def]
     lossy = root / "data" / "standup-lossy.bin"
     port = free_port()
-    jupyter.write_notebook(
+    lab_page.write_notebook(
         folder / "d.ipynb",
         [f"import recall_lab as rl\nseen = rl.explore(rl.load({str(lossy)!r}))\nseen",
          f"rx = rl.receive(port={port}, directory='two')\nrl.watch(rx)", "rx.stop()"],
