@@ -342,11 +342,20 @@ def _write(path: Path, key: npt.NDArray[np.int64], levels: tuple[Columns, ...]) 
     replace_file(path, file.getvalue())
 
 
+def _most_bytes(columns: int) -> int:
+    """Return what a pyramid takes at most: a level and a third of it above, and headers."""
+    return 2 * columns * (BINS + 16) + 100_000
+
+
 def _read(path: Path, key: npt.NDArray[np.int64]) -> tuple[Columns, ...] | None:
     """Return what was kept, if it is of the same capture; a file that can't be read is none."""
     count, width = -(-int(key[4]) // WIDTH), WIDTH / RATE
     levels: list[Columns] = []
     try:
+        with path.open("rb") as file, zipfile.ZipFile(file) as archive:
+            # as much as it can be, or a forged one would take all memory
+            if sum(member.file_size for member in archive.infolist()) > _most_bytes(count):
+                return None
         with path.open("rb") as file, np.load(file, allow_pickle=False) as kept:
             if not np.array_equal(kept["key"], key):
                 return None

@@ -39,16 +39,20 @@ class Follower:
     Attributes:
         packets: packets seen so far.
         damaged: records skipped because their checksum is wrong.
+        begun: how often it has begun: once, and again whenever the files are found to be another
+            capture's.
     """
 
     def __init__(self, path: str | os.PathLike[str]) -> None:
         self.audio_path = audio_path_of(Path(path), must_exist=False)
         self.index_path = self.audio_path.with_suffix(".idx")
         self._first = b""  # the first record
+        self.begun = 0
         self._start_over()
 
     def _start_over(self) -> None:
         """Know of no packet."""
+        self.begun += 1
         self.packets = 0
         self.damaged = 0
         self._read = 0  # records read, damaged ones included

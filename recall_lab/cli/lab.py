@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import importlib.util
+import os
 import shutil
 import subprocess
 import sys
@@ -61,7 +62,7 @@ def copy_notebooks(folder: Path) -> tuple[int, int]:
     for path, place in files:
         target = folder / place / path.name
         target.parent.mkdir(parents=True, exist_ok=True)
-        if not target.exists():
+        if not os.path.lexists(target):  # nor through a link of theirs
             shutil.copyfile(path, target)
             copied += 1
     return copied, len(files) - copied

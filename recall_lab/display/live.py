@@ -93,7 +93,7 @@ class Stream:
         participant: whose it is; None for the mixed stream.
         name: of the participant, as the network told it.
         seconds: audio held.
-        end: where its newest packet ends on the relative clock, s.
+        end: where the packet that came last ends on the relative clock, s.
         packets: kept so far.
         rate: packets a second, over the last five looks.
         rms: level of the last second, dBFS; -inf for digital silence, NaN while nothing comes.
@@ -149,7 +149,8 @@ class _Followed:
     continuity: Continuity = field(default_factory=Continuity)
     counts: deque[tuple[float, int]] = field(default_factory=lambda: deque(maxlen=_WINDOW + 1))
     came: float = -np.inf  # monotonic seconds of the last look that found something new
-    end: float = 0.0  # of the furthest packet, s
+    begun: int = 1  # how often the follower has begun
+    end: float = 0.0  # of the packet that came last, s
     fastest: float = np.inf  # s, of transit
     delay: float = np.nan
     rms: float = np.nan
@@ -163,8 +164,9 @@ class _Followed:
     def look(self, now: float) -> None:
         follower, before = self.follower, self.follower.packets
         follower.poll()
-        if follower.packets < before:  # replaced under us
-            before, self.continuity, self.fastest = 0, Continuity(), np.inf
+        if follower.begun != self.begun:  # the files are others now
+            self.begun, self.continuity, self.fastest = follower.begun, Continuity(), np.inf
+            before = 0
         if follower.packets > before:
             self.came = now
             self._count(before)
@@ -216,7 +218,7 @@ class _Followed:
             self.continuity.start_over(self.follower.frame())
         else:
             self.continuity.extend(relative, samples)
-        self.end = max(self.end, float((relative + samples / RATE).max()))
+        self.end = float(relative[-1] + samples[-1] / RATE)
         self.fastest = min(self.fastest, float(self._transit(before).min(initial=np.inf)))
         arrived = self.follower.column("monotonic")
         recent = int(np.searchsorted(arrived, arrived[-1] - 1_000_000_000, "right"))

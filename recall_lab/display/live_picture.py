@@ -134,17 +134,20 @@ class Strip:
             last: returns the last so many seconds.
             end: the column after the last one shown, in steps of the relative clock.
         """
-        shift = COLUMNS if self._end is None else min(abs(end - self._end), COLUMNS)
+        onward = self._end is not None and 0 <= end - self._end < COLUMNS
+        shift = end - self._end if onward else COLUMNS  # type: ignore[operator]
         fresh = min(max(shift, end - self._reached) + _LATE, COLUMNS)
         for columns in (self.low, self.high, self.lost, self.levels):
             columns[..., : COLUMNS - shift] = columns[..., shift:]
         self._end = end
         capture = last((fresh + 1) * STEP)
-        line = axis_of(capture)
+        start, reached = capture.span
+        # no more than is shown: a stamp gone wrong may lie years away
+        low, high = (min(max(edge * STEP, start), reached) for edge in (end - fresh - 1, end))
+        line = axis_of(capture, low, high)
         first = round(((end - fresh) * STEP - line.start) * RATE)
         found = columns_of(line, first, _STEP, fresh)
-        start, reached = capture.span
-        self._reached = min(int(reached / STEP), end)
+        self._reached = int(min(reached / STEP, end))
         begins = np.arange(end - fresh, end) * STEP
         between = (begins + STEP > start) & (begins < reached)  # what is to come is not missing
         lost = np.where(between, found.missing, 0.0)

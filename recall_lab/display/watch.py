@@ -81,7 +81,7 @@ class Panel:
     Attributes:
         updates: how often it was brought up to date.
         busy: seconds of this process's time that the last update took.
-        error: why it ended, if it could not go on; "" otherwise.
+        error: why the last update failed, if it did; "" otherwise.
     """
 
     def __init__(self, receiver: Receiving, seconds: float | None = None) -> None:
@@ -119,15 +119,17 @@ class Panel:
         """It is on the page already."""
 
     def _run(self) -> None:
-        try:
-            while not self._over():
-                self._update(last=False)
-            self._update(last=True)
-        except Exception as error:  # a thread has nobody to raise to
-            self.error = f"{type(error).__name__}: {error}"
-            said = "".join(traceback.format_exception(error))
-            text = f"the panel has ended: {self.error} (the receiver has not)"
-            self._page.update({"text/plain": f"{text}\n{said}"}, raw=True)  # type: ignore[no-untyped-call]
+        over = False
+        while not over:
+            over = self._over()
+            try:
+                self._update(last=over)
+                self.error = ""
+            except Exception as error:  # a thread has nobody to raise to
+                self.error = f"{type(error).__name__}: {error}"
+                said = "".join(traceback.format_exception(error))
+                text = f"the panel could not be brought up to date: {self.error}\n{said}"
+                self._page.update({"text/plain": text}, raw=True)  # type: ignore[no-untyped-call]
 
     def _over(self) -> bool:
         """Wait until an update is due; tell whether it is the last."""

@@ -69,6 +69,19 @@ def test_a_gap_is_missing_from_its_beginning_once_its_end_is_known(make) -> None
     assert (strip.lost == ((shown > 10) & (shown < 18)) * 1.0).all()
 
 
+def test_a_stamp_gone_wrong_blanks_the_row_until_the_next_packet(make) -> None:  # type: ignore[no-untyped-def]
+    audio = RNG.integers(-9000, 9000, 31 * 1600).astype(np.int16)
+    usual = np.arange(30) * 0.1
+    strip = Strip()
+    strip.move(lambda _: make(usual, 1600, audio=audio[: 30 * 1600]), 30)
+    assert (strip.high[-30:] > 0).all()
+    astray = make(np.r_[usual, 9e8], 1600, audio=audio)
+    strip.move(lambda _: astray, math.ceil((9e8 + 0.1) / STEP))
+    assert (strip.high > 0).sum() == 1
+    strip.move(lambda _: astray, 31)
+    assert (strip.high[-31:-1] > 0).all()
+
+
 def test_what_is_to_come_and_what_was_before_is_not_missing(make) -> None:  # type: ignore[no-untyped-def]
     strip = Strip()
     audio = np.ones(3200, np.int16)
