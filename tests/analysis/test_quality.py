@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import pickle
 from collections.abc import Callable
 from pathlib import Path
 
@@ -92,7 +93,21 @@ def test_several_streams_are_a_row_each(root: Path) -> None:
     assert rows.index.name == "stream"
     assert rows["missing s: reconnect"].round(2).tolist() == [0.0, 2.98]
     one = quality(rl.load(root / "data/standup-lossy.bin"))
-    pd.testing.assert_series_equal(rows.loc["standup-lossy"], one, check_dtype=False)
+    pd.testing.assert_series_equal(
+        rows.loc["standup-lossy"], one, check_dtype=False, check_series_type=False
+    )
+
+
+def test_one_is_shown_as_a_line_and_as_a_table_and_is_a_series(root: Path) -> None:
+    one = quality(rl.load(root / "data/standup-lossy.bin"))
+    assert repr(one).startswith("<quality of standup-lossy: poor: 90.83 % of the audio is there")
+    assert repr(one).endswith("1.100 s missing in 6 gaps>")
+    assert "<th" in one._repr_html_()
+    assert f"{one['jitter ms']:,.6g}" in one._repr_html_()
+    assert len(one.to_string().splitlines()) == len(one)
+    for part in (one[["gaps", "packets"]], one.drop("verdict"), one.copy()):
+        assert type(part) is pd.Series
+    assert repr(pickle.loads(pickle.dumps(one))) == repr(one)
 
 
 def test_degenerate_captures(make: Make) -> None:

@@ -131,7 +131,7 @@ def test_what_breaks_it_is_said_in_its_place(
 
         with monkeypatch.context() as patched:
             patched.setattr(Live, "look", broken)
-            wait_for(lambda: panel.error)
+            wait_for(lambda: "could not be" in page.sent[-1][2]["text/plain"])
             assert panel.error == "ZeroDivisionError: of our own making"
             told = page.sent[-1][2]["text/plain"]
             assert told.startswith("the panel could not be brought up to date: ZeroDivisionError")
