@@ -1,5 +1,6 @@
 # The public names: the one list of them, read by type checkers and by __init__.py alike.
 
+from . import bots as bots
 from .analysis.clocks import clock_steps as clock_steps
 from .analysis.drift import drift as drift
 from .analysis.export import save as save
@@ -51,6 +52,7 @@ from .display.timing_plots import plot_clocks as plot_clocks
 from .display.timing_plots import plot_timing as plot_timing
 from .display.watch import Panel as Panel
 from .display.watch import watch as watch
+from .errors import BotFailed as BotFailed
 from .errors import CaptureError as CaptureError
 from .errors import CaptureLocked as CaptureLocked
 from .errors import CaptureNotFound as CaptureNotFound
@@ -60,26 +62,36 @@ from .errors import InvalidFrame as InvalidFrame
 from .errors import InvalidMessage as InvalidMessage
 from .errors import InvalidPolicy as InvalidPolicy
 from .errors import MissingExtra as MissingExtra
+from .errors import MissingSetting as MissingSetting
 from .errors import MissingTimestamps as MissingTimestamps
 from .errors import NestingRefused as NestingRefused
 from .errors import NoNotebook as NoNotebook
 from .errors import PortInUse as PortInUse
+from .errors import RecallApiError as RecallApiError
 from .errors import RecallLabError as RecallLabError
 from .errors import ReceiverError as ReceiverError
 from .errors import ReceiverFailed as ReceiverFailed
+from .errors import RecordingMismatch as RecordingMismatch
 from .errors import StorageFailed as StorageFailed
 from .errors import StreamNotFound as StreamNotFound
+from .errors import TunnelFailed as TunnelFailed
 from .errors import WaitTimeout as WaitTimeout
 from .receiver.faults import Faults as Faults
+from .receiver.meeting import Meeting as Meeting
+from .receiver.meeting import Turn as Turn
+from .receiver.meeting import Voice as Voice
+from .receiver.meeting import read_meeting as read_meeting
+from .receiver.meeting_call import simulate_meeting as simulate_meeting
+from .receiver.meeting_call import start_meeting as start_meeting
 from .receiver.receiver import Receiver as Receiver
-from .receiver.receiver import receive as receive
-from .receiver.receiver import running as running
 from .receiver.server import Server as Server
 from .receiver.settings import Status as Status
 from .receiver.simulator import Simulation as Simulation
 from .receiver.simulator import simulate as simulate
 from .receiver.simulator import simulate_async as simulate_async
 from .receiver.simulator import start_simulation as start_simulation
+from .receiver.start import receive as receive
+from .receiver.start import running as running
 from .version import __version__ as __version__
 from .wire.messages import AudioPacket as AudioPacket
 from .wire.messages import OtherEvent as OtherEvent

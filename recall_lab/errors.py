@@ -8,9 +8,13 @@
     ├── InvalidFrame (ValueError)        a DataFrame that does not keep the packets contract
     ├── InvalidPolicy (ValueError)       a file of thresholds that can't be read or kept
     ├── InvalidAudio (ValueError)        an audio file that can't be read or is not what is needed
+    ├── RecordingMismatch (ValueError)   a recording that a capture does not lie in, or not surely
     ├── MissingExtra (ImportError)       a package that comes with an extra only is not installed
+    ├── MissingSetting (LookupError)     a variable of the environment or .env is not set
     ├── NoNotebook (RuntimeError)        what was asked for can only be shown in a notebook
     ├── NestingRefused (RuntimeError)    event loops can't be made to nest here
+    ├── RecallApiError                   Recall.ai refused what it was asked, or did not answer
+    ├── BotFailed                        a bot has ended without doing what it was sent for
     ├── CaptureError
     │   ├── CaptureNotFound (FileNotFoundError)
     │   ├── MissingTimestamps (ValueError)  the capture has audio, but no times to place it by
@@ -18,6 +22,7 @@
     │   ├── CaptureLocked                another writer holds the capture
     │   └── StorageFailed (OSError)      the disk did not take what was to be kept
     └── ReceiverError
+        ├── TunnelFailed                 no public address could be had for the receiver
         ├── PortInUse (OSError)          another program listens on the port
         ├── ReceiverFailed               the receiver could not start, or has died
         └── WaitTimeout (TimeoutError)   what was waited for did not happen in time
@@ -29,12 +34,13 @@ as a Python programmer expects.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
-from recall_lab.text import excerpt
+from recall_lab.text import excerpt, shortened
 
 __all__ = [
+    "BotFailed",
     "CaptureError",
     "CaptureLocked",
     "CaptureNotFound",
@@ -44,15 +50,19 @@ __all__ = [
     "InvalidMessage",
     "InvalidPolicy",
     "MissingExtra",
+    "MissingSetting",
     "MissingTimestamps",
     "NestingRefused",
     "NoNotebook",
     "PortInUse",
+    "RecallApiError",
     "RecallLabError",
     "ReceiverError",
     "ReceiverFailed",
+    "RecordingMismatch",
     "StorageFailed",
     "StreamNotFound",
+    "TunnelFailed",
     "WaitTimeout",
 ]
 
@@ -132,6 +142,25 @@ class InvalidPolicy(RecallLabError, ValueError):
     """Thresholds for :func:`recall_lab.check` that can't be read, or that nothing measures."""
 
 
+class RecordingMismatch(RecallLabError, ValueError):
+    """The capture does not lie in the recording, or it can't be told where.
+
+    Attributes:
+        stem: the capture's stream.
+        reason: why, in numbers.
+        evidence: what was seen, as in ``Comparison.evidence``, as far as it came to that.
+    """
+
+    def __init__(self, stem: str, reason: str, **evidence: float) -> None:
+        self.stem = stem
+        self.reason = reason
+        self.evidence = evidence
+        super().__init__(
+            f"{stem} can't be aligned with this recording: {reason}. Compare the recording's id "
+            "with capture.info.recording; where both are of one meeting, give more of them"
+        )
+
+
 class MissingExtra(RecallLabError, ImportError):
     """What was asked for needs a package that is not installed, because few need it.
 
@@ -147,6 +176,21 @@ class MissingExtra(RecallLabError, ImportError):
         )
 
 
+class MissingSetting(RecallLabError, LookupError):
+    """A setting that is needed is not there.
+
+    Attributes:
+        name: the variable.
+    """
+
+    def __init__(self, name: str, needed_for: str) -> None:
+        self.name = name
+        super().__init__(
+            f"{name} is not set, which {needed_for} needs: set it in the environment, "
+            f"or write a line {name}=... into the file .env of this folder (never into a notebook)"
+        )
+
+
 class NoNotebook(RecallLabError, RuntimeError):
     """What was asked for can only be shown in a notebook, and there is none."""
 
@@ -156,6 +200,58 @@ class NoNotebook(RecallLabError, RuntimeError):
 
 class NestingRefused(RecallLabError, RuntimeError):
     """Event loops can't be made to nest in this process; says why, and what to do instead."""
+
+
+class RecallApiError(RecallLabError):
+    """Recall.ai's REST API refused what it was asked, did not answer, or not as it should.
+
+    Attributes:
+        status: of HTTP; None where there was no answer.
+        advice: what to do.
+        fields: what it said, by the dotted path of the field; ``""`` for none in particular.
+        retry_after: seconds after which it may be asked again, where it said so.
+        passing: whether asking again may help.
+    """
+
+    def __init__(
+        self,
+        message: str,
+        *,
+        status: int | None = None,
+        advice: str = "",
+        fields: Mapping[str, str] | None = None,
+        retry_after: float | None = None,
+        passing: bool = False,
+    ) -> None:
+        self.status = status
+        self.advice = advice
+        self.fields = dict(fields or {})
+        self.retry_after = retry_after
+        self.passing = passing
+        super().__init__(f"{message}: {advice}" if advice else message)
+
+
+class BotFailed(RecallLabError):
+    """A bot has failed for good: Recall.ai calls it ``fatal``.
+
+    Attributes:
+        bot: its id.
+        sub_code: why, for a machine; ``""`` where Recall.ai did not say.
+        message: why, for a person; ``""`` where Recall.ai did not say.
+        steps: what it had gone through.
+    """
+
+    def __init__(self, bot: str, sub_code: str, message: str, steps: Sequence[str] = ()) -> None:
+        self.bot = bot
+        self.sub_code = sub_code
+        self.message = message
+        self.steps = list(steps)
+        why = ": ".join(shortened(text, 200) for text in (sub_code, message) if text)
+        super().__init__(
+            f"bot {bot} has failed ({why or 'no reason given'}), after "
+            f"{shortened(', '.join(self.steps[:-1]), 200) or 'nothing else'}: what to do is under "
+            "that code at https://docs.recall.ai/docs/sub-codes; then create another bot"
+        )
 
 
 class CaptureError(RecallLabError):
@@ -269,6 +365,10 @@ class ReceiverFailed(ReceiverError):
     def __init__(self, message: str, log: str = "") -> None:
         self.log = log
         super().__init__(f"{message}\n{log}" if log else message)
+
+
+class TunnelFailed(ReceiverError):
+    """No public address could be had for the receiver; says why and what to do."""
 
 
 class WaitTimeout(ReceiverError, TimeoutError):

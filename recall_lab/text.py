@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import html
+import re
 import reprlib
 import unicodedata
 from collections.abc import Mapping
@@ -11,6 +12,10 @@ from typing import Final
 EXCERPT: Final = 80
 """Longest piece of a foreign value that a message repeats, in characters."""
 
+_SECRETS: Final = re.compile(
+    r"([?&][\w.%-]*(?:token|secret|key|signature|credential|password)[\w.%-]*=)[^&#\s\"'<>\\]+",
+    re.IGNORECASE,
+)
 _MARKS: Final = 3  # on one letter
 _brief = reprlib.Repr()
 _brief.maxlong = _brief.maxother = EXCERPT
@@ -35,6 +40,16 @@ def excerpt(value: object, limit: int = EXCERPT) -> str:
     if len(text) > limit or more:
         return text[: limit - 3] + "..."
     return text
+
+
+def redacted(text: str) -> str:
+    """Return text with what is secret in the URLs in it replaced by ``***``.
+
+    Example:
+        >>> redacted("no answer from wss://host/?token=abc&name=x")
+        'no answer from wss://host/?token=***&name=x'
+    """
+    return _SECRETS.sub(r"\1***", text)
 
 
 def printable(text: str) -> str:

@@ -60,6 +60,18 @@ class Health(Protocol):
         """``running``, ``stopped`` or ``failed``."""
 
     @property
+    def public_url(self) -> str:
+        """Where bots elsewhere connect; ``""`` for nowhere."""
+
+    @property
+    def trouble(self) -> str:
+        """What is wrong with the tunnel."""
+
+    @property
+    def refused(self) -> dict[str, int]:
+        """Connections not let in, by reason."""
+
+    @property
     def connections(self) -> int:
         """Sockets open now."""
 

@@ -97,7 +97,8 @@ def name_of(stream: Stream) -> str:
 
 def _state(look: Look) -> str:
     words = {"running": "receiving at", "stopped": "stopped, was at", "failed": "failed, was at"}
-    return f"{words.get(look.health.state, look.health.state)} {look.url}"
+    state = f"{words.get(look.health.state, look.health.state)} {look.url}"
+    return f"{state}, from outside {look.health.public_url}" if look.health.public_url else state
 
 
 def _totals(look: Look) -> str:
@@ -117,10 +118,15 @@ def _totals(look: Look) -> str:
 
 def _wrongs(look: Look) -> Iterator[str]:
     """Give what a person should know of, if anything."""
-    refused = look.health.rejected
-    if refused:
-        told = ", ".join(f"{count:,} {reason}" for reason, count in sorted(refused.items()))
-        yield f"rejected: {told}"
+    if look.health.trouble:
+        yield f"tunnel: {excerpt(look.health.trouble, 400)[1:-1]}"
+    for what, counts in (
+        ("messages rejected", look.health.rejected),
+        ("connections refused", look.health.refused),
+    ):
+        if counts:
+            told = ", ".join(f"{count:,} {reason}" for reason, count in sorted(counts.items()))
+            yield f"{what}: {told}"
     if look.health.last_error:
         yield f"last error: {excerpt(look.health.last_error, 400)[1:-1]}"
 

@@ -3,25 +3,23 @@
 from __future__ import annotations
 
 import asyncio
-import logging
 import math
 import os
 import secrets
 import time
-from collections.abc import Sequence
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from typing import Any, Final, cast
 
 import numpy as np
 import numpy.typing as npt
 import pandas as pd
-from websockets.asyncio.client import ClientConnection, connect
-from websockets.exceptions import InvalidURI, WebSocketException
-from websockets.uri import parse_uri
+from pydantic import SecretStr
 
 from recall_lab.capture.audio import read_audio
 from recall_lab.capture.capture import Capture
 from recall_lab.errors import InvalidArgument, ReceiverFailed
 from recall_lab.receiver.faults import RETRY, Faults, Packets, cut, in_outage, payload_of, plan
+from recall_lab.receiver.line import Line
 from recall_lab.text import excerpt
 from recall_lab.wire.messages import (
     RECORDING_ID_VALID,
@@ -34,17 +32,13 @@ from recall_lab.wire.messages import (
 )
 from recall_lab.wire.pcm import RATE, SAMPLE_DTYPE, Samples
 
-ATTEMPTS: Final = 30
-"""How often the bot tries to connect before it gives up."""
-
 PACKET: Final = 0.2
 """Usual length of a packet of mixed audio, in seconds."""
 
-_SHORTEST_RETRY = 0.2  # seconds between attempts, however fast the call is played
 _CREDIT = 256  # messages sent before others get a turn, when as fast as possible
 
-_logger = logging.getLogger("recall_lab.simulator")
-_logger.addHandler(logging.NullHandler())
+Start = Callable[[], Awaitable[tuple[float, int]]]
+"""Waits for the start of a call; gives it on the monotonic clock, s, and in ns since 1970 UTC."""
 
 Source = str | os.PathLike[str] | Capture | npt.NDArray[np.int16]
 
@@ -55,7 +49,7 @@ class Bot:
     def __init__(
         self,
         source: Source,
-        url: str,
+        url: str | SecretStr,
         *,
         speed: float = 1.0,
         packet: float | Sequence[float] | None = None,
@@ -64,20 +58,18 @@ class Bot:
         participant: Participant | int | None = None,
         form: ArtifactForm = "raw",
         start: float = 0.0,
+        secret: str | SecretStr | None = None,
+        refs: Mapping[str, Ref] | None = None,
     ) -> None:
         if not isinstance(speed, int | float) or not speed > 0:
             raise InvalidArgument("speed", speed, "a positive number; inf for no waiting")
         if not isinstance(faults, Faults | None):
             raise InvalidArgument("faults", faults, "rl.Faults(...)")
-        try:
-            parse_uri(str(url))
-        except InvalidURI as error:
-            raise InvalidArgument("url", url, f"a websocket address, ws://... ({error})") from None
+        self._line = Line(url, speed, secret)
         if form not in ("raw", "plain"):
             raise InvalidArgument("form", form, "'raw' or 'plain'")
         if recording is not None and not is_recording_id(recording):
             raise InvalidArgument("recording", recording, RECORDING_ID_VALID)
-        self.url = url
         self.speed = speed
         self.faults = faults or Faults()
         self.recording = recording or f"call-{secrets.token_hex(4)}"
@@ -90,117 +82,73 @@ class Bot:
         self.done = 0
         self.total = 0
         self._samples, self._packets, self._start = _prepare(source, packet, start, self.faults)
-        self._connection: ClientConnection | None = None
-        self._connections = 0
         self._refs: dict[str, Any] = {
+            "recording": Ref(self.recording, {}),
             "bot": Ref("stand-in-bot", {}),
             "endpoint": Ref("stand-in-endpoint", {}),
             "artifact": Ref("stand-in-artifact", {}),
-        }
+        } | dict(refs or {})
 
-    async def play(self) -> pd.DataFrame:
-        """Play the call and return the truth (see :func:`recall_lab.simulate`)."""
+    async def play(self, together: Start | None = None) -> pd.DataFrame:
+        """Play the call and return the truth (see :func:`recall_lab.simulate`).
+
+        Args:
+            together: waits until others are let in too; by default the call begins at once.
+        """
         try:
-            await self._connect()  # the call begins when the bot is let in
+            await self._line.connect()  # the call begins when the bot is let in
+            begin, epoch = await (together or start_now)()
             truth = plan(
                 self._samples,
                 self._packets,
                 self.faults,
                 start=self._start,
-                epoch=time.time_ns(),
+                epoch=epoch,
             )
             self.total = len(truth)
             fates = truth["fate"].tolist()
             connections = np.zeros(len(truth), np.int64)
             sent = np.zeros(len(truth), np.int64)
             cut_off = in_outage(truth["due"].to_numpy(), self.faults)
-            begin = time.monotonic()
             for row in truth.itertuples():
                 at = cast(int, row.Index)
-                await self._until(begin + cast(float, row.due) / self.speed)
+                await until(begin + cast(float, row.due) / self.speed)
                 fate = fates[at]
                 if cut_off[at]:
-                    await self._disconnect()
+                    await self._line.disconnect()
                 elif fate in ("sent", "malformed"):
                     message = self._broken(at) if fate == "malformed" else self._message(row)
                     when = await self._send(message, begin, cast(float, row.due))
                     if when:
                         sent[at] = when
-                        connections[at] = self._connections
+                        connections[at] = self._line.connections
                     else:
                         fates[at] = "outage"
                 self.done = at + 1
                 if math.isinf(self.speed) and at % _CREDIT == 0:
                     await asyncio.sleep(0)
         finally:
-            await self._disconnect(clean=True)
+            await self._line.disconnect(clean=True)
         times = pd.to_datetime(pd.Series(np.where(sent, sent, pd.NaT.value)), utc=True)
         return truth.assign(fate=fates, connection=connections, sent=times)
-
-    async def _until(self, when: float) -> None:
-        if not math.isinf(self.speed):
-            delay = when - time.monotonic()
-            if delay > 0:
-                await asyncio.sleep(delay)
 
     async def _send(self, message: bytes, begin: float, due: float) -> int:
         """Send one message; return when, in ns since 1970 UTC, or 0 if it was not sent.
 
         What falls due while there is no connection is lost, as it is with the bot.
         """
-        if self._connection is None:
+        if not self._line.open:
             try:
-                await self._connect()
+                await self._line.connect()
             except ReceiverFailed:
                 return 0
             late = time.monotonic() - (begin + due / self.speed)
             if not math.isinf(self.speed) and late > RETRY / self.speed / 2:
                 return 0
-        assert self._connection is not None
-        now = time.time_ns()
-        try:
-            await self._connection.send(message, text=True)
-        except (WebSocketException, OSError):
-            self._connection = None
-            await asyncio.sleep(max(RETRY / self.speed, _SHORTEST_RETRY))
-            return 0
-        return now
-
-    async def _connect(self) -> None:
-        """Connect, trying as long as the bot would.
-
-        Raises:
-            ReceiverFailed: when nobody has answered after the last attempt.
-        """
-        last: Exception | None = None
-        for attempt in range(ATTEMPTS):
-            if attempt:
-                await asyncio.sleep(max(RETRY / self.speed, _SHORTEST_RETRY))
-            try:
-                self._connection = await connect(
-                    self.url, compression=None, proxy=None, logger=_logger, max_size=2**16
-                )
-            except (OSError, TimeoutError, WebSocketException) as error:
-                last = error
-            else:
-                self._connections += 1
-                return
-        raise ReceiverFailed(
-            f"no receiver at {self.url} after {ATTEMPTS} attempts (the last: {last}); "
-            "start one first, for example with rl.receive()"
-        )
-
-    async def _disconnect(self, *, clean: bool = False) -> None:
-        connection, self._connection = self._connection, None
-        if connection is None:
-            return
-        if not clean:  # the line breaks: what was sent still arrives, no farewell does
-            connection.transport.close()
-        await connection.close()
+        return await self._line.send(message)
 
     def _message(self, row: Any) -> bytes:
         packet = AudioPacket(
-            recording=Ref(self.recording, {}),
             payload=payload_of(self._samples, row.payload, row.offset, row.samples),
             relative=row.relative,
             absolute=row.absolute.value,
@@ -222,6 +170,18 @@ class Bot:
             b"\xff\xfe not even text",
         )
         return kinds[number % len(kinds)]
+
+
+async def start_now() -> tuple[float, int]:
+    """Start a call at once."""
+    return time.monotonic(), time.time_ns()
+
+
+async def until(when: float) -> None:
+    """Wait until a time of the monotonic clock, s."""
+    delay = when - time.monotonic()
+    if delay > 0:
+        await asyncio.sleep(delay)
 
 
 def _prepare(

@@ -1,6 +1,7 @@
 """A receiver in a process of its own: the server, a control socket, and when to end.
 
-Settings come as one line of JSON on standard input; one line of JSON goes back on standard
+An :class:`Order` comes as one line of JSON on standard input, so that no secret is in an argument
+or a file; one line of JSON goes back on standard
 output when it listens, or says why it can't. From then on there is the control socket: a line
 of JSON asks, a line of JSON answers.
 
@@ -9,6 +10,7 @@ ask         answer
 ==========  =====================================================================
 attach      ``{"id", "clients"}``: the pids of all who are attached, until they hang up
 status      a Status
+access      ``{"token"}``: what has to be in the URL, for whoever is to connect
 stop        a Status, once every capture is closed; then the process ends
 ==========  =====================================================================
 """
@@ -28,13 +30,21 @@ from typing import Any, Final
 import msgspec
 import psutil
 
-from recall_lab.errors import PortInUse, RecallLabError
+from recall_lab.errors import PortInUse, RecallLabError, TunnelFailed
+from recall_lab.receiver.access import Access
 from recall_lab.receiver.server import Server
 from recall_lab.receiver.settings import Settings, Status
 from recall_lab.receiver.state import State, log_path, remove_state, write_state
 
 _DESCRIPTORS: Final = 65_536
 """Descriptors asked for: two a stream, one a socket."""
+
+
+class Order(msgspec.Struct, frozen=True):
+    """What a process is told to do."""
+
+    settings: Settings
+    access: Access
 
 
 class Request(msgspec.Struct, frozen=True):
@@ -50,16 +60,15 @@ class Answer(msgspec.Struct, frozen=True):
     id: str = ""
     error: str = ""
     port_in_use: str = ""
+    tunnel_failed: str = ""
 
 
 class Daemon:
     """One receiver's life."""
 
-    def __init__(self, settings: Settings) -> None:
-        self.server = Server(
-            settings.directory, host=settings.host, port=settings.port, sync=settings.sync
-        )
-        self.settings = settings
+    def __init__(self, order: Order) -> None:
+        self.server = Server.of(order.settings, order.access)
+        self.settings = self.server.settings
         self.stopping = asyncio.Event()
         self.stopped: asyncio.Future[Status] = asyncio.get_running_loop().create_future()
         self.clients: dict[asyncio.StreamWriter, int] = {}
@@ -130,11 +139,13 @@ class Daemon:
             return {"id": self.server.id, "clients": sorted(set(self.clients.values()))}
         if request.ask == "status":
             return self.server.status
+        if request.ask == "access":
+            return {"token": self.server.access.token}
         if request.ask == "stop":
             self.clients.setdefault(writer, 0)
             self.stopping.set()
             return await self.stopped
-        return {"error": f"{request.ask!r} is not attach, status or stop"}
+        return {"error": f"{request.ask!r} is not attach, status, access or stop"}
 
     async def _watch(self) -> None:
         """Stop once nobody has been attached or connected for as long as it was asked to linger."""
@@ -159,8 +170,8 @@ def _say(answer: Answer) -> None:
     os.close(nothing)
 
 
-async def _run(settings: Settings) -> None:
-    daemon = Daemon(settings)
+async def _run(order: Order) -> None:
+    daemon = Daemon(order)
     # what is printed from here on is for whoever asks why it ended
     log = os.open(log_path(daemon.server.id), os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o600)
     os.dup2(log, 2)
@@ -174,11 +185,13 @@ def main() -> None:
     wanted = _DESCRIPTORS if hard == resource.RLIM_INFINITY else min(_DESCRIPTORS, hard)
     if soft < wanted:
         resource.setrlimit(resource.RLIMIT_NOFILE, (wanted, hard))
-    settings = msgspec.json.decode(sys.stdin.buffer.readline(), type=Settings)
+    order = msgspec.json.decode(sys.stdin.buffer.readline(), type=Order)
     try:
-        asyncio.run(_run(settings))
+        asyncio.run(_run(order))
     except PortInUse as error:
-        _say(Answer(error=str(error), port_in_use=error.holder))
+        _say(Answer(port_in_use=error.holder))
+    except TunnelFailed as error:
+        _say(Answer(tunnel_failed=str(error)))
     except RecallLabError as error:
         _say(Answer(error=str(error)))
     except OSError as error:  # no room for a socket, a path too long for one

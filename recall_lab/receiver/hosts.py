@@ -21,13 +21,14 @@ from typing import Any, Final, Protocol
 import msgspec
 import psutil
 
-from recall_lab.errors import PortInUse, ReceiverFailed
-from recall_lab.receiver.daemon import Answer
+from recall_lab.errors import PortInUse, ReceiverFailed, TunnelFailed
+from recall_lab.receiver.access import Access
+from recall_lab.receiver.daemon import Answer, Order
 from recall_lab.receiver.server import Server
 from recall_lab.receiver.settings import Settings, Status
 from recall_lab.receiver.state import State, forget_logs, log_path, remove_state, states
 
-START_TIMEOUT: Final = 30.0
+START_TIMEOUT: Final = 45.0  # seconds; a tunnel takes its time
 ANSWER_TIMEOUT: Final = 5.0
 STOP_TIMEOUT: Final = 20.0
 
@@ -48,6 +49,9 @@ class Host(Protocol):
 
     def status(self) -> Status:
         """Ask how it is; raises ReceiverFailed when there is no answer."""
+
+    def token(self) -> str:
+        """Ask what has to be in the URL; raises ReceiverFailed when there is no answer."""
 
     def stop(self) -> Status:
         """End it; every capture is closed when this returns."""
@@ -73,7 +77,7 @@ class ProcessHost:
             raise ReceiverFailed(f"another receiver than {state.id} answers at {state.socket}")
 
     @classmethod
-    def start(cls, settings: Settings) -> ProcessHost:
+    def start(cls, settings: Settings, access: Access) -> ProcessHost:
         """Start a server in a new process.
 
         Raises:
@@ -89,7 +93,7 @@ class ProcessHost:
         ) as child:
             try:
                 said, errors = child.communicate(
-                    msgspec.json.encode(settings) + b"\n", timeout=START_TIMEOUT
+                    msgspec.json.encode(Order(settings, access)) + b"\n", timeout=START_TIMEOUT
                 )
             except subprocess.TimeoutExpired:
                 with contextlib.suppress(ProcessLookupError):
@@ -105,6 +109,8 @@ class ProcessHost:
             ) from None
         if answer.port_in_use:
             raise PortInUse(settings.port, answer.port_in_use)
+        if answer.tunnel_failed:
+            raise TunnelFailed(answer.tunnel_failed)
         if answer.error:
             raise ReceiverFailed(answer.error)
         state = next((state for state in states() if state.id == answer.id), None)
@@ -133,6 +139,9 @@ class ProcessHost:
 
     def status(self) -> Status:
         return msgspec.convert(self._ask("status", ANSWER_TIMEOUT), Status)
+
+    def token(self) -> str:
+        return str(self._ask("access", ANSWER_TIMEOUT).get("token", ""))
 
     def stop(self) -> Status:
         try:
@@ -202,21 +211,19 @@ class ThreadHost(threading.Thread):
     port: int
     started: int
 
-    def __init__(self, settings: Settings) -> None:
+    def __init__(self, settings: Settings, access: Access) -> None:
         super().__init__(name="recall_lab receiver", daemon=True)
-        self.settings = settings
-        self.server = Server(
-            settings.directory, host=settings.host, port=settings.port, sync=settings.sync
-        )
+        self.server = Server.of(settings, access)
+        self.settings = self.server.settings
         self.id = self.server.id
         self._abandoned = False
         self._ready: Future[int] = Future()
         self._failure = ""
 
     @classmethod
-    def start_with(cls, settings: Settings) -> ThreadHost:
+    def start_with(cls, settings: Settings, access: Access) -> ThreadHost:
         """Start a server in a new thread; raises as :meth:`ProcessHost.start` does."""
-        host = cls(settings)
+        host = cls(settings, access)
         host.start()
         try:
             host.port = host._ready.result(START_TIMEOUT)
@@ -266,6 +273,9 @@ class ThreadHost(threading.Thread):
             return answer.result(ANSWER_TIMEOUT)
         except (RuntimeError, TimeoutError) as error:
             raise ReceiverFailed(f"the receiver's thread does not answer ({error})") from None
+
+    def token(self) -> str:
+        return self.server.access.token
 
     def stop(self) -> Status:
         with contextlib.suppress(RuntimeError):  # its loop has ended already

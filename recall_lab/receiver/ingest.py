@@ -90,8 +90,9 @@ class Ingest:
         self.started = time.time_ns()
         self.journal = Journal(self.directory)
         self.connections: set[Connection] = set()
-        self.connected = self.packets = self.bytes = self.events = 0
+        self.connected = self.packets = self.bytes = self.events = self.video = 0
         self.rejected: Counter[str] = Counter()
+        self.refused: Counter[str] = Counter()
         self.last_error = ""
         self._streams: dict[tuple[str, int | None], _Stream] = {}
         self._touched: list[_Stream] = []
@@ -109,6 +110,16 @@ class Ingest:
         self.connections.add(connection)
         self.connected += 1
         return connection
+
+    def refuse(self, peer: str, reason: str, id: str) -> None:
+        """Note that somebody was not let in. Nothing of what they sent is kept but an id."""
+        self.refused[reason] += 1
+        held = self._throttle.admit((peer.rpartition(":")[0], reason), time.monotonic())
+        if held is not None:
+            self._note(
+                None, "refused", reason=reason, peer=peer, id=excerpt(id) if id else "",
+                held_back=held,
+            )  # fmt: skip
 
     def text(
         self, connection: Connection, data: bytes | bytearray, received: int, monotonic: int
@@ -220,7 +231,9 @@ class Ingest:
             packets_per_second=round(rate, 1),
             bytes=self.bytes,
             events=self.events,
+            video=self.video,
             rejected=dict(self.rejected),
+            refused=dict(self.refused),
             unsynced=sum(s.writer.packets - s.writer.synced for s in self._streams.values()),
             last_error=self.last_error,
         )
@@ -336,6 +349,7 @@ class Ingest:
         number = None if recording is None else connection.numbers.get(recording)
         fields: dict[str, Any] = {"connection": number, "sequence": sequence, "event": event.event}
         if event.event.startswith(_VIDEO):  # pictures are not ours to keep: that they came is
+            self.video += 1
             if self._throttle.admit(("video", recording), time.monotonic()) is None:
                 return
             fields["bytes"] = len(event.json)

@@ -1,4 +1,4 @@
-"""The face a notebook sees: start a receiver, look at what it has kept, stop it.
+"""The face a notebook sees: look at what a receiver has kept, stop it.
 
 The server behind it runs in a child process or a thread (:mod:`recall_lab.receiver.hosts`). The
 frames and captures shown here are read from the files on disk, live, in both.
@@ -6,7 +6,6 @@ frames and captures shown here are read from the files on disk, live, in both.
 
 from __future__ import annotations
 
-import atexit
 import time
 from pathlib import Path
 from types import TracebackType
@@ -14,91 +13,19 @@ from typing import Self
 
 import msgspec
 import pandas as pd
+from pydantic import SecretStr
 
 from recall_lab.capture.capture import Capture
 from recall_lab.capture.frame import empty_frame
-from recall_lab.errors import InvalidArgument, PortInUse, ReceiverFailed, WaitTimeout
-from recall_lab.receiver.hosts import Host, ProcessHost, ThreadHost
+from recall_lab.errors import InvalidArgument, ReceiverFailed, WaitTimeout
+from recall_lab.receiver.access import with_token
+from recall_lab.receiver.hosts import Host
 from recall_lab.receiver.settings import Settings, Status
 from recall_lab.receiver.streams import Streams
 from recall_lab.text import counted, html_table, printable
 from recall_lab.wire.pcm import seconds_of
 
 _POLL = 0.05  # seconds between two looks at the files while waiting
-
-# Kept through %autoreload, which runs this module again in the same namespace. That someone
-# holds the receiver is also what keeps a child from lingering out.
-_receivers: dict[str, Receiver] = globals().get("_receivers", {})
-
-
-def receive(
-    port: int = 3456,
-    directory: str | Path = "captures",
-    host: str = "127.0.0.1",
-    mode: str = "process",
-    *,
-    linger: float = 600.0,
-    sync: float = 1.0,
-) -> Receiver:
-    """Start to receive in the background and return at once.
-
-    Running the cell again, after a kernel restart too, gives the receiver that is already
-    running when the settings are the same; when they differ, it is stopped and a new one starts
-    on the same port. It is never moved to another port.
-
-    Args:
-        port: port to listen on; 0 takes any free one (see ``Receiver.port``).
-        directory: where captures go; made if it is not there.
-        host: address to listen on; the default is reachable from this machine only.
-        mode: ``"process"``: in a child process, which a busy kernel does not disturb and which
-            outlives it. ``"thread"``: in a thread of this process, for places where no child
-            can run. A thread loses nothing either, but while the kernel computes in pure Python
-            it is late to note when a packet arrived: by some 10 ms with one stream, by seconds
-            with twenty. Latency and jitter measured then are the kernel's, not the network's.
-        linger: seconds that a child goes on with no notebook attached and no bot connected.
-        sync: seconds between two syncs of a capture to the disk: what a power cut can cost. With
-            many hundreds of streams it takes longer; ``status.unsynced`` says how much is due.
-
-    Raises:
-        PortInUse: when another program has the port, or another notebook's receiver.
-        ReceiverFailed: when the receiver can't start; says why.
-        InvalidArgument: for a setting that can't be.
-
-    Example:
-        >>> rx = receive(port=3456, directory="captures")  # doctest: +SKIP
-        >>> rx.url  # doctest: +SKIP
-        'ws://127.0.0.1:3456/'
-    """
-    settings = Settings.checked(
-        host=host, port=port, directory=directory, mode=mode, linger=linger, sync=sync
-    )
-    found = _make_way(settings)
-    if found is None:
-        try:
-            found = Receiver(_start(settings))
-        except PortInUse:
-            # two cells may have started the same receiver at once: the other one's will do
-            found = _make_way(settings)
-            if found is None:
-                raise
-    _receivers[found.id] = found
-    return found
-
-
-def running() -> list[Receiver]:
-    """Return all receivers of this user that run, in this process or in children.
-
-    Example:
-        >>> for rx in running():  # doctest: +SKIP
-        ...     rx.stop()
-    """
-    here = {rx.id: rx for rx in _receivers.values() if rx.alive}
-    for host in ProcessHost.running():
-        if host.id in here:
-            host.close()
-        else:
-            here[host.id] = Receiver(host)
-    return list(here.values())
 
 
 class Receiver:
@@ -114,6 +41,11 @@ class Receiver:
         self._streams = Streams(self.directory, host.id, host.started)
 
     @property
+    def settings(self) -> Settings:
+        """How it was asked to run."""
+        return self._host.settings
+
+    @property
     def id(self) -> str:
         """Id of this run of the receiver."""
         return self._host.id
@@ -125,8 +57,24 @@ class Receiver:
 
     @property
     def url(self) -> str:
-        """Where bots connect."""
+        """Where bots on this machine connect; without the token."""
         return _url(self._host)
+
+    @property
+    def public_url(self) -> str:
+        """Where bots elsewhere connect, ``wss://...``, without the token; ``""`` for nowhere."""
+        return self.status.public_url
+
+    @property
+    def bot_url(self) -> SecretStr:
+        """What a bot is told to connect to: the public address if there is one, and the token.
+
+        It shows as ``***``; :func:`recall_lab.simulate` and ``rl.bots.create`` take it as it is.
+
+        Raises:
+            ReceiverFailed: when the receiver does not answer.
+        """
+        return with_token(self.public_url or self.url, self._host.token())
 
     @property
     def directory(self) -> Path:
@@ -268,7 +216,6 @@ class Receiver:
                 )
             self._last = status
             self._stopped = True
-            _receivers.pop(self.id, None)
         return self._last
 
     def __enter__(self) -> Self:
@@ -284,8 +231,12 @@ class Receiver:
 
     def __repr__(self) -> str:
         status = self.status
-        where = f"at {self.url}" if status.state == "running" else f"({self.url})"
-        wrong = f", last error: {status.last_error}" if status.last_error else ""
+        url = status.public_url or self.url
+        where = f"at {url}" if status.state == "running" else f"({url})"
+        wrong = f", tunnel: {status.trouble}" if status.trouble else ""
+        wrong += f", last error: {status.last_error}" if status.last_error else ""
+        if status.refused:
+            wrong = f", {counted(sum(status.refused.values()), 'connection')} refused{wrong}"
         return (
             f"<Receiver {status.state} {where} into {_shown(self.directory)}: "
             f"{counted(status.packets, 'packet')}, {counted(status.recordings, 'recording')}, "
@@ -294,10 +245,17 @@ class Receiver:
 
     def _repr_html_(self) -> str:
         status = self.status
-        rejected = ", ".join(f"{n:,} {reason}" for reason, n in status.rejected.items())
+        rejected, refused = (
+            ", ".join(f"{n:,} {reason}" for reason, n in counts.items())
+            for counts in (status.rejected, status.refused)
+        )
+        outside = {"public url": status.public_url} if status.public_url else {}
+        if status.trouble:
+            outside["tunnel"] = status.trouble
         facts = {
             "state": status.state,
             "url": self.url,
+            **outside,
             "directory": _shown(self.directory),
             "connections": f"{status.connections} open, {status.connected} ever",
             "recordings": f"{status.recordings} ({counted(status.streams, 'stream')})",
@@ -307,44 +265,10 @@ class Receiver:
             if status.gaps
             else "nothing",
             "rejected": rejected or "none",
+            "refused": refused or "none",
             "last error": status.last_error or "none",
         }
         return html_table("Receiver", facts)
-
-
-def _make_way(settings: Settings) -> Receiver | None:
-    """Return the receiver that already runs with these settings; stop one that has our port.
-
-    Raises:
-        PortInUse: when that one is in use by another notebook.
-    """
-    for found in running():
-        if found._host.settings == settings:
-            return found
-        if settings.port and found.port == settings.port:
-            others = found._host.others()
-            if others:
-                raise PortInUse(
-                    settings.port,
-                    f"a receiver into {found._host.settings.directory!r} that process "
-                    f"{others[0]} uses too (the same settings would share it)",
-                )
-            found.stop()
-        elif found.id not in _receivers:
-            found._host.close()
-    return None
-
-
-def _start(settings: Settings) -> Host:
-    return (ProcessHost.start if settings.mode == "process" else ThreadHost.start_with)(settings)
-
-
-@atexit.register
-def _stop_threads() -> None:
-    """Close the captures of receivers that end with this process."""
-    for receiver in list(_receivers.values()):
-        if receiver.mode == "thread" and receiver.alive:
-            receiver.stop()
 
 
 def _shown(folder: Path) -> str:
@@ -354,5 +278,4 @@ def _shown(folder: Path) -> str:
 
 
 def _url(host: Host) -> str:
-    name = host.settings.host
-    return f"ws://{f'[{name}]' if ':' in name else name}:{host.port}/"
+    return host.settings.url(host.port)

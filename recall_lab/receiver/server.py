@@ -16,6 +16,7 @@ import socket
 import time
 from collections.abc import Callable
 from functools import partial
+from http import HTTPStatus
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Final, Self
@@ -23,19 +24,24 @@ from typing import Any, Final, Self
 import msgspec
 import psutil
 import websockets.frames
+from pydantic import SecretStr
 from websockets.asyncio.server import ServerConnection, serve
 from websockets.frames import Frame, Opcode
+from websockets.http11 import Request, Response
 from websockets.protocol import Event, State
 
 from recall_lab.errors import PortInUse, ReceiverFailed
+from recall_lab.receiver.access import Access, Gate, Redacting, Secrets, with_token
 from recall_lab.receiver.ingest import Connection, Ingest
 from recall_lab.receiver.settings import Settings, Status
+from recall_lab.receiver.tunnel import Tunnel, open_tunnel
 from recall_lab.wire.messages import MAX_MESSAGE_BYTES
 
 PING_INTERVAL: Final = 20.0
 """Seconds between pings: idle proxies close silent sockets after 30 and more."""
 
 _logger = logging.getLogger("recall_lab.server")
+_logger.addFilter(Redacting())
 _logger.addHandler(logging.NullHandler())  # a server in a thread never prints by itself
 
 # the library's own, in C where it was built; takes anything with a buffer
@@ -174,13 +180,17 @@ class Server:
         host: address to listen on.
         port: port to listen on; 0 for any free one.
         sync: seconds between two syncs of a capture to the disk.
+        secret, token, replay_check, tunnel, domain, public_url: as for
+            :func:`recall_lab.receive`.
 
     Attributes:
         id: of this run, made anew each time.
         port: the port it listens on.
 
     Raises:
+        InvalidArgument: for a setting that can't be, or a receiver open to all.
         PortInUse: on entering, when another program has the port.
+        TunnelFailed: on entering, when the tunnel could not be opened.
     """
 
     def __init__(
@@ -190,27 +200,64 @@ class Server:
         host: str = "127.0.0.1",
         port: int = 3456,
         sync: float = 1.0,
+        secret: Secrets = None,
+        token: Secrets | bool = None,
+        replay_check: bool = False,
+        tunnel: str | None = None,
+        domain: str | None = None,
+        public_url: str | None = None,
     ) -> None:
-        self.settings = Settings.checked(
-            host=host, port=port, directory=directory, mode="thread", linger=600.0, sync=sync
+        settings = Settings.checked(
+            host=host, port=port, directory=directory, mode="thread", linger=600.0, sync=sync,
+            tunnel=tunnel, domain=domain, public_url=public_url,
+        )  # fmt: skip
+        self._begin(
+            settings,
+            Access.checked(secret, token, replay_check=replay_check, public=settings.reach),
         )
+
+    @classmethod
+    def of(cls, settings: Settings, access: Access) -> Self:
+        """Return a server with settings that have been checked."""
+        server = cls.__new__(cls)
+        server._begin(settings, access)
+        return server
+
+    def _begin(self, settings: Settings, access: Access) -> None:
+        self.settings = settings.demanding(access)
+        self.access = access
         self.id = secrets.token_hex(8)
-        self.port = port
+        self.port = settings.port
+        self._gate = Gate(access)
+        self._tunnel: Tunnel | None = None
         self._ingest: Ingest | None = None
         self._last: Status | None = None
         self._exit = contextlib.AsyncExitStack()
 
     @property
     def url(self) -> str:
-        """Where bots connect."""
-        host = self.settings.host
-        return f"ws://{f'[{host}]' if ':' in host else host}:{self.port}/"
+        """Where bots on this machine connect; without the token."""
+        return self.settings.url(self.port)
+
+    @property
+    def public_url(self) -> str:
+        """Where bots elsewhere connect, without the token; ``""`` for nowhere."""
+        return self.settings.public_url if self._tunnel is None else self._tunnel.url
+
+    @property
+    def bot_url(self) -> SecretStr:
+        """What a bot is told to connect to: the public address if there is one, and the token."""
+        return with_token(self.public_url or self.url, self.access.token)
 
     @property
     def status(self) -> Status:
         """How things are now."""
         if self._ingest is not None:
-            return self._ingest.status(self.url)
+            return msgspec.structs.replace(
+                self._ingest.status(self.url),
+                public_url=self.public_url,
+                trouble="" if self._tunnel is None else self._tunnel.trouble,
+            )
         return self._last or Status(state="stopped", url=self.url)
 
     async def __aenter__(self) -> Self:
@@ -232,6 +279,7 @@ class Server:
                 settings.host,
                 settings.port,
                 create_connection=connection,
+                process_request=partial(self._let_in, ingest),
                 compression=None,  # audio in base64 gains little, and a bomb could be in it
                 max_size=MAX_MESSAGE_BYTES,
                 ping_interval=PING_INTERVAL,
@@ -253,7 +301,23 @@ class Server:
         await self._exit.enter_async_context(server)
         for task in (self._tick(ingest), self._listen_to_itself(ingest)):
             self._exit.callback(asyncio.create_task(task).cancel)
+        if settings.tunnel:
+            try:
+                self._tunnel = await open_tunnel(settings.tunnel, self.port, settings.domain)
+            except BaseException:
+                await self.__aexit__(None, None, None)
+                raise
+            self._exit.push_async_callback(self._tunnel.close)
         return self
+
+    def _let_in(self, ingest: Ingest, bot: ServerConnection, request: Request) -> Response | None:
+        """Answer those who may not connect, before anything of theirs is read."""
+        why, id_ = self._gate.refusal(request.path, request.headers, time.time())
+        if not why:
+            return None
+        ingest.refuse(_peer(bot), why, id_)
+        status = HTTPStatus.FORBIDDEN if why == "origin" else HTTPStatus.UNAUTHORIZED
+        return bot.respond(status, f"{status.phrase}\n")  # why is for the journal, not for them
 
     async def __aexit__(
         self,
@@ -268,8 +332,7 @@ class Server:
     async def _serve(self, bot: ServerConnection) -> None:
         """Stay until the connection has ended: its messages come in by process_event."""
         assert isinstance(bot, _BotConnection)
-        host, port, *_ = bot.remote_address or ("unknown", 0)
-        connection = bot.connection = bot.ingest.opened(f"{host}:{port}")
+        connection = bot.connection = bot.ingest.opened(_peer(bot))
         try:
             await bot.wait_closed()
         finally:
@@ -288,6 +351,12 @@ class Server:
             late = time.monotonic() - due
             if late > STALL:
                 ingest.stalled(late)
+
+
+def _peer(bot: ServerConnection) -> str:
+    """Return the address of a peer, as far as it is still known."""
+    host, port, *_ = bot.remote_address or ("unknown", 0)
+    return f"{host}:{port}"
 
 
 def _hang_up(listening: socket.socket) -> None:

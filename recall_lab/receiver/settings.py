@@ -9,6 +9,8 @@ from typing import Final, Literal
 import msgspec
 
 from recall_lab.errors import InvalidArgument
+from recall_lab.receiver.access import Access, is_loopback, public_address
+from recall_lab.receiver.tunnel import check_tunnel
 
 Mode = Literal["process", "thread"]
 MODES: Final = ("process", "thread")
@@ -25,6 +27,10 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
         mode: in a child process or in a thread.
         linger: seconds a child goes on without a notebook and without a bot.
         sync: seconds between two syncs of a capture to the disk.
+        tunnel: ``ngrok``, ``cloudflared`` or ``""``.
+        domain: the tunnel's, where it has a lasting one.
+        public_url: where bots connect when a tunnel of the user's own leads here.
+        access: fingerprint of what is demanded of those who connect; ``""`` for nothing.
     """
 
     host: str = "127.0.0.1"
@@ -33,12 +39,45 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     mode: Mode = "process"
     linger: float = 600.0
     sync: float = 1.0
+    tunnel: str = ""
+    domain: str = ""
+    public_url: str = ""
+    access: str = ""
+
+    @property
+    def reach(self) -> str:
+        """How a receiver with these settings can be reached from outside; ``""`` if it can't."""
+        if self.tunnel:
+            return f"the receiver is opened to the internet by {self.tunnel}"
+        if self.public_url:
+            return f"the receiver can be reached at {self.public_url}"
+        if not is_loopback(self.host):
+            return f"the receiver listens on {self.host}, which other machines can reach"
+        return ""
+
+    def url(self, port: int) -> str:
+        """Where bots on this machine connect."""
+        return f"ws://{f'[{self.host}]' if ':' in self.host else self.host}:{port}/"
+
+    def demanding(self, access: Access) -> Settings:
+        """Return the same settings with what is demanded noted."""
+        return msgspec.structs.replace(self, access=access.fingerprint)
 
     @classmethod
     def checked(
-        cls, *, host: str, port: int, directory: str | Path, mode: str, linger: float, sync: float
+        cls,
+        *,
+        host: str,
+        port: int,
+        directory: str | Path,
+        mode: str,
+        linger: float,
+        sync: float,
+        tunnel: str | None = None,
+        domain: str | None = None,
+        public_url: str | None = None,
     ) -> Settings:
-        """Return settings, or raise :class:`InvalidArgument` for the first that can't be."""
+        """Return settings, or raise for the first that can't be (as :func:`recall_lab.receive`)."""
         if not isinstance(port, int) or isinstance(port, bool) or not 0 <= port <= 65_535:
             raise InvalidArgument("port", port, "0 (any free port) to 65535")
         if not isinstance(host, str) or not _HOST.fullmatch(host):
@@ -48,6 +87,12 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
         for name, value in (("linger", linger), ("sync", sync)):
             if not 0 < value < 1e9:
                 raise InvalidArgument(name, value, "a positive number of seconds")
+        if tunnel is not None:
+            check_tunnel(tunnel, domain or "")
+        if domain is not None and (tunnel is None or not _HOST.fullmatch(str(domain))):
+            raise InvalidArgument("domain", domain, "a host name, with a tunnel that can have one")
+        if tunnel is not None and public_url is not None:
+            raise InvalidArgument("public_url", public_url, "none beside a tunnel, which has one")
         return cls(
             host=host,
             port=port,
@@ -55,6 +100,9 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
             mode="process" if mode == "process" else "thread",
             linger=float(linger),
             sync=float(sync),
+            tunnel=tunnel or "",
+            domain=domain or "",
+            public_url="" if public_url is None else public_address(public_url),
         )
 
 
@@ -63,7 +111,9 @@ class Status(msgspec.Struct, frozen=True, kw_only=True):
 
     Attributes:
         state: ``running``, ``stopped`` or ``failed``.
-        url: where bots connect.
+        url: where bots on this machine connect; without the token.
+        public_url: where bots elsewhere connect, without the token; ``""`` for nowhere.
+        trouble: what is wrong with the tunnel now; ``""`` while it holds, or where there is none.
         started: when it started, in ns since 1970 UTC.
         connections: sockets open now.
         connected: sockets ever opened.
@@ -76,13 +126,17 @@ class Status(msgspec.Struct, frozen=True, kw_only=True):
         packets_per_second: over the last five seconds.
         bytes: bytes of audio kept since the start.
         events: messages that were not audio.
+        video: those of them that were pictures.
         rejected: messages refused, by reason.
+        refused: connections not let in, by reason (see :mod:`recall_lab.receiver.access`).
         unsynced: packets kept that are not yet known to be durable.
         last_error: the last thing that went wrong, in words; "" when nothing did.
     """
 
     state: Literal["running", "stopped", "failed"]
     url: str
+    public_url: str = ""
+    trouble: str = ""
     started: int = 0
     connections: int = 0
     connected: int = 0
@@ -94,7 +148,9 @@ class Status(msgspec.Struct, frozen=True, kw_only=True):
     packets_per_second: float = 0.0
     bytes: int = 0
     events: int = 0
+    video: int = 0
     rejected: dict[str, int] = {}
+    refused: dict[str, int] = {}
     unsynced: int = 0
     last_error: str = ""
 

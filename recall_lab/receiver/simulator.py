@@ -13,15 +13,33 @@ import contextlib
 import threading
 from collections.abc import Sequence
 from concurrent.futures import Future, wait
-from typing import Any, Self, cast
+from typing import Any, Protocol, Self, cast
 
 import pandas as pd
+from pydantic import SecretStr
 from tqdm import tqdm
 
 from recall_lab.errors import ReceiverFailed
 from recall_lab.receiver.bot import Bot, Source
 from recall_lab.receiver.faults import Faults
 from recall_lab.wire.messages import ArtifactForm, Participant
+
+
+class Playable(Protocol):
+    """A call that can be played: one stream, or a whole meeting."""
+
+    recording: str
+
+    @property
+    def done(self) -> int:
+        """Messages dealt with so far."""
+
+    @property
+    def total(self) -> int:
+        """Messages in all; 0 until the connection is open."""
+
+    async def play(self) -> pd.DataFrame:
+        """Play it and return the truth."""
 
 
 class Simulation:
@@ -33,7 +51,7 @@ class Simulation:
         recording: id of the recording it plays.
     """
 
-    def __init__(self, bot: Bot) -> None:
+    def __init__(self, bot: Playable) -> None:
         self._bot = bot
         self.recording = bot.recording
         self._truth: Future[pd.DataFrame] = Future()
@@ -99,7 +117,7 @@ class Simulation:
             self._truth.set_exception(error)
 
 
-def start_simulation(source: Source, url: str, **options: Any) -> Simulation:
+def start_simulation(source: Source, url: str | SecretStr, **options: Any) -> Simulation:
     """Start a stand-in bot in the background and return at once.
 
     Args and errors are those of :func:`simulate`.
@@ -114,7 +132,7 @@ def start_simulation(source: Source, url: str, **options: Any) -> Simulation:
 
 def simulate(
     source: Source,
-    url: str,
+    url: str | SecretStr,
     *,
     speed: float = 1.0,
     packet: float | Sequence[float] | None = None,
@@ -123,6 +141,7 @@ def simulate(
     participant: Participant | int | None = None,
     form: ArtifactForm = "raw",
     start: float = 0.0,
+    secret: str | SecretStr | None = None,
     progress: bool = False,
 ) -> pd.DataFrame:
     """Play audio to a receiver as the bot would, and return the truth.
@@ -133,7 +152,8 @@ def simulate(
     Args:
         source: path of a WAV, FLAC, OGG, MP3 or ``.bin`` file; int16 samples at 16 kHz; or a
             Capture, which is replayed packet by packet.
-        url: of the receiver, ``ws://...``. The bot tries 30 times, every 3 s, to connect.
+        url: of the receiver, ``rx.url``, or ``rx.bot_url`` where it demands a token. The bot
+            tries 30 times, every 3 s, to connect.
         speed: 1 is real time, 10 ten times as fast (all waiting times shrink alike),
             ``math.inf`` as fast as the receiver takes it.
         packet: length of the packets in seconds, or several lengths to draw from. None: 0.2, or
@@ -143,6 +163,7 @@ def simulate(
         participant: whose separate stream this is: an id, or a Participant. None: mixed.
         form: which of the two documented artifact keys the messages have.
         start: relative time of the first packet, in seconds; a Capture keeps its own.
+        secret: of a workspace, ``whsec_...``, to sign the connections with.
         progress: show a progress bar.
 
     Returns:
@@ -155,7 +176,7 @@ def simulate(
     Raises:
         InvalidArgument: for an argument that can't be.
         InvalidAudio: when the source can't be read.
-        ReceiverFailed: when nobody answers at `url`.
+        ReceiverFailed: when nobody answers at `url`, or the receiver does not let the bot in.
 
     Example:
         >>> truth = simulate("data/standup.wav", rx.url, speed=10)  # doctest: +SKIP
@@ -171,15 +192,21 @@ def simulate(
         participant=participant,
         form=form,
         start=start,
+        secret=secret,
     )
-    with Simulation(bot) as playing, tqdm(disable=not progress, unit=" packets") as bar:
+    return play_out(bot, progress=progress)
+
+
+def play_out(call: Playable, *, progress: bool) -> pd.DataFrame:
+    """Play a call to its end and return the truth; an interrupt ends it."""
+    with Simulation(call) as playing, tqdm(disable=not progress, unit=" packets") as bar:
         while not playing.done:
             playing.pause(0.1)
             _show(bar, playing.progress)
         return playing.wait()
 
 
-async def simulate_async(source: Source, url: str, **options: Any) -> pd.DataFrame:
+async def simulate_async(source: Source, url: str | SecretStr, **options: Any) -> pd.DataFrame:
     """:func:`simulate` for asyncio programs: plays in the running loop."""
     return await Bot(source, url, **options).play()
 

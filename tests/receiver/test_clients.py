@@ -14,7 +14,7 @@ import pytest
 from websockets.asyncio.client import connect
 
 from recall_lab.capture.reader import load, verify
-from recall_lab.receiver.receiver import receive
+from recall_lab.receiver.start import receive
 from recall_lab.wire.messages import AudioPacket, Ref, encode
 
 CONNECTIONS, PACKETS, BYTES = 50, 2_000, 320

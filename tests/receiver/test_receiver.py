@@ -33,9 +33,10 @@ from recall_lab.errors import (
     StreamNotFound,
     WaitTimeout,
 )
-from recall_lab.receiver import receiver as receiver_module
-from recall_lab.receiver.receiver import Receiver, receive, running
+from recall_lab.receiver import start as start_module
+from recall_lab.receiver.receiver import Receiver
 from recall_lab.receiver.simulator import simulate, start_simulation
+from recall_lab.receiver.start import receive, running
 from recall_lab.receiver.state import State, states
 
 
@@ -130,8 +131,8 @@ def test_other_settings_restart_it_on_the_same_port(
 def test_it_survives_autoreload(mode: str, tmp_path: Path, speech: np.ndarray) -> None:
     rx = receive(0, tmp_path, mode=mode)
     play(rx, speech)
-    importlib.reload(receiver_module)  # what %autoreload does with a changed file
-    again = receiver_module.receive(0, tmp_path, mode=mode)
+    importlib.reload(start_module)  # what %autoreload does with a changed file
+    again = start_module.receive(0, tmp_path, mode=mode)
     assert again.id == rx.id
     assert len(again.packets()) == len(rx.packets())
 
@@ -316,7 +317,7 @@ def test_a_process_forked_from_a_thread_receiver_holds_neither_port_nor_capture(
 ) -> None:
     script = (
         "import os, math, sys, time, numpy as np, recall_lab as rl\n"
-        "from recall_lab.receiver.receiver import receive\n"
+        "from recall_lab.receiver.start import receive\n"
         f"folder = {str(tmp_path / 'c')!r}\n"
         "rx = rl.receive(0, folder, mode='thread')\n"
         "audio = np.ones(3200, '<i2')\n"

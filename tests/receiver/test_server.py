@@ -304,7 +304,7 @@ def test_a_folder_or_host_that_can_not_be_is_said_clearly(tmp_path: Path) -> Non
     (tmp_path / "file").write_text("")
 
     async def start(folder: Path, host: str = "127.0.0.1") -> None:
-        async with Server(folder, host=host, port=0):
+        async with Server(folder, host=host, port=0, token=True):
             raise AssertionError("it started")
 
     with pytest.raises(ReceiverFailed, match="can't be used"):

@@ -13,10 +13,11 @@ import soundfile
 
 from recall_lab.capture.reader import load
 from recall_lab.errors import InvalidArgument, InvalidAudio, ReceiverFailed
-from recall_lab.receiver import bot as bot_module
+from recall_lab.receiver import line as line_module
 from recall_lab.receiver.faults import Faults
-from recall_lab.receiver.receiver import Receiver, receive
+from recall_lab.receiver.receiver import Receiver
 from recall_lab.receiver.simulator import simulate, simulate_async, start_simulation
+from recall_lab.receiver.start import receive
 from recall_lab.wire.messages import Participant
 
 
@@ -124,7 +125,7 @@ def test_it_keeps_trying_until_the_receiver_is_there(tmp_path: Path, speech: np.
 
 
 def test_it_gives_up_as_the_bot_does(monkeypatch: pytest.MonkeyPatch, speech: np.ndarray) -> None:
-    monkeypatch.setattr(bot_module, "_SHORTEST_RETRY", 0.001)
+    monkeypatch.setattr(line_module, "_SHORTEST_RETRY", 0.001)
     with pytest.raises(ReceiverFailed, match="after 30 attempts"):
         simulate(speech, "ws://127.0.0.1:9/", speed=math.inf)
 

@@ -1,0 +1,230 @@
+"""Who may connect: what is demanded of an upgrade request, and the answer to one.
+
+Nothing is asked on this machine's own address. A receiver that can be reached from outside
+demands a signature made with the workspace's secret, or a token in the URL, or both.
+"""
+
+from __future__ import annotations
+
+import ipaddress
+import logging
+from collections.abc import Sequence
+from hashlib import sha256
+from typing import Final
+from urllib.parse import urlsplit
+
+import msgspec
+from pydantic import SecretStr
+from websockets.datastructures import Headers
+
+from recall_lab.configuration import Configuration
+from recall_lab.errors import InvalidArgument
+from recall_lab.text import redacted
+from recall_lab.wire.signature import (
+    FAMILIES,
+    TOLERANCE,
+    check_secret,
+    check_token,
+    is_one_of,
+    make_token,
+    token_in,
+    verify,
+)
+
+Secret = str | SecretStr
+Secrets = Secret | Sequence[Secret] | None
+
+_SCHEMES: Final = {"wss": "wss", "https": "wss", "ws": "ws", "http": "ws"}
+_NAMES: Final = [
+    f"{family}-{part}" for family in FAMILIES for part in ("id", "timestamp", "signature")
+]
+
+
+class Access(msgspec.Struct, frozen=True, kw_only=True):
+    """What a receiver demands of those who connect. Never shown, and written nowhere.
+
+    Attributes:
+        secrets: of workspaces, ``whsec_...``; one of them must have signed the request.
+        tokens: one of them must be in the URL.
+        made: the token was made by us, for whoever did not bring one.
+        replay_check: a signed request is good only once.
+    """
+
+    secrets: tuple[str, ...] = ()
+    tokens: tuple[str, ...] = ()
+    made: bool = False
+    replay_check: bool = False
+
+    @classmethod
+    def checked(
+        cls,
+        secret: Secrets = None,
+        token: Secrets | bool = None,
+        *,
+        replay_check: bool = False,
+        public: str = "",
+    ) -> Access:
+        """Return what is to be demanded, or raise for what can't be.
+
+        Args:
+            secret: one or, while it is being replaced, several.
+            token: one or several; True has one made.
+            replay_check: whether a signed request is good only once.
+            public: how the receiver can be reached from outside, in words; ``""`` when it can't.
+                One that can takes what is not given from the environment, and needs something.
+
+        Raises:
+            InvalidArgument: for a secret or a token that is none, or where one is needed.
+        """
+        if public and secret is None and token is None:
+            configured = Configuration()
+            found = configured.recall_workspace_verification_secret
+            secret = None if found is None else found.get_secret_value().split()
+            token = configured.recall_lab_token
+        made = token is True
+        tokens = [make_token()] if made else _plain(None if isinstance(token, bool) else token)
+        access = cls(
+            secrets=tuple(map(check_secret, _plain(secret))),
+            tokens=tuple(map(check_token, tokens)),
+            made=made,
+            replay_check=bool(replay_check),
+        )
+        if public and not access.demands:
+            raise InvalidArgument(
+                "secret, token", (None, None),
+                f"one of them, as {public}: RECALL_WORKSPACE_VERIFICATION_SECRET in the "
+                "environment or .env, from Recall.ai's dashboard; or token=True to have a token "
+                "made, which goes into the URL of the bot (rx.bot_url)",
+            )  # fmt: skip
+        return access
+
+    @property
+    def demands(self) -> bool:
+        """Whether anything is demanded at all."""
+        return bool(self.secrets or self.tokens)
+
+    @property
+    def token(self) -> str:
+        """The token that goes into a bot's URL; ``""`` for none."""
+        return self.tokens[0] if self.tokens else ""
+
+    @property
+    def fingerprint(self) -> str:
+        """What tells two of them apart, and tells nothing of what is in them.
+
+        Secrets and tokens are too long to be guessed from it. A token of our making is as good
+        as another: a cell that is run again is to find the receiver it began.
+        """
+        if not self.demands:
+            return ""
+        parts = [*self.secrets, "|", *(["made"] if self.made else self.tokens)]
+        digest = sha256(f"{' '.join(parts)} {self.replay_check}".encode()).hexdigest()
+        return digest[:32]
+
+    def __repr__(self) -> str:
+        return f"Access(secrets={len(self.secrets)}, tokens={len(self.tokens)})"
+
+
+class Gate:
+    """Lets in or refuses, request by request."""
+
+    def __init__(self, access: Access) -> None:
+        self._access = access
+        self._used: dict[str, float] = {}  # ids of signed requests, and until when they count
+
+    def refusal(self, target: str, headers: Headers, now: float) -> tuple[str, str]:
+        """Return why a request is not let in, ``""`` if it is, and the id that it gave.
+
+        Never raises, whatever was sent.
+
+        Args:
+            target: path and query of the request.
+            headers: its headers.
+            now: seconds since 1970 UTC.
+
+        Returns:
+            One of ``origin``: a browser's, ``token``, ``unsigned``, ``malformed``, ``stale``,
+            ``future``, ``forged``, ``replayed``, or ``""``.
+        """
+        if headers.get_all("Origin"):  # a page that somebody has open may not speak for a bot
+            return "origin", ""
+        access = self._access
+        if access.tokens and not is_one_of(token_in(target) or "", access.tokens):
+            return "token", ""
+        if not access.secrets:
+            return "", ""
+        sent = {name: headers.get_all(name) for name in _NAMES}
+        verdict = verify(sent, access.secrets, now)
+        if not verdict.genuine:
+            return verdict.outcome, verdict.id
+        if access.replay_check and not self._first(verdict.id, now):
+            return "replayed", verdict.id
+        return "", verdict.id
+
+    def _first(self, id: str, now: float) -> bool:
+        """Note an id; tell whether it had not been used. Only genuine ones get here."""
+        while self._used and next(iter(self._used.values())) < now:
+            del self._used[next(iter(self._used))]
+        if id in self._used:
+            return False
+        self._used[id] = now + 2 * TOLERANCE
+        return True
+
+
+class Redacting(logging.Filter):
+    """Takes tokens out of what the library logs: it repeats whole requests when debugging."""
+
+    def filter(self, record: logging.LogRecord) -> bool:
+        """Change the record, and let it pass."""
+        record.msg, record.args = redacted(record.getMessage()), ()
+        if record.exc_info:
+            record.exc_text = redacted(logging.Formatter().formatException(record.exc_info))
+            record.exc_info = None
+        return True
+
+
+def with_token(url: str, token: str) -> SecretStr:
+    """Return where a bot is to connect: the address, and the token if there is one."""
+    return SecretStr(f"{url}?token={token}" if token else url)
+
+
+def public_address(url: str) -> str:
+    """Return an address from which bots can reach us, as ``wss://host/path``.
+
+    Raises:
+        InvalidArgument: for what is no such address.
+
+    Example:
+        >>> public_address("https://bench.example.org")
+        'wss://bench.example.org/'
+    """
+    valid = "the address that bots can reach, such as wss://bench.example.org/, without a query"
+    try:
+        parts = urlsplit(url)
+        fine = parts.scheme in _SCHEMES and parts.hostname and (parts.port or 1) > 0
+    except (ValueError, AttributeError, TypeError):
+        fine = None
+    if not fine or parts.query or parts.fragment or "@" in parts.netloc or url != url.strip():
+        raise InvalidArgument("public_url", redacted(str(url)), valid)
+    return f"{_SCHEMES[parts.scheme]}://{parts.netloc}{parts.path or '/'}"
+
+
+def is_loopback(host: str) -> bool:
+    """Tell whether an address is reachable from this machine only.
+
+    Example:
+        >>> is_loopback("127.0.0.1"), is_loopback("::1"), is_loopback("0.0.0.0")
+        (True, True, False)
+    """
+    try:
+        return host == "localhost" or ipaddress.ip_address(host).is_loopback
+    except ValueError:
+        return False
+
+
+def _plain(given: Secrets) -> list[str]:
+    """Return what was given as plain strings."""
+    if given is None:
+        return []
+    several = [given] if isinstance(given, str | SecretStr) else given
+    return [one.get_secret_value() if isinstance(one, SecretStr) else one for one in several]

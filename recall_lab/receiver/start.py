@@ -1,0 +1,162 @@
+"""Starting a receiver, and finding those that run.
+
+A cell may be run again and again, by several notebooks, after a kernel has restarted: there is
+one receiver for one port and one set of settings, and this is where it is found.
+"""
+
+from __future__ import annotations
+
+import atexit
+from pathlib import Path
+
+import msgspec
+
+from recall_lab.errors import PortInUse
+from recall_lab.receiver.access import Access, Secrets
+from recall_lab.receiver.hosts import Host, ProcessHost, ThreadHost
+from recall_lab.receiver.receiver import Receiver
+from recall_lab.receiver.settings import Settings
+
+# Kept through %autoreload, which runs this module again in the same namespace. That someone
+# holds the receiver is also what keeps a child from lingering out.
+_receivers: dict[str, Receiver] = globals().get("_receivers", {})
+
+
+def receive(
+    port: int = 3456,
+    directory: str | Path = "captures",
+    host: str = "127.0.0.1",
+    mode: str = "process",
+    *,
+    linger: float = 600.0,
+    sync: float = 1.0,
+    secret: Secrets = None,
+    token: Secrets | bool = None,
+    replay_check: bool = False,
+    tunnel: str | None = None,
+    domain: str | None = None,
+    public_url: str | None = None,
+) -> Receiver:
+    """Start to receive in the background and return at once.
+
+    Running the cell again, after a kernel restart too, gives the receiver that is already
+    running when the settings are the same; when they differ, it is stopped and a new one starts
+    on the same port. It is never moved to another port.
+
+    Args:
+        port: port to listen on; 0 takes any free one (see ``Receiver.port``).
+        directory: where captures go; made if it is not there.
+        host: address to listen on; the default is reachable from this machine only.
+        mode: ``"process"``: in a child process, which a busy kernel does not disturb and which
+            outlives it. ``"thread"``: in a thread of this process, for places where no child
+            can run. A thread loses nothing either, but while the kernel computes in pure Python
+            it is late to note when a packet arrived: by some 10 ms with one stream, by seconds
+            with twenty. Latency and jitter measured then are the kernel's, not the network's.
+        linger: seconds that a child goes on with no notebook attached and no bot connected.
+        sync: seconds between two syncs of a capture to the disk: what a power cut can cost. With
+            many hundreds of streams it takes longer; ``status.unsynced`` says how much is due.
+        secret: of the workspace, ``whsec_...``, or several while it is replaced: only connections
+            signed with it are let in. Best left to the environment or ``.env``
+            (RECALL_WORKSPACE_VERIFICATION_SECRET), where a notebook does not show it.
+        token: what has to be in the URL, ``?token=...`` (128 bits or more), or several; True has
+            one made. A bot is told it by ``rx.bot_url``.
+        replay_check: let a signed request in only once.
+        tunnel: ``"ngrok"`` or ``"cloudflared"``: open the receiver to the internet
+            (see :mod:`recall_lab.receiver.tunnel`); closed when it stops.
+        domain: the address that ngrok keeps for you.
+        public_url: where bots connect, when a tunnel or proxy of yours leads to this port.
+
+    A receiver that can be reached from outside (by a tunnel, a `public_url`, or a `host` other
+    than this machine's own) has to have a secret or a token; where neither is given they are
+    taken from the environment.
+
+    Raises:
+        PortInUse: when another program has the port, or another notebook's receiver.
+        ReceiverFailed: when the receiver can't start; says why.
+        TunnelFailed: when the tunnel can't be opened here.
+        InvalidArgument: for a setting that can't be, or a receiver open to all.
+        MissingSetting, MissingExtra: for a tunnel of ngrok, without its token or its SDK.
+
+    Example:
+        >>> rx = receive(port=3456, directory="captures")  # doctest: +SKIP
+        >>> rx.url  # doctest: +SKIP
+        'ws://127.0.0.1:3456/'
+    """
+    settings = Settings.checked(
+        host=host, port=port, directory=directory, mode=mode, linger=linger, sync=sync,
+        tunnel=tunnel, domain=domain, public_url=public_url,
+    )  # fmt: skip
+    access = Access.checked(secret, token, replay_check=replay_check, public=settings.reach)
+    secret = token = None  # what a traceback shows of this frame is no secret
+    settings = settings.demanding(access)
+    found, access = _make_way(settings, access)
+    if found is None:
+        try:
+            found = Receiver(_start(settings, access))
+        except PortInUse:
+            # two cells may have started the same receiver at once: the other one's will do
+            found, _ = _make_way(settings, access)
+            if found is None:
+                raise
+    for stopped in [id_ for id_, rx in _receivers.items() if not rx.alive]:
+        del _receivers[stopped]
+    _receivers[found.id] = found
+    return found
+
+
+def running() -> list[Receiver]:
+    """Return all receivers of this user that run, in this process or in children.
+
+    Example:
+        >>> for rx in running():  # doctest: +SKIP
+        ...     rx.stop()
+    """
+    here = {rx.id: rx for rx in _receivers.values() if rx.alive}
+    for host in ProcessHost.running():
+        if host.id in here:
+            host.close()
+        else:
+            here[host.id] = Receiver(host)
+    return list(here.values())
+
+
+def _make_way(settings: Settings, access: Access) -> tuple[Receiver | None, Access]:
+    """Return the receiver that already runs with these settings; stop one that has our port.
+
+    Where a token is to be made, the one that the stopped receiver had goes over to the next: its
+    bots know it.
+
+    Raises:
+        PortInUse: when that one is in use by another notebook.
+    """
+    for found in running():
+        if found._host.settings == settings:
+            return found, access
+        if settings.port and found.port == settings.port:
+            others = found._host.others()
+            if others:
+                raise PortInUse(
+                    settings.port,
+                    f"a receiver into {found._host.settings.directory!r} that process "
+                    f"{others[0]} uses too (the same settings would share it)",
+                )
+            made = found._host.token() if access.made else ""
+            if made:
+                access = msgspec.structs.replace(access, tokens=(made,))
+            found.stop()
+        elif found.id not in _receivers:
+            found._host.close()
+    return None, access
+
+
+def _start(settings: Settings, access: Access) -> Host:
+    start = ProcessHost.start if settings.mode == "process" else ThreadHost.start_with
+    return start(settings, access)
+
+
+@atexit.register
+def _stop_threads() -> None:
+    """Close the captures of receivers that end with this process."""
+    for receiver in list(_receivers.values()):
+        if receiver.mode == "thread" and receiver.alive:
+            receiver.stop()

@@ -1,0 +1,214 @@
+"""Is this upgrade request really Recall.ai's? Signatures of workspaces, and tokens in URLs.
+
+A signed request carries three headers, ``webhook-id``, ``webhook-timestamp`` and
+``webhook-signature``, or the same under the older names that begin with ``svix-``. What is signed
+is ``{id}.{timestamp}.{body}``; an upgrade has no body, so it ends in a dot. The signature is an
+HMAC-SHA256 in base64; the header may hold several, ``v1,AAAA v1,BBBB``, and there may be several
+secrets while one is being replaced: any pair that fits will do (Standard Webhooks,
+https://www.standardwebhooks.com). The clock is passed in.
+"""
+
+from __future__ import annotations
+
+import base64
+import binascii
+import hmac
+import re
+import secrets as random
+from collections.abc import Iterable, Mapping, Sequence
+from datetime import UTC, datetime
+from hashlib import sha256
+from typing import Final, Literal, NamedTuple
+from urllib.parse import parse_qsl, urlsplit
+
+from standardwebhooks import Webhook
+
+from recall_lab.errors import InvalidArgument
+
+FAMILIES: Final = ("webhook", "svix")
+"""What the names of the headers begin with: today's, and the older one."""
+
+TOLERANCE: Final = 300.0
+"""Seconds by which a signature may be older or newer than our clock."""
+
+SECRET_VALID: Final = "whsec_ and 16 to 64 bytes in base64, as Recall.ai's dashboard shows it"
+TOKEN_VALID: Final = (
+    "22 to 256 of A-Z a-z 0-9 _ - (128 bits or more), such as secrets.token_urlsafe() makes"
+)
+
+_PREFIX: Final = "whsec_"
+_TOKEN: Final = re.compile(r"[A-Za-z0-9_-]{22,256}", re.ASCII)
+_ID: Final = re.compile(r"[\x21-\x7e]{1,256}", re.ASCII)
+_TIMESTAMP: Final = re.compile(r"[1-9]\d{0,10}", re.ASCII)
+_MOST_SIGNATURES: Final = 16
+_MOST_FIELDS: Final = 32
+
+Outcome = Literal["signed", "unsigned", "malformed", "stale", "future", "forged"]
+
+
+class Verdict(NamedTuple):
+    """What is to be thought of a request.
+
+    Attributes:
+        outcome: ``signed`` when it is Recall.ai's. Else ``unsigned``: a header is not there;
+            ``malformed``: one can't be read; ``stale`` or ``future``: signed too long ago, or not
+            yet; ``forged``: no signature fits.
+        id: the id of the request, ``""`` where it has none.
+    """
+
+    outcome: Outcome
+    id: str = ""
+
+    @property
+    def genuine(self) -> bool:
+        """Whether it is Recall.ai's."""
+        return self.outcome == "signed"
+
+
+def check_secret(secret: str) -> str:
+    """Return a workspace's secret, or raise without repeating it.
+
+    Raises:
+        InvalidArgument: for anything but ``whsec_`` and base64.
+    """
+    key = b""
+    if isinstance(secret, str) and secret.startswith(_PREFIX):
+        text = secret.removeprefix(_PREFIX)
+        try:
+            key = base64.b64decode(text + "=" * (-len(text) % 4), validate=True)
+        except (ValueError, binascii.Error):
+            key = b""
+    if not 16 <= len(key) <= 64:
+        raise InvalidArgument("secret", Hidden(), SECRET_VALID)
+    return secret
+
+
+def check_token(token: str) -> str:
+    """Return a token for a URL, or raise without repeating it.
+
+    Raises:
+        InvalidArgument: for one that is too short to be safe, or does not fit into a URL.
+    """
+    if not isinstance(token, str) or not _TOKEN.fullmatch(token):
+        raise InvalidArgument("token", Hidden(), TOKEN_VALID)
+    return token
+
+
+def make_token() -> str:
+    """Return a new token of 256 bits."""
+    return random.token_urlsafe(32)
+
+
+class Hidden:
+    """Stands for a value that is not to be shown."""
+
+    def __repr__(self) -> str:
+        return "***"
+
+
+def sign(secret: str, id: str, timestamp: int, body: str = "") -> str:
+    """Return the signature of a request, ``v1,...``.
+
+    Args:
+        secret: ``whsec_...``.
+        id: of the request.
+        timestamp: seconds since 1970 UTC.
+        body: what is signed with them; an upgrade has none.
+
+    Example:
+        >>> sign("whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw", "msg_1", 1_614_265_330)[:3]
+        'v1,'
+    """
+    return Webhook(secret).sign(id, datetime.fromtimestamp(timestamp, UTC), body)
+
+
+def signed_headers(secret: str, id: str, timestamp: int, family: str = "webhook") -> dict[str, str]:
+    """Return the three headers of a signed upgrade request."""
+    return {
+        f"{family}-id": id,
+        f"{family}-timestamp": str(timestamp),
+        f"{family}-signature": sign(secret, id, timestamp),
+    }
+
+
+def verify(
+    headers: Mapping[str, Sequence[str]], secrets: Iterable[str], now: float, body: str = ""
+) -> Verdict:
+    """Say whether a request was signed with one of our secrets, just now.
+
+    Never raises for what was sent; takes as long whether a signature is nearly right or all wrong.
+
+    Args:
+        headers: every value of each header, by its name in lower case.
+        secrets: ``whsec_...``, each as :func:`check_secret` gave it back.
+        now: our clock, seconds since 1970 UTC.
+        body: of the request; an upgrade has none.
+
+    Example:
+        >>> secret = "whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw"
+        >>> sent = {k: [v] for k, v in signed_headers(secret, "msg_1", 1_614_265_330).items()}
+        >>> verify(sent, [secret], 1_614_265_331.0).outcome
+        'signed'
+    """
+    verdict = Verdict("unsigned")
+    for family in FAMILIES:
+        parts = [headers.get(f"{family}-{part}", ()) for part in ("id", "timestamp", "signature")]
+        if not all(parts):
+            continue
+        if any(len(part) > 1 for part in parts):
+            verdict = Verdict("malformed")
+            continue
+        (id_,), (timestamp,), (signatures,) = parts
+        verdict = _judge(id_, timestamp, signatures, secrets, now, body)
+        if verdict.genuine:
+            break
+    return verdict
+
+
+def token_in(target: str) -> str | None:
+    """Return the token in the target of a request, ``/?token=...``; None for none, or several.
+
+    Example:
+        >>> token_in("/?token=abc"), token_in("/?token=a&token=b"), token_in("/")
+        ('abc', None, None)
+    """
+    try:
+        pairs = parse_qsl(urlsplit(target).query, max_num_fields=_MOST_FIELDS)
+    except ValueError:
+        return None
+    tokens = [value for name, value in pairs if name == "token"]
+    return tokens[0] if len(tokens) == 1 else None
+
+
+def is_one_of(token: str, tokens: Iterable[str]) -> bool:
+    """Tell whether a token is one of ours, in a time that tells nothing about ours."""
+    given = sha256(token.encode(errors="replace")).digest()  # of one length, whatever
+    right = [hmac.compare_digest(given, sha256(ours.encode()).digest()) for ours in tokens]
+    return any(right)
+
+
+def _judge(
+    id_: str, timestamp: str, signatures: str, secrets: Iterable[str], now: float, body: str
+) -> Verdict:
+    sent = [each.partition(",") for each in signatures.split(" ")]
+    if (
+        not _ID.fullmatch(id_)
+        or not _TIMESTAMP.fullmatch(timestamp)
+        or len(sent) > _MOST_SIGNATURES
+        or not all(version and comma and value for version, comma, value in sent)
+    ):
+        return Verdict("malformed")
+    when = int(timestamp)
+    if when < now - TOLERANCE:
+        return Verdict("stale", id_)
+    if when > now + TOLERANCE:
+        return Verdict("future", id_)
+    right = [
+        hmac.compare_digest(
+            sign(secret, id_, when, body).encode(), b"v1," + value.encode(errors="replace")
+        )
+        for secret in secrets
+        for version, _, value in sent
+        if version == "v1"
+    ]
+    return Verdict("signed" if any(right) else "forged", id_)

@@ -1,0 +1,157 @@
+"""Meetings: the voices add up, every stream and event arrives, and the truth says what did not."""
+
+from __future__ import annotations
+
+import json
+import math
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from recall_lab.capture.audio import read_audio
+from recall_lab.capture.reader import load_recording
+from recall_lab.errors import InvalidArgument, InvalidAudio, ReceiverFailed
+from recall_lab.receiver import line
+from recall_lab.receiver.faults import Faults
+from recall_lab.receiver.meeting import Meeting, Turn, Voice, read_meeting
+from recall_lab.receiver.meeting_call import EVENTS, MeetingCall, simulate_meeting, start_meeting
+from recall_lab.receiver.start import receive
+from recall_lab.wire.messages import Participant, Ref
+
+
+def test_the_voices_of_the_bundled_meeting_add_up_to_the_file(root: Path) -> None:
+    meeting = read_meeting(root / "data" / "standup.wav")
+    assert [voice.participant.name for voice in meeting.voices] == ["Alice", "Bob"]
+    assert np.array_equal(meeting.mixed, read_audio(root / "data" / "standup.wav"))
+    total = sum(voice.samples.astype(np.int32) for voice in meeting.voices)
+    assert np.array_equal(total, meeting.mixed)
+    assert sum(len(voice.turns) for voice in meeting.voices) == 14
+    both = slice(round(26.65 * 16_000), round(27.15 * 16_000))
+    assert all(np.any(voice.samples[both]) for voice in meeting.voices)
+    alone = slice(round(1.0 * 16_000), round(2.9 * 16_000))
+    assert not np.any(meeting.voices[1].samples[alone])
+
+
+def test_a_muted_voice_is_not_in_the_mix() -> None:
+    loud = np.full(16_000, 20_000, "<i2")
+    one = Voice(Participant(1), loud, mutes=((0.25, 0.5),))
+    two = Voice(Participant(2), loud[:8_000])
+    mixed = Meeting((one, two)).mixed
+    assert len(mixed) == 16_000
+    assert set(mixed[:4_000]) == {32_767}  # saturated, never wrapped
+    assert set(mixed[4_000:8_000]) == {20_000}
+
+
+def small() -> Meeting:
+    rng = np.random.default_rng(2)
+    voices = [
+        Voice(
+            Participant(id_, f"P{id_}"),
+            rng.integers(-2000, 2000, 3 * 16_000).astype("<i2"),
+            (Turn(0.5 * id_, 0.5 * id_ + 0.4, "one two three"),),
+            ((1.0, 1.5),) if id_ == 2 else (),
+        )
+        for id_ in (1, 2)
+    ]
+    return Meeting(tuple(voices), ((0.2, 1, "hello <b>"),))
+
+
+@pytest.mark.parametrize("speed", [math.inf, 20])
+def test_every_stream_and_event_arrives_as_one_recording(speed: float, tmp_path: Path) -> None:
+    meeting = small()
+    with receive(0, tmp_path / "captures", mode="thread") as rx:
+        truth = simulate_meeting(
+            meeting, rx.url, speed=speed, packet=0.1, recording="call",
+            faults={2: Faults(loss=0.2, seed=1)}, refs={"bot": Ref("bot-1", {"team": "red"})},
+        )  # fmt: skip
+        rx.wait(packets=int((truth["fate"] == "sent").sum()), timeout=10)
+        rx.wait(idle=0.2, timeout=10)
+        assert rx.status.recordings == 1
+    streams = {one.info.stem: one for one in load_recording(tmp_path / "captures" / "call")}
+    assert set(streams) == {"call", "call.1", "call.2"}
+    assert np.array_equal(streams["call"].samples, meeting.mixed)
+    assert np.array_equal(streams["call.1"].samples, meeting.voices[0].samples)
+    assert streams["call.2"].info.participant == Participant(2, "P2")
+    assert streams["call"].info.bot == Ref("bot-1", {"team": "red"})
+    mine = truth[truth["participant"] == 2]
+    assert (mine["fate"] == "muted").sum() == 5
+    assert len(streams["call.2"].packets) == (mine["fate"] == "sent").sum() < 25
+    # the streams began at one moment, so that they can be laid side by side
+    starts = [one.packets["absolute"].iloc[0] for one in streams.values()]
+    assert max(starts) == min(starts)
+    events = streams["call"].events
+    told = events.loc[events["kind"] == "event", "event"]
+    assert told.value_counts().to_dict() == {
+        "participant_events.join": 2, "participant_events.leave": 2,
+        "participant_events.speech_on": 2, "participant_events.speech_off": 2,
+        "participant_events.chat_message": 1, "transcript.data": 2, "transcript.partial_data": 2,
+    }  # fmt: skip
+    assert told.iloc[0] == "participant_events.join"
+    assert told.iloc[-1] == "participant_events.leave"
+
+
+def test_what_is_sent_is_what_the_protocol_says() -> None:
+    made = MeetingCall(small(), "ws://127.0.0.1:9/", recording="call")
+    when, name, fields = next(each for each in small().happenings() if each[1] == "transcript.data")
+    sent = json.loads(made._event(name, when, 1_767_225_600_000_000_000, fields))
+    assert set(sent) == {"event", "data"}
+    assert set(sent["data"]) == {"data", "realtime_endpoint", "recording", "bot", "transcript"}
+    assert sent["data"]["recording"] == {"id": "call", "metadata": {}}
+    assert set(sent["data"]["data"]) == {"words", "participant"}
+    word = sent["data"]["data"]["words"][0]
+    assert word["text"] == "one"
+    assert word["start_timestamp"]["relative"] == pytest.approx(0.5)
+    when, name, fields = small().happenings()[0]
+    sent = json.loads(made._event(name, when, 1_767_225_600_000_000_000, fields))
+    assert sent["data"]["data"]["timestamp"] == {
+        "relative": 0.0, "absolute": "2026-01-01T00:00:00.000000Z",
+    }  # fmt: skip
+    assert sent["data"]["data"]["data"] is None
+
+
+def test_only_what_is_asked_for_is_sent(tmp_path: Path) -> None:
+    with receive(0, tmp_path / "captures", mode="thread") as rx:
+        call = start_meeting(small(), rx.url, streams=("separate",), events=(), speed=math.inf)
+        truth = call.wait(10)
+        rx.wait(packets=int((truth["fate"] == "sent").sum()), timeout=10)
+        assert rx.status.events == 0
+        assert sorted(rx.recordings()["participant"]) == [1, 2]
+        assert call.progress == (len(truth), len(truth))
+
+
+def test_a_meeting_can_be_stopped_in_the_middle(tmp_path: Path) -> None:
+    with receive(0, tmp_path / "captures", mode="thread") as rx:
+        call = start_meeting(small(), rx.url, speed=1)
+        rx.wait(packets=3, timeout=10)
+        call.stop()
+        assert call.done
+        with pytest.raises(ReceiverFailed, match="stopped"):
+            call.wait()
+
+
+def test_nobody_there_is_said_once_and_clearly(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(line, "ATTEMPTS", 2)
+    with pytest.raises(ReceiverFailed, match="after 2 attempts"):
+        simulate_meeting(small(), "ws://127.0.0.1:9/", speed=math.inf)
+
+
+def test_what_can_not_be(tmp_path: Path, root: Path) -> None:
+    voice = small().voices[0]
+    with pytest.raises(InvalidArgument, match="voices"):
+        Meeting(())
+    with pytest.raises(InvalidArgument, match="an id of its own"):
+        Meeting((voice, voice))
+    for options in ({"streams": ()}, {"streams": "mixed"}, {"streams": ("stereo",)},
+                    {"events": ("weather",)}, {"events": EVENTS[0]}):  # fmt: skip
+        with pytest.raises(InvalidArgument, match=next(iter(options))):
+            simulate_meeting(small(), "ws://127.0.0.1:9/", **options)
+    (tmp_path / "a.wav").write_bytes((root / "data" / "standup.wav").read_bytes()[:64_044])
+    with pytest.raises(InvalidAudio, match=r"a\.csv"):
+        read_meeting(tmp_path / "a.wav")
+    (tmp_path / "a.csv").write_text("speaker,start,end,text\nada,soon,later,x\n")
+    with pytest.raises(InvalidAudio, match="who speaks when"):
+        read_meeting(tmp_path / "a.wav")
+    (tmp_path / "a.csv").write_text("speaker,start,end,text\n")
+    with pytest.raises(InvalidAudio, match="no rows"):
+        read_meeting(tmp_path / "a.wav")
