@@ -76,6 +76,7 @@ from .errors import StorageFailed as StorageFailed
 from .errors import StreamNotFound as StreamNotFound
 from .errors import TunnelFailed as TunnelFailed
 from .errors import WaitTimeout as WaitTimeout
+from .fake_recall.api import FakeRecall as FakeRecall
 from .receiver.faults import Faults as Faults
 from .receiver.meeting import Meeting as Meeting
 from .receiver.meeting import Turn as Turn

@@ -27,6 +27,8 @@ ALLOWED: dict[str, set[str]] = {
     "bots": {"capture", "wire"} | EVERYONES,
     "analysis": {"capture", "wire"} | EVERYONES,
     "display": {"analysis", "capture", "wire"} | EVERYONES,
+    # plays the other side of both receiver and bots: stands on the receiver's own bot
+    "fake_recall": {"receiver", "analysis", "capture", "wire"} | EVERYONES,
     "cli": {"*"},
     "__init__": {"*"},
     "__main__": {"*"},

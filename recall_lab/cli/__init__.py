@@ -11,7 +11,7 @@ import sys
 from collections.abc import Sequence
 from typing import TypeAlias
 
-from recall_lab.cli import analysing, demo, lab, receiving
+from recall_lab.cli import analysing, demo, faking, lab, receiving
 from recall_lab.errors import RecallLabError
 from recall_lab.version import __version__
 
@@ -47,6 +47,6 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--version", action="version", version=f"recall-lab {__version__}")
     commands = parser.add_subparsers(title="commands", required=True, metavar="COMMAND")
 
-    for group in (receiving, analysing, demo, lab):
+    for group in (receiving, analysing, demo, faking, lab):
         group.add(commands)
     return parser

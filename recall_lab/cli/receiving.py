@@ -32,6 +32,22 @@ def add(commands: Commands) -> None:
     receive.add_argument(
         "--background", action="store_true", help="return at once; end it with 'recall-lab stop'"
     )
+    receive.add_argument(
+        "--token", action="store_true", help="demand a token in the URL; one is made"
+    )
+    receive.add_argument(
+        "--tunnel", choices=("ngrok", "cloudflared"), help="open it to the internet"
+    )
+    receive.add_argument("--domain", help="the address that ngrok keeps for you")
+    receive.add_argument("--public-url", metavar="URL", help="where a tunnel of your own begins")
+    receive.add_argument(
+        "--show-url", action="store_true", help="print what a bot has to be told, token included"
+    )
+    receive.epilog = (
+        "What can be reached from outside demands the secret in "
+        "RECALL_WORKSPACE_VERIFICATION_SECRET or the token in RECALL_LAB_TOKEN, from the "
+        "environment or .env, or a token that --token makes."
+    )
     receive.set_defaults(run=_receive)
 
     simulate = commands.add_parser(
@@ -84,10 +100,21 @@ def add(commands: Commands) -> None:
 
 def _receive(options: argparse.Namespace) -> int:
     if options.background:
-        rx = rl.receive(options.port, options.directory, options.host)
-        print(f"receiving at {rx.url} into {rx.directory}; end it with: recall-lab stop")
+        rx = rl.receive(options.port, options.directory, options.host, **_access(options))
+        where = rx.bot_url.get_secret_value() if options.show_url else rx.public_url or rx.url
+        print(f"receiving at {where} into {rx.directory}; end it with: recall-lab stop")
         return 0
     return asyncio.run(_receive_here(options))
+
+
+def _access(options: argparse.Namespace) -> dict[str, Any]:
+    """Return who may connect, and from where, as rl.receive takes it."""
+    return {
+        "token": options.token or None,
+        "tunnel": options.tunnel,
+        "domain": options.domain,
+        "public_url": options.public_url,
+    }
 
 
 async def _receive_here(options: argparse.Namespace) -> int:
@@ -95,9 +122,11 @@ async def _receive_here(options: argparse.Namespace) -> int:
     loop = asyncio.get_running_loop()
     for number in (signal.SIGINT, signal.SIGTERM):
         loop.add_signal_handler(number, stop.set)
-    server = rl.Server(options.directory, host=options.host, port=options.port)
+    server = rl.Server(options.directory, host=options.host, port=options.port, **_access(options))
     async with server:
-        print(f"receiving at {server.url} into {server.settings.directory} (Ctrl-C to stop)")
+        where = server.bot_url.get_secret_value() if options.show_url else ""
+        where = where or server.public_url or server.url
+        print(f"receiving at {where} into {server.settings.directory} (Ctrl-C to stop)")
         while not stop.is_set():
             _live(_line(server.status))
             try:
@@ -118,6 +147,8 @@ def _line(status: Status) -> str:
         f"{counted(status.packets, 'packet')}  {counted(status.gaps, 'gap')}"
         + (f" ({status.packets_per_second:g}/s)" if status.state == "running" else "")
         + f"  {rejected:,} rejected"
+        + (f"  {sum(status.refused.values()):,} refused" if status.refused else "")
+        + (f"  tunnel: {status.trouble}" if status.trouble else "")
         + (f"  last error: {status.last_error}" if status.last_error else "")
     )
 
