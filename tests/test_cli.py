@@ -8,6 +8,7 @@ import re
 import signal
 import subprocess
 import sys
+import textwrap
 from pathlib import Path
 
 import numpy as np
@@ -179,8 +180,56 @@ def test_help_names_every_command(tmp_path: Path) -> None:
         "save",
         "report",
         "demo",
+        "fake-recall",
         "status",
         "stop",
     ):
         assert command in told
         assert "usage" in run(command, "--help", cwd=tmp_path)
+
+
+def test_a_receiver_that_can_be_reached_from_outside_demands_something(tmp_path: Path) -> None:
+    told = run("receive", "--port", 0, "--host", "0.0.0.0", cwd=tmp_path, code=1)
+    assert "token=True" in told
+    assert list(tmp_path.iterdir()) == []
+    try:
+        told = run("receive", "--port", 0, "--token", "--background", cwd=tmp_path)
+        assert "token=" not in told
+        shown = run("receive", "--port", 0, "--token", "--background", "--show-url", cwd=tmp_path)
+        url = re.search(r"ws://\S+\?token=[\w-]{43}", shown)
+        assert url is not None  # the same receiver, found again
+        assert told.split()[2] == url[0].partition("?")[0]
+    finally:
+        run("stop", cwd=tmp_path)
+
+
+def test_a_stand_in_of_recall_as_its_help_says(tmp_path: Path) -> None:
+    """What it prints is a program that works."""
+    with subprocess.Popen(
+        [*COMMAND, "fake-recall", "--port", "0", "--speed", "30"],
+        cwd=tmp_path,
+        stdout=subprocess.PIPE,
+        text=True,
+    ) as fake:
+        assert fake.stdout is not None
+        lines = []
+        while "client.create" not in "".join(lines):
+            lines.append(fake.stdout.readline())
+            assert lines[-1], lines
+        program = textwrap.dedent("".join(lines[2:])) + (
+            "bot = client.wait_until(bot, 'done', poll=0.1, progress=False)\n"
+            "rx.wait(idle=0.2, timeout=10)\n"
+            "print(bot.codes, rx.stop().packets)\n"
+        )
+        done = subprocess.run(
+            [sys.executable, "-c", program],
+            cwd=tmp_path,
+            capture_output=True,
+            text=True,
+            timeout=60,
+        )
+        fake.send_signal(signal.SIGINT)
+        assert "stopped" in fake.stdout.read()
+    assert done.returncode == 0, done.stderr
+    assert "'in_call_recording', 'call_ended', 'done'] 282" in done.stdout
+    assert fake.returncode == 0

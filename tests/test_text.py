@@ -9,7 +9,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from recall_lab.errors import MISSING
-from recall_lab.text import EXCERPT, counted, excerpt, html_table, printable
+from recall_lab.text import EXCERPT, counted, excerpt, html_table, printable, redacted
 
 
 @pytest.mark.parametrize(
@@ -71,6 +71,23 @@ def test_printable_keeps_the_length_and_what_is_harmless(text: str) -> None:
 @pytest.mark.parametrize("text", ["\x1b[31m", "\u202e", "\n", "\0", "\u2028", "\x9b", "\ud800"])
 def test_printable_lets_no_control_through(text: str) -> None:
     assert printable(text)[0] == "\N{REPLACEMENT CHARACTER}"
+
+
+@pytest.mark.parametrize(
+    ("text", "shown"),
+    [
+        ("wss://host/?token=abc", "wss://host/?token=***"),
+        ("'wss://host/?a=1&token=abc&b=2' refused", "'wss://host/?a=1&token=***&b=2' refused"),
+        ("GET /?TOKEN=abc HTTP/1.1", "GET /?TOKEN=*** HTTP/1.1"),
+        ("https://b/x.mp3?X-Amz-Credential=AK/1&X-Amz-Signature=0f",
+         "https://b/x.mp3?X-Amz-Credential=***&X-Amz-Signature=***"),
+        ("?api_key=1&name=Ada", "?api_key=***&name=Ada"),
+        ("a token=abc in prose stays", "a token=abc in prose stays"),
+    ],
+)  # fmt: skip
+def test_what_is_secret_in_a_url_is_hidden(text: str, shown: str) -> None:
+    assert redacted(text) == shown
+    assert redacted(shown) == shown
 
 
 def test_a_table_escapes_every_name_and_fact() -> None:

@@ -6,7 +6,6 @@ demands a signature made with the workspace's secret, or a token in the URL, or 
 
 from __future__ import annotations
 
-import ipaddress
 import logging
 from collections.abc import Sequence
 from hashlib import sha256
@@ -207,19 +206,6 @@ def public_address(url: str) -> str:
     if not fine or parts.query or parts.fragment or "@" in parts.netloc or url != url.strip():
         raise InvalidArgument("public_url", redacted(str(url)), valid)
     return f"{_SCHEMES[parts.scheme]}://{parts.netloc}{parts.path or '/'}"
-
-
-def is_loopback(host: str) -> bool:
-    """Tell whether an address is reachable from this machine only.
-
-    Example:
-        >>> is_loopback("127.0.0.1"), is_loopback("::1"), is_loopback("0.0.0.0")
-        (True, True, False)
-    """
-    try:
-        return host == "localhost" or ipaddress.ip_address(host).is_loopback
-    except ValueError:
-        return False
 
 
 def _plain(given: Secrets) -> list[str]:

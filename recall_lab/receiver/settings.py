@@ -9,8 +9,9 @@ from typing import Final, Literal
 import msgspec
 
 from recall_lab.errors import InvalidArgument
-from recall_lab.receiver.access import Access, is_loopback, public_address
+from recall_lab.receiver.access import Access, public_address
 from recall_lab.receiver.tunnel import check_tunnel
+from recall_lab.wire.addresses import is_loopback
 
 Mode = Literal["process", "thread"]
 MODES: Final = ("process", "thread")

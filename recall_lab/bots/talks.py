@@ -1,0 +1,194 @@
+"""How several requests follow one another, without any I/O.
+
+A talk is a generator: it gives what is to be done next, a client does it and sends the outcome
+back. So waiting for a bot is written once, for the client that blocks and the one that awaits.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Generator
+from pathlib import Path
+from typing import Any, Final, TypeAlias, TypeVar
+
+import msgspec
+from pydantic import SecretStr
+from tqdm import tqdm
+
+from recall_lab.bots import requests
+from recall_lab.bots.answers import Media
+from recall_lab.bots.requests import Request
+from recall_lab.bots.retries import seconds
+from recall_lab.bots.values import STEPS, Bot, Endpoints, Recording, failed, id_of
+from recall_lab.errors import InvalidArgument, RecallApiError, WaitTimeout
+from recall_lab.text import shortened
+
+T = TypeVar("T")
+Clock: TypeAlias = Callable[[], float]
+
+_HINTS: Final = {
+    "in_waiting_room": "let the bot in from the meeting's waiting room",
+    "in_call_not_recording": "the host may have to allow the recording",
+    "recording_permission_denied": "the host has not allowed the recording",
+}
+
+
+class Ask(msgspec.Struct, frozen=True):
+    """Send a request, again if need be for so many seconds, and send back its value."""
+
+    request: Request[Any]
+    patience: float | None = None
+
+
+class Pause(msgspec.Struct, frozen=True):
+    """Wait for so many seconds."""
+
+    seconds: float
+
+
+class Fetch(msgspec.Struct, frozen=True):
+    """Download a file of at most `limit` bytes, without the key."""
+
+    url: SecretStr
+    path: Path
+    limit: int
+
+
+Step: TypeAlias = Ask | Pause | Fetch
+Talk: TypeAlias = Generator[Step, Any, T]
+
+
+def wait_until(
+    bot: Bot | str, code: str, *, timeout: float, progress: bool, poll: float, clock: Clock
+) -> Talk[Bot]:
+    """Return the talk of :meth:`recall_lab.bots.Client.wait_until`.
+
+    Raises:
+        InvalidArgument: for what can't be, before the talk begins.
+    """
+    id = id_of(bot, "bot")
+    if code not in STEPS:
+        raise InvalidArgument("code", code, f"one of {', '.join(STEPS)}")
+    seconds("timeout", timeout)
+    seconds("poll", poll)
+    return _wait_until(id, code, clock() + timeout, timeout, progress, poll, clock)
+
+
+def _wait_until(
+    id: str, code: str, end: float, timeout: float, progress: bool, poll: float, clock: Clock
+) -> Talk[Bot]:
+    with tqdm(total=len(STEPS), disable=not progress, bar_format="{desc} |{bar}| {elapsed}") as bar:
+        while True:
+            bot: Bot = yield Ask(requests.get(id), max(0.0, end - clock()))
+            bar.n = bot.place
+            bar.set_description_str(f"bot {shortened(bot.code) or 'scheduled'}")
+            if bot.failure:
+                raise failed(bot)
+            if bot.reached(code):
+                return bot
+            if clock() + poll > end:
+                raise _too_late(bot, f"it has not reached {code}", timeout)
+            yield Pause(poll)
+
+
+def download(
+    of: Bot | Recording | str,
+    path: str | Path,
+    *,
+    timeout: float,
+    limit: int,
+    poll: float,
+    clock: Clock,
+) -> Talk[Path]:
+    """Return the talk of :meth:`recall_lab.bots.Client.download`.
+
+    Raises:
+        InvalidArgument: for what can't be, before the talk begins.
+    """
+    id = id_of(of, "recording")
+    seconds("timeout", timeout)
+    seconds("poll", poll)
+    if isinstance(limit, bool) or not isinstance(limit, int) or limit < 1:
+        raise InvalidArgument("limit", limit, "a number of bytes, at least 1")
+    target = Path(path)
+    if not target.is_dir() and not target.parent.is_dir():
+        raise InvalidArgument("path", str(path), "a file in a folder that there is, or a folder")
+    return _download(id, isinstance(of, Bot), target, clock() + timeout, limit, poll, clock)
+
+
+def _download(
+    id: str, is_bot: bool, target: Path, end: float, limit: int, poll: float, clock: Clock
+) -> Talk[Path]:
+    bot: Bot | None = None
+    looks = 0
+    while True:
+        recording: str | None = id
+        found: list[Media] = []
+        if is_bot:
+            bot = yield Ask(requests.get(id), max(0.0, end - clock()))
+            last = bot.recordings[-1] if bot.recordings else None
+            recording = last.id if last else None
+            if last is None and bot.failure:
+                raise failed(bot)
+        if recording is not None:
+            found = yield Ask(requests.audio(recording), max(0.0, end - clock()))
+        if bot is not None and bot.recordings and bot.recordings[-1].audio:
+            found = [*found, Media(url=bot.recordings[-1].audio)]
+        # the list holds the raw audio too; what does not say its format is the MP3
+        found = [media for media in found if media.format in ("", "mp3")]
+        url = next((media.url for media in found if media.url), None)
+        if url is not None and recording is not None:
+            path = target / f"{recording}.mp3" if target.is_dir() else target
+            yield Fetch(url, path, limit)
+            return path
+        if any(media.status == "failed" for media in found):
+            raise RecallApiError(
+                f"Recall.ai could not make the MP3 of recording {recording}",
+                advice="what the receiver has kept is all there is of it",
+            )
+        looks += 1
+        over = bot is not None and bool(bot.reached("done") or bot.failure)
+        if over and not found and looks > 1:  # twice: the list may lag behind the bot
+            raise RecallApiError(
+                f"there is no MP3 of {bot!r}",
+                advice="it was created with record_for_comparison=False, recorded nothing, or its "
+                "media has been deleted: Recall.ai keeps it for some days only",
+            )
+        if clock() + poll > end:
+            raise WaitTimeout(
+                f"the MP3 of {f'bot {id}' if is_bot else f'recording {id}'} was not ready in time: "
+                + (f"the bot is {shortened(bot.code)}; " if bot else "")
+                + "it is made after the call, if the bot was created with record_for_comparison",
+                files=len(found),
+                code=bot.code if bot else "",
+            )
+        yield Pause(poll)
+
+
+def endpoint_status(of: Bot | Recording | str) -> Talk[Endpoints]:
+    """Return the talk of :meth:`recall_lab.bots.Client.endpoint_status`.
+
+    Raises:
+        InvalidArgument: for what may be no id, before the talk begins.
+    """
+    return _endpoint_status(id_of(of, "recording"), isinstance(of, Bot))
+
+
+def _endpoint_status(id: str, is_bot: bool) -> Talk[Endpoints]:
+    recordings = [id]
+    if is_bot:
+        bot: Bot = yield Ask(requests.get(id))
+        recordings = [recording.id for recording in bot.recordings]
+    found: Endpoints = []
+    for recording in recordings:
+        found += yield Ask(requests.endpoints(recording))
+    return found
+
+
+def _too_late(bot: Bot, what: str, timeout: float) -> WaitTimeout:
+    hint = _HINTS.get(bot.code, "")
+    steps = " > ".join(shortened(code) for code in bot.codes) or "nothing yet"
+    return WaitTimeout(
+        f"after {timeout:g} s bot {bot.id}: {what}; so far: {steps}{f'; {hint}' if hint else ''}",
+        bot=bot.id,
+        codes=bot.codes,
+    )
