@@ -8,8 +8,12 @@ from .analysis.gaps import gaps as gaps
 from .analysis.levels import levels as levels
 from .analysis.loss import loss as loss
 from .analysis.loudness import loudness as loudness
+from .analysis.mix import Mix as Mix
+from .analysis.mix import mix as mix
 from .analysis.overview import Overview as Overview
 from .analysis.overview import overview as overview
+from .analysis.people import participants as participants
+from .analysis.people import speakers as speakers
 from .analysis.playout import playout as playout
 from .analysis.playout import playout_delay as playout_delay
 from .analysis.policy import check as check
@@ -27,6 +31,8 @@ from .analysis.timeline import timeline as timeline
 from .analysis.timing import jitter as jitter
 from .analysis.timing import latency as latency
 from .analysis.timing import stalls as stalls
+from .analysis.transcript import chat as chat
+from .analysis.transcript import transcript as transcript
 from .capture.audio import from_audio as from_audio
 from .capture.audio import read_audio as read_audio
 from .capture.capture import Capture as Capture
@@ -43,6 +49,7 @@ from .display.gap_plots import plot_gap_histogram as plot_gap_histogram
 from .display.gap_plots import plot_gaps as plot_gaps
 from .display.loops import allow_nested_loops as allow_nested_loops
 from .display.overview_plot import plot_overview as plot_overview
+from .display.people_plot import plot_speakers as plot_speakers
 from .display.player import play as play
 from .display.report import report as report
 from .display.sound_plots import plot_levels as plot_levels

@@ -7,18 +7,22 @@ silence            packets without audio stand in the gap and fill at least half
                    unmuted participant who says nothing
 receiver restart   the packets on either side were kept by different runs of the receiver
 mute               a participant's connection was closed in good order; or their own events
-                   say so; or the connection stayed open for `mute` seconds or longer, and
-                   the sender's clocks ran on
+                   say so: they ceased to speak or left, in the gap or just before it; or the
+                   connection stayed open for `mute` seconds or longer, and the sender's
+                   clocks ran on
 reconnect          the connection changed otherwise: it broke and the bot came back
 pause              the sender's wall clock and our own ran on while its media clock stood
-loss               within one connection, and shorter: the bot or its network dropped it (a
+loss               within one connection: a final transcript has words of the participant in
+                   the gap; or they spoke by their own events when it began, or began to in
+                   it; or it is shorter than a mute: the bot or its network dropped it (a
                    websocket itself loses nothing while it is open)
 unknown            one side is not there, or does not say which connection brought it
 =================  =======================================================================
 
-The first that fits is taken. What the data can't tell: loss and silence of equal length where
-no event speaks of it (the wire numbers no packets), and what else was lost right beside a
-reconnect or a mute (it is one gap with them).
+The first that fits is taken, but it is no mute where the transcript has words of the participant
+in the gap: whatever else was told, they spoke, and were heard by the meeting. What the data
+can't tell: loss and silence of equal length where no event speaks of it (the wire numbers no
+packets), and what else was lost right beside a reconnect or a mute (it is one gap with them).
 """
 
 from __future__ import annotations
@@ -30,6 +34,8 @@ import numpy.typing as npt
 import pandas as pd
 
 from recall_lab.analysis.clocks import arrivals, nanoseconds
+from recall_lab.analysis.people import JOIN, LEAVE, SPEECH_OFF, SPEECH_ON
+from recall_lab.analysis.transcript import times_said
 from recall_lab.capture.capture import Capture
 from recall_lab.capture.record import Flag
 from recall_lab.text import counted
@@ -43,8 +49,9 @@ CAUSES: Final = (
 _PAUSE: Final = 0.5  # seconds by which the sender's clocks must part
 _CLEAN: Final = (1000, 1001)  # RFC 6455, 7.4.1: done, and going away
 _BEFORE: Final = 2.0  # seconds by which an event may come before the audio ends
-_QUIET: Final = ("participant_events.speech_off", "participant_events.leave")
-_SPEAKING: Final = ("participant_events.speech_on", "participant_events.join")
+_QUIET: Final = (SPEECH_OFF, LEAVE)
+_SPEAKING: Final = (SPEECH_ON, JOIN)
+_ASTRAY: Final = 0.2  # seconds by which a word's time may be wrong: words at an edge tell nothing
 
 
 class Holes(NamedTuple):
@@ -95,7 +102,7 @@ def causes_of(
         elif not left[at] or not right[at]:
             told = "unknown", "the packets do not say which connection brought them"
         elif left[at] != right[at]:
-            told = journal.change(int(left[at]), int(right[at]), bool(resumed[at]))
+            told = journal.change(int(left[at]), int(right[at]), bool(resumed[at]), start, end)
         else:
             told = journal.within(int(left[at]), start, end, mute, float(paused[at]))
         causes.append(told[0])
@@ -115,29 +122,36 @@ class _Journal:
         self._codes = dict(zip(ended["connection"], codes, strict=True))
         who = capture.info.participant
         self._separate = who is not None
+        if who is None:  # what all say together tells of no gap
+            events = events[:0]
+        else:
+            events = events[(events["participant"] == who.id).fillna(False)]
         about = (
-            events[
-                events["event"].isin([*_QUIET, *_SPEAKING])
-                & (events["participant"] == (-1 if who is None else who.id)).fillna(False)
-                & events["relative"].notna()
-            ]
+            events[events["event"].isin([*_QUIET, *_SPEAKING]) & events["relative"].notna()]
             .sort_values("relative", kind="stable")
             .reset_index(drop=True)
         )
         self._times = about["relative"].to_numpy()
         self._names = about["event"].tolist()
+        self._words = times_said(events)
 
-    def change(self, left: int, right: int, resumed: bool) -> tuple[str, str]:
+    def change(
+        self, left: int, right: int, resumed: bool, start: float, end: float
+    ) -> tuple[str, str]:
         """Return cause and evidence where the connection changed."""
         runs = self._receivers.get(left), self._receivers.get(right)
         if (runs[0] != runs[1]) if all(runs) else resumed:
             return "receiver restart", f"connections {left} and {right} were of different runs"
         code = self._codes.get(left)
+        words = self._spoken(start, end)
         if self._separate and code in _CLEAN:
             said = f"the bot closed connection {left} in good order (code {code})"
+            if words:
+                return "reconnect", f"{said}, but {words}"
             return "mute", f"{said} and opened {right}"
         how = f"broke (code {code})" if left in self._codes else "ended"
-        return "reconnect", f"connection {left} {how}, {right} brought what came next"
+        said = f"connection {left} {how}, {right} brought what came next"
+        return "reconnect", f"{said}; {words}" if words else said
 
     def within(
         self, connection: int, start: float, end: float, mute: float, paused: float
@@ -146,7 +160,11 @@ class _Journal:
         where = f"connection {connection} stayed open"
         if paused:
             return "pause", f"{where}; the sender's media clock stood for {paused:.3f} s"
+        words = self._spoken(start, end)
+        if words:
+            return "loss", f"{where}; {words}"
         low, high = np.searchsorted(self._times, [start - _BEFORE, end])
+        again = False  # they began to speak once more, so they had ceased in between
         for at in reversed(range(low, high)):
             name, when = self._names[at], self._times[at]
             said = f"{where}; {name} at {when:.3f} s"
@@ -154,9 +172,23 @@ class _Journal:
                 return "mute", said
             if start < when < end - _BEFORE:  # speaks, and still nothing comes
                 return "loss", said
+            if name == SPEECH_ON and when <= start and not again:
+                return "loss", f"{said}, and no speech_off since"
+            again = again or name == SPEECH_ON
+        # one who began long ago still speaks, where ends are told at all
+        if low and low == high and self._names[low - 1] == SPEECH_ON and SPEECH_OFF in self._names:
+            said = f"{where}; {SPEECH_ON} at {self._times[low - 1]:.3f} s"
+            return "loss", f"{said}, and no speech_off since"
         if end - start >= mute:
             return "mute", f"{where}; the sender's clocks ran on for {mute:g} s or more"
         return "loss", f"{where}; too short for a mute (under {mute:g} s)"
+
+    def _spoken(self, start: float, end: float) -> str:
+        """Say how many words of the participant lie in a gap; never which. Empty for none."""
+        begins, ends = self._words.T
+        inside = (begins >= start + _ASTRAY) & (ends <= end - _ASTRAY)
+        count = int(np.count_nonzero(inside & (begins < end - _ASTRAY)))
+        return f"the transcript has {counted(count, 'word')} of theirs in it" if count else ""
 
 
 def _silent(packets: pd.DataFrame, holes: Holes) -> npt.NDArray[np.int64]:

@@ -10,7 +10,8 @@ connection   Int64                 which connection of the recording; NA where i
 receiver     str                   id of the run of the receiver; ``""`` where not told
 event        str                   Recall.ai's name of an event, else ``""``
 participant  Int64                 whom the event is about; NA for nobody
-relative     float64               sender's media clock, s; NaN where the event has none
+relative     float64               sender's media clock, s; of a transcript, of its first word;
+                                   NaN where the event has none
 seconds      float64               how long it took, for what takes time; else NaN
 detail       object                the whole line, as a dict
 ===========  ====================  =========================================================
@@ -68,6 +69,34 @@ def no_events() -> pd.DataFrame:
     return _frame([])
 
 
+def payload_of(line: object) -> dict[str, Any]:
+    """Return the innermost part of an event's journal line, which speaks of the event itself.
+
+    Args:
+        line: what the column ``detail`` holds.
+
+    Returns:
+        The payload; empty where there is none, or it is no object. Nothing in it was checked.
+
+    Example:
+        >>> payload_of({"message": {"data": {"data": {"words": []}}}})
+        {'words': []}
+    """
+    for name in ("message", "data", "data"):
+        line = line.get(name) if isinstance(line, dict) else None
+    return line if isinstance(line, dict) else {}
+
+
+def time_of(stamp: object) -> float:
+    """Return the relative time of a timestamp object, s; NaN where it has none.
+
+    Example:
+        >>> time_of({"relative": 12.5}), time_of({"relative": "soon"}), time_of(None)
+        (12.5, nan, nan)
+    """
+    return _number(stamp.get("relative")) if isinstance(stamp, dict) else math.nan
+
+
 def _frame(rows: list[dict[str, Any]]) -> pd.DataFrame:
     frame = pd.DataFrame(rows, columns=list(_COLUMNS))
     frame["received"] = pd.to_datetime(frame["received"].astype("int64"), utc=True)
@@ -88,23 +117,35 @@ def _lines(path: Path) -> Iterator[dict[str, Any]]:
 
 
 def _row(line: dict[str, Any]) -> dict[str, Any]:
-    payload: Any = line.get("message")
-    for name in ("data", "data"):
-        payload = payload.get(name) if isinstance(payload, dict) else None
-    payload = payload if isinstance(payload, dict) else {}
-    stamp, who = payload.get("timestamp"), payload.get("participant")
+    payload = payload_of(line)
+    who = payload.get("participant")
     return {
-        "kind": str(line.get("kind", "")),
+        "kind": _text(line.get("kind")),
         "received": _integer(line.get("received")) or 0,
         "monotonic": _integer(line.get("monotonic")) or 0,
         "connection": _integer(line.get("connection")),
-        "receiver": str(line.get("receiver", "")),
-        "event": str(line.get("event", "")),
+        "receiver": _text(line.get("receiver")),
+        "event": _text(line.get("event")),
         "participant": _integer(who.get("id")) if isinstance(who, dict) else None,
-        "relative": _number(stamp.get("relative")) if isinstance(stamp, dict) else math.nan,
+        "relative": _relative(payload),
         "seconds": _number(line.get("seconds")),
         "detail": line,
     }
+
+
+def _relative(payload: dict[str, Any]) -> float:
+    """Return when an event was, s: by its own stamp, or by that of its first word."""
+    relative = time_of(payload.get("timestamp"))
+    words = payload.get("words")
+    if math.isnan(relative) and isinstance(words, list):
+        starts = (time_of(word.get("start_timestamp")) for word in words if isinstance(word, dict))
+        relative = next((start for start in starts if not math.isnan(start)), math.nan)
+    return relative
+
+
+def _text(value: object) -> str:
+    """Return a JSON value that should be a text, or none: others may be of any size and depth."""
+    return value if isinstance(value, str) else ""
 
 
 def _integer(value: object) -> int | None:

@@ -1,12 +1,14 @@
 // The explorer of one capture: pictures drawn from columns that the kernel sends, and its sound.
 //
 // The kernel holds the audio; the page asks for what it shows and plays, and keeps none of it:
-//   {kind: "view", id, start, end, columns}  ->  the same kind and id, and the arrays below
+//   {kind: "view", id, start, end, columns}  ->  the same kind and id, the words, the arrays below
 //   {kind: "sound", id, start, end}          ->  the same kind and id, and a WAV file
 // All times are seconds of the relative clock. Text goes into the page as text, never as HTML.
 
-const LANES = { wave: [4, 84], spectrum: [92, 292], gaps: [300, 318], axis: [320, 340] };
-const HEIGHT = 344;
+const WORD_LINES = 2;
+const WORD_LINE = 14; // pixels
+const TALK_ROW = 11; // pixels
+const LEAST_TEXT = 30; // pixels: less of an utterance says nothing
 const MINIMAP = 36;
 const LEFT = 56;
 const RIGHT = 8;
@@ -47,11 +49,37 @@ function wall(milliseconds) {
   return new Date(milliseconds).toISOString().replace("T", " ").replace("Z", "");
 }
 
+/** Return where the lanes are, top and bottom in pixels, and how high they are together. */
+function laidOut({ people, talks, wordsInAll }) {
+  const lanes = { wave: [4, 84], spectrum: [92, 292] };
+  let bottom = 292;
+  const add = (name, above, height) => {
+    lanes[name] = [bottom + above, bottom + above + height];
+    bottom += above + height;
+  };
+  if (wordsInAll) add("words", 6, WORD_LINES * WORD_LINE);
+  if (talks.length) add("talks", 6, people.length * TALK_ROW);
+  add("gaps", 8, 18);
+  add("axis", 2, 20);
+  return { ...lanes, height: bottom + 4 };
+}
+
+/** Return as much of a text as has room, in pixels. */
+function fitted(context, text, room) {
+  if (context.measureText(text).width <= room) return text;
+  const letters = [...text]; // whole characters, not halves of them
+  let length = letters.length;
+  const cut = () => letters.slice(0, length).join("") + "…";
+  while (length > 1 && context.measureText(cut()).width > room) length = Math.floor(length * 0.9);
+  return cut();
+}
+
 /** What one widget is; see render at the end. */
 class Explorer {
   constructor(model, element) {
     this.model = model;
     this.facts = model.get("facts");
+    this.lanes = laidOut(this.facts);
     this.whole = [this.facts.start, Math.max(this.facts.end, this.facts.start + SHORTEST)];
     this.span = [...this.whole];
     this.pointer = null; // where it is over the picture, pixels
@@ -91,7 +119,7 @@ class Explorer {
     });
     this.canvas = make("canvas", {
       className: "rl-picture", role: "img", "aria-label": `Sound of ${this.facts.title} over time`,
-      style: `width:100%;height:${HEIGHT}px;display:block;cursor:crosshair;touch-action:pan-y`,
+      style: `width:100%;height:${this.lanes.height}px;display:block;cursor:crosshair;touch-action:pan-y`,
     });
     this.map = make("canvas", {
       className: "rl-map", "aria-label": "The whole capture, and what is shown of it", role: "img",
@@ -123,6 +151,7 @@ class Explorer {
       this.map,
       this.readout,
       make("div", { style: "opacity:.7;font-size:12px", textContent: keys }),
+      ...this.leftOut(),
       this.marked,
       this.list,
     );
@@ -445,6 +474,15 @@ class Explorer {
     this.marked.replaceChildren(...rows);
   }
 
+  /** Say which times of speech are not drawn. */
+  leftOut() {
+    const { talks, talksInAll } = this.facts;
+    if (talks.length === talksInAll) return [];
+    const [drawn, all] = [talks.length.toLocaleString(), talksInAll.toLocaleString()];
+    const textContent = `${all} times of speech: the ${drawn} longest are drawn`;
+    return [make("div", { className: "rl-left-out", style: "opacity:.7;font-size:12px", textContent })];
+  }
+
   say(text) {
     if (this.readout.textContent !== text) this.readout.textContent = text;
   }
@@ -516,22 +554,22 @@ class Explorer {
   }
 
   drawPicture() {
-    const [context, ink] = this.fresh(this.canvas, HEIGHT);
+    const [context, ink] = this.fresh(this.canvas, this.lanes.height);
     const width = this.plot();
     const { view } = this;
     context.save();
     context.beginPath();
-    context.rect(LEFT, 0, width, HEIGHT);
+    context.rect(LEFT, 0, width, this.lanes.height);
     context.clip();
-    for (const [top, bottom] of [LANES.wave, LANES.spectrum]) {
+    for (const [top, bottom] of [this.lanes.wave, this.lanes.spectrum]) {
       context.fillStyle = "#80808022";
       context.fillRect(LEFT, top, width, bottom - top);
     }
     if (view) {
-      const peak = this.drawWave(context, view, LANES.wave, this.span);
+      const peak = this.drawWave(context, view, this.lanes.wave, this.span);
       if (this.image) {
         context.imageSmoothingEnabled = view.count > width;
-        const [top, bottom] = LANES.spectrum;
+        const [top, bottom] = this.lanes.spectrum;
         const left = this.x(view.start);
         context.drawImage(this.image, left, top, this.x(view.end) - left, bottom - top);
       }
@@ -539,22 +577,24 @@ class Explorer {
       context.restore();
       context.fillStyle = ink;
       context.textAlign = "right";
-      context.fillText(peak >= 0.001 ? `±${peak.toPrecision(1)}` : "±0", LEFT - 6, LANES.wave[0] + 10);
+      context.fillText(peak >= 0.001 ? `±${peak.toPrecision(1)}` : "±0", LEFT - 6, this.lanes.wave[0] + 10);
       context.save();
       context.beginPath();
-      context.rect(LEFT, 0, width, HEIGHT);
+      context.rect(LEFT, 0, width, this.lanes.height);
       context.clip();
     }
-    this.drawGaps(context, LANES.gaps);
+    if (this.lanes.words && view) this.drawWords(context, view, ink);
+    if (this.lanes.talks) this.drawTalks(context);
+    this.drawGaps(context, this.lanes.gaps);
     for (const { time, label } of this.model.get("marked")) {
-      this.line(context, time, "#CC79A7", 0, LANES.gaps[1]);
+      this.line(context, time, "#CC79A7", 0, this.lanes.gaps[1]);
       context.fillStyle = "#CC79A7";
       context.textAlign = "left";
-      context.fillText(label.slice(0, 30), this.x(time) + 3, LANES.wave[0] + 10);
+      context.fillText(label.slice(0, 30), this.x(time) + 3, this.lanes.wave[0] + 10);
     }
-    if (this.cursor !== null) this.line(context, this.cursor, ink, 0, LANES.gaps[1]);
+    if (this.cursor !== null) this.line(context, this.cursor, ink, 0, this.lanes.gaps[1]);
     if (this.playhead !== null && !this.audio.paused) {
-      this.line(context, this.playhead, "#56B4E9", 0, LANES.gaps[1]);
+      this.line(context, this.playhead, "#56B4E9", 0, this.lanes.gaps[1]);
     }
     context.restore();
     this.drawAxes(context, ink);
@@ -581,7 +621,7 @@ class Explorer {
 
   /** Hatch what is missing between the first packet and the last. */
   drawMissing(context, view) {
-    const [top, bottom] = [LANES.wave[0], LANES.spectrum[1]];
+    const [top, bottom] = [this.lanes.wave[0], this.lanes.spectrum[1]];
     context.strokeStyle = "#80808090";
     context.fillStyle = "#80808030";
     for (let at = 0; at < view.count; ) {
@@ -611,6 +651,67 @@ class Explorer {
     }
   }
 
+  /** Draw a row for each who speaks. */
+  drawTalks(context) {
+    const [top] = this.lanes.talks;
+    for (const { row, start, end } of this.facts.talks) {
+      const x = this.x(start);
+      context.fillStyle = this.facts.people[row].color;
+      context.fillRect(x, top + row * TALK_ROW + 1, Math.max(this.x(end) - x, 0.5), TALK_ROW - 2);
+    }
+  }
+
+  /** Write what is said where there is room for it, each text at a mark in its speaker's color. */
+  drawWords(context, view, ink) {
+    const [top, bottom] = this.lanes.words;
+    const words = view.words.filter(({ start }) => this.span[0] <= start && start < this.span[1]);
+    const laid = this.laid(context, words);
+    context.textAlign = "left";
+    for (const { x, line, text, row } of laid) {
+      const y = top + line * WORD_LINE;
+      context.fillStyle = this.facts.people[row]?.color ?? ink;
+      context.fillRect(x, y + 1, 2, WORD_LINE - 2);
+      context.fillStyle = ink;
+      context.fillText(text, x + 4, y + WORD_LINE - 4);
+    }
+    const many = Math.max(words.length, view.words.length ? 0 : view.wordsInView);
+    if (laid.length || !many) return;
+    context.save();
+    context.globalAlpha = 0.7;
+    context.fillStyle = ink;
+    const said = `${many.toLocaleString()} words: zoom in to read them`;
+    context.fillText(said, LEFT + 4, (top + bottom) / 2 + 4);
+    context.restore();
+  }
+
+  /** Say where words are written: each at its time, or utterance by utterance, cut to the room. */
+  laid(context, words) {
+    const right = LEFT + this.plot();
+    const free = Array(WORD_LINES).fill(-Infinity);
+    const each = [];
+    for (const word of words) {
+      const x = this.x(word.start);
+      const line = free.findIndex((at) => at <= x);
+      if (line < 0) break;
+      free[line] = x + context.measureText(word.text).width + 10;
+      each.push({ ...word, x, line });
+    }
+    if (each.length === words.length) return each;
+    const said = new Map();
+    for (const word of words) {
+      const begun = said.get(word.utterance);
+      if (begun) begun.text += ` ${word.text}`;
+      else said.set(word.utterance, { ...word, x: this.x(word.start) });
+    }
+    const all = [...said.values()];
+    const roomy = all.flatMap((one, at) => {
+      const room = (all[at + WORD_LINES]?.x ?? right) - one.x - 10;
+      return room < LEAST_TEXT ? [] : [{ ...one, line: at % WORD_LINES, room }];
+    });
+    if (roomy.length < 0.6 * all.length) return [];
+    return roomy.map((one) => ({ ...one, text: fitted(context, one.text, one.room) }));
+  }
+
   drawGaps(context, [top, bottom], span = this.span) {
     const [start, end] = this.whole;
     context.fillStyle = "#0072B2";
@@ -630,18 +731,25 @@ class Explorer {
     context.textAlign = "center";
     for (let at = Math.ceil(start / step); at * step <= end; at++) {
       const x = this.x(at * step);
-      context.fillRect(x, LANES.gaps[1], 1, 4);
+      context.fillRect(x, this.lanes.gaps[1], 1, 4);
       if (x > LEFT + 20 && x < LEFT + this.plot() - 20) {
-        context.fillText(clock(at * step, decimals), x, LANES.axis[1] - 3);
+        context.fillText(clock(at * step, decimals), x, this.lanes.axis[1] - 3);
       }
     }
     context.textAlign = "right";
-    const [top, bottom] = LANES.spectrum;
+    const [top, bottom] = this.lanes.spectrum;
     for (const kilohertz of [0, 2, 4, 6, 8]) {
       const y = bottom - ((bottom - top) * kilohertz) / 8;
       context.fillText(kilohertz ? `${kilohertz} kHz` : "0", LEFT - 6, Math.min(Math.max(y + 4, top + 9), bottom));
     }
-    context.fillText("gaps", LEFT - 6, LANES.gaps[0] + 13);
+    context.fillText("gaps", LEFT - 6, this.lanes.gaps[0] + 13);
+    if (this.lanes.words) context.fillText("words", LEFT - 6, this.lanes.words[0] + WORD_LINE + 3);
+    if (!this.lanes.talks) return;
+    context.font = "10px sans-serif";
+    this.facts.people.forEach(({ name }, row) => {
+      const y = this.lanes.talks[0] + (row + 1) * TALK_ROW - 2;
+      context.fillText(fitted(context, name, LEFT - 8), LEFT - 6, y);
+    });
   }
 
   drawMap() {
@@ -661,7 +769,7 @@ class Explorer {
     context.fillRect(this.x(time) - 0.5, top, 1, bottom - top);
   }
 
-  /** Say what is under the pointer: its time on all clocks, its level. */
+  /** Say what is under the pointer: its time on all clocks, its level, who speaks. */
   tell() {
     const { view, cursor } = this;
     if (cursor === null) this.say(this.said ?? "point at the picture: time on all clocks, level");
@@ -681,16 +789,19 @@ class Explorer {
     else if (level !== undefined && !Number.isNaN(level)) {
       facts.push(level === -Infinity ? "digital silence" : `${level.toFixed(1)} dBFS`);
     }
+    const rows = this.facts.talks.filter(({ start, end }) => start <= cursor && cursor < end);
+    const names = new Set(rows.map(({ row }) => this.facts.people[row].name));
+    if (names.size) facts.push(`speaking: ${[...names].join(", ")}`);
     this.say(facts.join("   "));
   }
 }
 
 /** Return columns as they come from the kernel: facts, and arrays as bytes. */
-function unpacked({ start, width, count, bins }, buffers) {
+function unpacked({ start, width, count, bins, words, wordsInView }, buffers) {
   const floats = (at) => new Float32Array(aligned(buffers[at]));
   const doubles = (at) => new Float64Array(aligned(buffers[at]));
   return {
-    start, width, count, bins, end: start + width * count,
+    start, width, count, bins, words, wordsInView, end: start + width * count,
     codes: new Uint8Array(aligned(buffers[0])),
     low: floats(1), high: floats(2), rms: floats(3), missing: floats(4),
     absolute: doubles(5), received: doubles(6),

@@ -26,6 +26,7 @@ from recall_lab.analysis.gaps import gaps
 from recall_lab.analysis.pyramid import BINS, Columns, pyramid
 from recall_lab.capture.capture import Capture
 from recall_lab.display.gap_plots import COLORS
+from recall_lab.display.people_plot import ROW_COLORS, People, draw_speakers, people_of
 from recall_lab.display.player import wav_of
 from recall_lab.display.sound_plots import RANGE, hatch_missing
 from recall_lab.display.style import BLUE, LIGHT, bars, png_of, time_axis
@@ -39,6 +40,12 @@ LONGEST_CLIP: Final = 10.0
 
 MOST_GAPS: Final = 1_000
 """Gaps in the list: the longest."""
+
+MOST_TALKS: Final = 1_000
+"""Times of speech that are sent: the longest."""
+
+MOST_WORDS: Final = 500
+"""Words of a view that are sent: of more, which no screen has room for, how many they are."""
 
 _MOST_COLUMNS = 4_000  # of a view
 _MOST_MARKS = 10_000
@@ -69,6 +76,7 @@ class Explorer(anywidget.AnyWidget):
         self._pyramid = pyramid(capture)
         line = self._pyramid.line
         self._clocks = _clocks(capture)
+        self._people = people_of(capture)
         missing = _gaps(capture)
         lost = float(missing["duration"].sum())
         name = capture.info.participant.name if capture.info.participant else None
@@ -97,6 +105,7 @@ class Explorer(anywidget.AnyWidget):
                 }
                 for row in longest.to_dict("records")
             ],
+            **_talks(self._people),
         }
         self._missing = missing
         span = self._span(start, end)
@@ -179,7 +188,15 @@ class Explorer(anywidget.AnyWidget):
         arrays = (seen.codes, seen.low, seen.high, seen.rms, seen.missing, *clocks)
         data = [np.ascontiguousarray(array).tobytes() for array in arrays]
         facts = {"start": seen.start, "width": seen.width, "count": len(seen), "bins": BINS}
-        return facts, data
+        return {**facts, **self._said(seen.start, seen.end)}, data
+
+    def _said(self, start: float, end: float) -> dict[str, Any]:
+        """Return the words of a stretch, unless they are too many to be read, and their number."""
+        words = self._people.words
+        low, high = np.searchsorted(words["start"], [start, end])
+        few = words.iloc[low:high] if high - low <= MOST_WORDS else words[:0]
+        told = few[["text", "start", "row", "utterance"]].to_dict("records")
+        return {"words": told, "wordsInView": int(high - low)}
 
     def _sound(self, start: float, end: float) -> tuple[dict[str, Any], list[Any]]:
         line = self._pyramid.line
@@ -217,9 +234,15 @@ class Explorer(anywidget.AnyWidget):
         """Return what is shown as a PNG: what stays in the saved notebook."""
         start, end = self.span
         with mpl.rc_context(LIGHT):
-            figure = Figure(figsize=(10, 4.2))
-            figure.subplots_adjust(0.09, 0.13, 0.92, 0.93, hspace=0.14)  # quicker than a layout
-            wave, sound, lane = figure.subplots(3, 1, height_ratios=(1, 2.2, 0.18), sharex=True)
+            rows = len(self._people.labels) if len(self._people.spans) else 0
+            more = 0.15 * max(rows, 2) if rows else 0.0  # inches
+            figure = Figure(figsize=(10, 4.2 + more))
+            edges = 0.55 / (4.2 + more), 1 - 0.29 / (4.2 + more)
+            figure.subplots_adjust(0.09, edges[0], 0.91, edges[1], hspace=0.14)  # quick
+            heights = [1, 2.2, *([more] if rows else []), 0.18]
+            wave, sound, *talk, lane = figure.subplots(
+                len(heights), 1, height_ratios=heights, sharex=True
+            )
             set_title(wave, self._title)
             if end > start:
                 _draw(wave, sound, self._pyramid.view(start, end, _STILL))
@@ -235,9 +258,12 @@ class Explorer(anywidget.AnyWidget):
                 lane.broken_barh(wide, (0, 1), facecolor=COLORS[cause])
             lane.set(yticks=[], ylim=(0, 1), ylabel="gaps")
             lane.yaxis.label.set(rotation=0, ha="right", va="center")
-            for ax in (wave, sound, lane):
+            for ax in talk:
+                draw_speakers(ax, self._people, (start, end), 0.0)
+                ax.tick_params(axis="y", labelsize="x-small")
+            for ax in (wave, sound, *talk, lane):
                 time_axis(ax, start, end)
-            for ax in (wave, sound):
+            for ax in (wave, sound, *talk):
                 ax.set_xlabel("")
                 ax.tick_params(labelbottom=False)
             return png_of(figure, 100)
@@ -265,6 +291,19 @@ def _palette() -> str:
     levels = np.arange(256) / 2 - 127.5
     shades = mpl.colormaps["magma"]((levels - RANGE[0]) / (RANGE[1] - RANGE[0]))
     return "".join(to_hex(color)[1:] for color in shades)
+
+
+def _talks(people: People) -> dict[str, Any]:
+    """Return who speaks when as the page draws it: rows, and the longest times of speech."""
+    longest = people.spans.assign(length=people.spans["end"] - people.spans["start"])
+    longest = longest.nlargest(MOST_TALKS, "length").sort_values("start")
+    rows = zip(people.labels, ROW_COLORS, strict=False)
+    return {
+        "people": [{"name": name, "color": color} for name, color in rows],
+        "talks": longest[["row", "start", "end"]].to_dict("records"),
+        "talksInAll": len(people.spans),
+        "wordsInAll": len(people.words),
+    }
 
 
 def _gaps(capture: Capture) -> pd.DataFrame:

@@ -1,4 +1,4 @@
-"""One picture of a capture: waveform, spectrogram, level, speech and gaps on one axis of time."""
+"""One picture of a capture: sound, speech, speakers, words and gaps on one axis of time."""
 
 from __future__ import annotations
 
@@ -16,14 +16,23 @@ from recall_lab.analysis.speech import speech
 from recall_lab.analysis.timeline import axis_of
 from recall_lab.capture.capture import Capture
 from recall_lab.display.gap_plots import COLORS
+from recall_lab.display.people_plot import (
+    ROW_COLORS,
+    People,
+    draw_speakers,
+    people_of,
+)
 from recall_lab.display.sound_plots import plot_levels, plot_spectrogram, plot_waveform
 from recall_lab.display.style import BLUE, GREEN, bars, shift_of, time_axis
+from recall_lab.display.words import WORD_ROWS, draw_words
 from recall_lab.text import printable
 
 LANES: Final = ("waveform", "spectrogram", "level", "speech", "gaps")
-"""From top to bottom."""
+"""From top to bottom; where events tell of them, ``words`` and ``speakers`` are above speech."""
 
-_HEIGHTS = (1.3, 2.6, 1.3, 0.28, 0.28)
+_HEIGHTS = {"waveform": 1.3, "spectrogram": 2.6, "level": 1.3, "speech": 0.28, "gaps": 0.28}
+_HEIGHT = 7.0  # inches of a picture without words and speakers
+_ROW = 0.16  # the height of a row of speakers, or of words
 _NARROWEST = 1 / 800  # of the width
 
 
@@ -41,9 +50,14 @@ def plot_overview(
 ) -> dict[str, Axes]:
     """Plot all there is to see of a capture, one lane below the other.
 
+    Where events tell who speaks, there is a row for each of them, and where there is a
+    transcript, its words are written as far as there is room for most of them; else how many
+    there are is drawn.
+
     Args:
         capture: live or loaded, with packets or without.
-        figure: where to draw, with constrained layout; a new one by default, 11 by 7 inches.
+        figure: where to draw, with constrained layout; a new one by default, 11 inches wide and
+            7 high, or a little more for speakers and words.
         frequency: ``"linear"``, ``"mel"`` or ``"log"``.
         detector: of speech, as for :func:`recall_lab.speech`.
         clock: ``"relative"``, or ``"absolute"`` for the sender's wall clock.
@@ -52,7 +66,8 @@ def plot_overview(
         title: above the picture; by default the stream, its length and what is missing.
 
     Returns:
-        The axes by lane: ``waveform``, ``spectrogram``, ``level``, ``speech``, ``gaps``.
+        The axes by lane: ``waveform``, ``spectrogram``, ``level``, then ``words`` and
+        ``speakers`` where there are any, ``speech``, ``gaps``.
 
     Raises:
         InvalidArgument: for an option that can't be.
@@ -61,10 +76,19 @@ def plot_overview(
         >>> plot_overview(rl.load("captures/9f3c.bin"))  # doctest: +SKIP
     """
     shift = shift_of(capture, clock)
+    people = people_of(capture)
+    more = {}
+    if len(people.words):
+        more["words"] = _ROW * WORD_ROWS
+    if len(people.spans):
+        more["speakers"] = _ROW * max(len(people.labels), 2)
+    names = [*LANES[:3], *more, *LANES[3:]]
     if figure is None:
-        figure = plt.figure(figsize=(11, 7), layout="constrained")
-    grid = figure.add_gridspec(len(LANES), 1, height_ratios=_HEIGHTS)
-    lanes = {name: figure.add_subplot(grid[at]) for at, name in enumerate(LANES)}
+        height = _HEIGHT + sum(more.values())
+        figure = plt.figure(figsize=(11, height), layout="constrained")
+    heights = [(_HEIGHTS | more)[name] for name in names]
+    grid = figure.add_gridspec(len(names), 1, height_ratios=heights)
+    lanes = {name: figure.add_subplot(grid[at]) for at, name in enumerate(names)}
     line = axis_of(capture, start, end)
     low, high = line.start + shift, max(line.end, line.start + 1e-3) + shift
     plot_waveform(
@@ -85,6 +109,13 @@ def plot_overview(
     share = found["duration"].sum() / max(line.end - line.start, 1e-3)
     _aside(lanes["speech"], [Patch(facecolor=GREEN, label=f"speech: {share:.0%}")])
     _gap_lane(lanes["gaps"], capture, tolerance, (low, high), shift, least)
+    for name in more:
+        time_axis(lanes[name], low, high, clock)
+    if "words" in lanes:
+        _word_lane(lanes["words"], people, (low - shift, high - shift), shift)
+    if "speakers" in lanes:
+        draw_speakers(lanes["speakers"], people, (low - shift, high - shift), shift)
+        lanes["speakers"].tick_params(axis="y", labelsize="x-small")
     for name, ax in lanes.items():
         legend = ax.get_legend()
         if name == "spectrogram" and legend is not None:  # it says what the waveform's says
@@ -100,6 +131,17 @@ def plot_overview(
             ax.tick_params(labelbottom=False)
     figure.align_ylabels([lanes[name] for name in LANES[:3]])
     return lanes
+
+
+def _word_lane(ax: Axes, people: People, span: tuple[float, float], shift: float) -> None:
+    """Write the words, or draw how many there are."""
+    names = () if len(people.spans) else people.labels  # where no lane tells whose is which
+    told = draw_words(ax, people.words, span, shift, ROW_COLORS, names)
+    ax.annotate(
+        told, (1, 0.5), (9, 0), xycoords="axes fraction", textcoords="offset points", va="center",
+        fontsize="small",
+    )  # fmt: skip
+    ax.set_ylabel("words", rotation=0, ha="right", va="center")
 
 
 def _gap_lane(

@@ -234,6 +234,76 @@ def test_a_participants_own_events_tell_a_mute_from_a_loss(
     assert gaps(make(starts, participant=7, events=events(on)))["cause"][1] == "loss"
 
 
+def own(event: str, at: float, who: int = 7) -> dict[str, object]:
+    return {"event": f"participant_events.{event}", "participant": who, "relative": at}
+
+
+def said(*spans: tuple[float, float | None], who: int = 7) -> dict[str, object]:
+    """Return a final transcript whose words lie so."""
+    words = [
+        {
+            "text": "secret",
+            "start_timestamp": {"relative": start},
+            "end_timestamp": None if end is None else {"relative": end},
+        }
+        for start, end in spans
+    ]
+    detail = {"message": {"data": {"data": {"words": words}}}}
+    return {"event": "transcript.data", "participant": who, "detail": detail}
+
+
+@pytest.mark.parametrize(
+    ("told", "cause", "word"),
+    [
+        # gap from 10 to 20 s; what they were doing when it began
+        ([own("speech_on", 9.5)], "loss", "speech_on at 9.500 s, and no speech_off since"),
+        ([own("speech_on", 9.5), own("speech_off", 9.9)], "mute", "speech_off at 9.900 s"),
+        ([own("speech_off", 8.5)], "mute", "speech_off at 8.500 s"),
+        ([own("speech_off", 2.0)], "mute", "ran on"),
+        ([own("speech_off", 1.0), own("speech_on", 2.0)], "loss", "speech_on at 2.000 s"),
+        ([own("speech_on", 2.0)], "mute", "ran on"),  # perhaps ends are not told at all
+        ([own("speech_on", 2.0), own("speech_off", 21.0)], "loss", "speech_on at 2.000 s"),
+        ([own("speech_on", 9.5), own("speech_off", 12.0)], "mute", "speech_off at 12.000 s"),
+        ([own("speech_on", 9.5), own("speech_on", 19.0)], "mute", "ran on"),  # ceased in between
+        ([own("join", 9.5)], "mute", "ran on"),  # being there is not speaking
+        ([own("speech_on", 9.5, who=8)], "mute", "ran on"),
+        # words in it
+        ([said((12.0, 12.4), (12.5, None))], "loss", "the transcript has 2 words of theirs in it"),
+        ([own("speech_off", 9.9), said((12.0, 12.4))], "loss", "1 word of theirs"),
+        ([said((9.6, 10.1), (10.1, 10.6), (19.7, 20.1), (25.0, 26.0))], "mute", "ran on"),
+        ([said((12.0, 12.4), who=8)], "mute", "ran on"),
+    ],
+)
+def test_what_they_said_and_did_around_a_gap(
+    make: Make,
+    events: Callable[..., pd.DataFrame],
+    told: list[dict[str, object]],
+    cause: str,
+    word: str,
+) -> None:
+    capture = make([0.0, 20.0], [160_000, 3200], participant=7, events=events(*told))
+    found = gaps(capture)
+    assert found["cause"].tolist() == [cause]
+    assert word in found["evidence"][0]
+    assert "secret" not in found["evidence"][0]
+    mixed = make([0.0, 20.0], [160_000, 3200], events=events(*told, own("speech_on", 9.5, who=-1)))
+    assert gaps(mixed)["cause"].tolist() == ["mute"]
+
+
+def test_words_in_it_say_that_a_closed_socket_was_no_mute(
+    make: Make, events: Callable[..., pd.DataFrame]
+) -> None:
+    ended = {"kind": "disconnected", "connection": 1, "detail": {"code": 1000}}
+    found = gaps(
+        make([0.0, 8.0], connection=[1, 2], participant=7, events=events(ended, said((3.0, 3.5))))
+    )
+    assert found["cause"].tolist() == ["reconnect"]
+    assert found["evidence"][0] == (
+        "the bot closed connection 1 in good order (code 1000), "
+        "but the transcript has 1 word of theirs in it"
+    )
+
+
 def test_a_participants_socket_closed_in_good_order_is_a_mute(
     make: Make, events: Callable[..., pd.DataFrame]
 ) -> None:

@@ -10,7 +10,7 @@ import pandas as pd
 import pytest
 
 from recall_lab.capture.capture import Capture
-from recall_lab.capture.events import STALLED, no_events, read_events
+from recall_lab.capture.events import STALLED, no_events, payload_of, read_events
 from recall_lab.capture.journal import Journal
 from recall_lab.capture.reader import load, load_recording
 from recall_lab.errors import CaptureNotFound
@@ -60,7 +60,8 @@ def test_lines_that_cannot_be_read_are_passed_over(tmp_path: Path, line: bytes) 
         {"seconds": 10**400}, {"message": 3}, {"message": {"data": []}}, {"receiver": {"a": 1}},
         {"message": {"data": {"data": {"participant": 5, "timestamp": {"relative": "x"}}}}},
         {"message": {"data": {"data": {"participant": {"id": 1.5}, "timestamp": 3}}}},
-        {"kind": None}, {"event": []},
+        {"kind": None}, {"event": []}, {"received": -(2**63)}, {"kind": 10**300},
+        {"receiver": [[[[[]]]]]},
     ],
 )  # fmt: skip
 def test_fields_of_any_kind_are_taken(tmp_path: Path, fields: dict[str, object]) -> None:
@@ -96,3 +97,27 @@ def test_all_streams_of_a_recording(tmp_path: Path) -> None:
     for wrong in ("r3", "not a name.bin", "."):
         with pytest.raises(CaptureNotFound):
             load_recording(tmp_path / wrong)
+
+
+def test_a_transcript_was_when_its_first_word_was(tmp_path: Path) -> None:
+    def said(*words: object, **more: object) -> str:
+        payload = {"words": words, "participant": {"id": 7}, **more}
+        message = {"event": "transcript.data", "data": {"data": payload}}
+        line = {"kind": "event", "received": 5, "event": "transcript.data", "message": message}
+        return json.dumps(line) + "\n"
+
+    one = {"text": "one", "start_timestamp": {"relative": 3.5}, "end_timestamp": None}
+    two = {"text": "two", "start_timestamp": {"relative": 4.5}}
+    lines = [
+        said(one, two), said({"text": "?"}, two), said(one, timestamp={"relative": 9.0}),
+        said(), said(3, None, [], {"start_timestamp": 3}),
+        said({"start_timestamp": {"relative": "soon"}}, {"start_timestamp": {"relative": 10**400}}),
+    ]  # fmt: skip
+    (tmp_path / "r1.events.jsonl").write_text("".join(lines))
+    found = read_events(tmp_path / "r1.bin")
+    expected = [3.5, 4.5, 9.0, np.nan, np.nan, np.nan]
+    np.testing.assert_array_equal(found["relative"], expected)
+    assert found["participant"].tolist() == [7] * 6
+    assert payload_of(found["detail"][0])["words"][0]["text"] == "one"
+    for line in (None, [], {}, {"message": []}, {"message": {"data": {"data": 3}}}):
+        assert payload_of(line) == {}

@@ -11,6 +11,7 @@ import numpy as np
 import pandas as pd
 import pytest
 import soundfile
+import standup
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from PIL import Image
@@ -18,7 +19,13 @@ from PIL import Image
 import recall_lab as rl
 from recall_lab.analysis.pyramid import BINS
 from recall_lab.capture.capture import Capture
-from recall_lab.display.explorer import LONGEST_CLIP, MOST_GAPS, Explorer
+from recall_lab.display.explorer import (
+    LONGEST_CLIP,
+    MOST_GAPS,
+    MOST_TALKS,
+    MOST_WORDS,
+    Explorer,
+)
 from recall_lab.errors import InvalidArgument, MissingExtra
 
 RATE = 16_000
@@ -198,6 +205,54 @@ def test_a_still_picture_stays_in_the_notebook(lossy: Capture) -> None:
     for color, least in (((0, 114, 178), 5_000), ((213, 94, 0), 300)):  # waveform; gaps
         assert (np.abs(pixels.astype(int) - color).max(axis=-1) < 3).sum() > least
     assert repr(explorer).startswith("<Explorer of standup-lossy, 0:00:12.000, 1.10 s missing")
+
+
+def test_who_speaks_is_sent_with_the_facts() -> None:
+    explorer = rl.explore(standup.recording()[1])
+    facts = explorer.facts
+    assert [one["name"] for one in facts["people"]] == ["Alice", "Bob"]
+    assert len({one["color"] for one in facts["people"]}) == 2
+    truth = [(who - 100, start, end) for who, start, end, _ in standup.turns()]
+    assert [(one["row"], one["start"], one["end"]) for one in facts["talks"]] == truth
+    assert (facts["talksInAll"], facts["wordsInAll"]) == (14, 138)
+    many = rl.explore(standup.recording(80)[0]).facts
+    assert (len(many["talks"]), many["talksInAll"]) == (MOST_TALKS, 1_120)
+    starts = [one["start"] for one in many["talks"]]
+    assert starts == sorted(starts)
+    assert min(one["end"] - one["start"] for one in many["talks"]) > 2.24  # the shortest turn
+
+
+def test_words_come_with_what_is_seen_of_them() -> None:
+    explorer = rl.explore(standup.recording(10)[0], 11, 14.2)
+    assert [one["text"] for one in explorer.first["words"]][:3] == ["Nice.", "Was", "that"]
+    ask = Answers(explorer)
+    answer, _ = ask.to(kind="view", start=0.0, end=3.0, columns=100)
+    words = answer["words"]
+    assert " ".join(one["text"] for one in words) == "Good morning, Bob. Shall we start?"
+    assert {one["row"] for one in words} == {0}
+    assert len({one["utterance"] for one in words}) == 1
+    assert answer["wordsInView"] == len(words) == 6
+    answer, _ = ask.to(kind="view", start=0.0, end=560.0, columns=100)
+    assert (answer["words"], answer["wordsInView"]) == ([], 1_380)
+    answer, _ = ask.to(kind="view", start=0.0, end=56.0 * 3, columns=100)
+    assert len(answer["words"]) == 3 * 138 <= MOST_WORDS
+
+
+def test_nothing_is_said_of_speakers_where_nothing_was_told(lossy: Capture) -> None:
+    explorer = rl.explore(lossy)
+    assert explorer.facts["people"] == explorer.facts["talks"] == []
+    assert explorer.facts["talksInAll"] == explorer.facts["wordsInAll"] == 0
+    assert (explorer.first["words"], explorer.first["wordsInView"]) == ([], 0)
+
+
+def test_the_still_picture_has_a_lane_of_speakers() -> None:
+    pixels = np.asarray(Image.open(io.BytesIO(rl.explore(standup.recording()[1])._still())))
+    colors = np.asarray(
+        Image.open(io.BytesIO(rl.explore(standup.recording()[1])._still())).convert("RGB")
+    )
+    assert pixels.shape == (450, 1000)
+    for color in ((204, 121, 167), (230, 159, 0)):
+        assert (np.abs(colors.astype(int) - color).max(axis=-1) < 8).sum() > 1_000, color
 
 
 def test_displayed_it_is_a_still_picture_and_the_live_one(

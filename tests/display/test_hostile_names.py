@@ -8,8 +8,11 @@ from typing import Any
 
 import matplotlib.pyplot as plt
 import numpy as np
+import pandas as pd
 import pytest
 import soundfile
+from builders import make_events
+from matplotlib.text import Text
 
 import recall_lab as rl
 from recall_lab.capture.capture import Capture
@@ -47,7 +50,38 @@ def hostile(name: str, make) -> Capture:  # type: ignore[no-untyped-def]
     shape = make([0.0, 1.0, 2.5], 16_000, audio=audio)
     who = Participant(7, name, platform=name, email=name, extra_data={name: name})
     info = CaptureInfo(recording="call", participant=who, metadata={name: name})
-    return Capture(shape.samples, shape.packets, info)
+    events = told_by(name)
+    return Capture(shape.samples, shape.packets, info, events=lambda: events)
+
+
+def told_by(name: str) -> pd.DataFrame:
+    """Return events of participants and words of that name, and a chat."""
+    someone = {"id": 7, "name": name, "platform": name, "email": name}
+    payloads: list[tuple[str, dict[str, Any]]] = [
+        ("participant_events.speech_on", {"timestamp": {"relative": 0.2}}),
+        ("participant_events.speech_off", {"timestamp": {"relative": 0.8}}),
+        ("participant_events.chat_message", {"data": {"text": name, "to": name}}),
+        (
+            "transcript.data",
+            {
+                "words": [
+                    {"text": name, "start_timestamp": {"relative": at}, "end_timestamp": None}
+                    for at in (0.3, 0.9, 2.6)
+                ]
+            },
+        ),
+    ]
+    return make_events(
+        *(
+            {
+                "event": event,
+                "participant": 7,
+                "relative": payload.get("timestamp", {}).get("relative", np.nan),
+                "detail": {"message": {"data": {"data": {"participant": someone, **payload}}}},
+            }
+            for event, payload in payloads
+        )
+    )
 
 
 def harmless(page: str) -> None:
@@ -79,6 +113,36 @@ def test_every_repr_is_one_line_and_every_table_is_harmless(hostile: Capture) ->
         harmless(table._repr_html_())
         assert len(table._repr_html_()) < 20_000
     printed(explorer.facts["title"])
+    for shown in (*explorer.facts["people"], *explorer.first["words"]):
+        text = shown.get("name", shown.get("text"))
+        printed(text)
+        assert len(text) <= 40
+
+
+def test_what_is_told_of_them_is_kept_whole_and_can_be_written(hostile: Capture, name: str) -> None:
+    written = name.encode("utf-8", "replace").decode()
+    assert rl.participants(hostile)["name"].tolist() == [written]
+    assert rl.participants(hostile)["email"].tolist() == [written]
+    assert rl.speakers(hostile)["name"].tolist() == [written]
+    assert rl.transcript(hostile)["text"].tolist() == [written] * 3
+    assert rl.chat(hostile)[["to", "text"]].to_numpy().tolist() == [[written] * 2]
+    mixed = rl.mix([hostile])
+    printed(repr(mixed))
+    harmless(mixed._repr_html_())
+
+
+@pytest.mark.parametrize("words", [False, True])
+def test_their_words_can_be_drawn(hostile: Capture, words: bool) -> None:
+    rl.plot_speakers(hostile, words=words)
+    figure = plt.gcf()
+    figure.canvas.draw()
+    for text in figure.findobj(Text):
+        printed(text.get_text())
+    plt.close("all")
+    rl.plot_overview(hostile)
+    plt.gcf().canvas.draw()
+    plt.close("all")
+    rl.explore(hostile)._still()
 
 
 def test_the_receiver_and_its_panel(name: str) -> None:
@@ -118,6 +182,7 @@ def test_every_plot_can_be_drawn(hostile: Capture) -> None:
     plots = (
         rl.plot_waveform, rl.plot_levels, rl.plot_spectrogram, rl.plot_gaps, rl.plot_timing,
         rl.plot_clocks, rl.plot_gap_histogram, rl.plot_overview,
+        rl.plot_speakers,
     )  # fmt: skip
     for plot in plots:
         plot(hostile)  # type: ignore[operator]

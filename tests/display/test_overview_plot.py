@@ -7,6 +7,8 @@ from pathlib import Path
 import matplotlib as mpl
 import numpy as np
 import pytest
+import standup
+from builders import make_capture
 from matplotlib.figure import Figure
 
 from recall_lab.capture.audio import from_audio
@@ -61,3 +63,41 @@ def test_without_packets_nothing_is_said_of_gaps(figure: Figure, root: Path) -> 
 def test_little_can_be_drawn(figure: Figure, samples: int) -> None:
     plot_overview(Capture(np.ones(samples, "<i2")), figure)
     figure.savefig("/dev/null", format="png")
+
+
+def test_speakers_and_words_have_lanes_where_events_tell_of_them(figure: Figure) -> None:
+    lanes = plot_overview(standup.recording()[0], figure)
+    assert tuple(lanes) == (*LANES[:3], "words", "speakers", *LANES[3:])
+    assert {ax.get_xlim() for ax in lanes.values()} == {(0, standup.LASTS)}
+    figure.savefig("/dev/null", format="png")
+    tops = [ax.get_position().y1 for ax in lanes.values()]
+    assert tops == sorted(tops, reverse=True)
+    assert len({round(ax.get_position().x0, 6) for ax in lanes.values()}) == 1
+    assert [name.get_text() for name in lanes["speakers"].get_yticklabels()] == ["Alice", "Bob"]
+    told = [text.get_text() for text in lanes["words"].texts]
+    assert told.pop() == "138 words"
+    assert len(told) == 14
+    assert told[0].startswith("Good morning, Bob.")
+    boxes = [text.get_window_extent() for text in lanes["words"].texts]
+    assert not any(a.overlaps(b) for at, a in enumerate(boxes) for b in boxes[at + 1 :])
+    assert {ax for ax, lane in lanes.items() if lane.get_xlabel()} == {"gaps"}
+
+
+def test_words_of_seconds_and_of_hours(figure: Figure) -> None:
+    near = plot_overview(standup.recording()[0], figure, start=11, end=14, clock="absolute")
+    assert [text.get_text() for text in near["words"].texts[:3]] == ["Nice.", "Was", "that"]
+    long = plot_overview(standup.recording(30)[1], Figure(figsize=(11, 7), layout="constrained"))
+    (told,) = long["words"].texts
+    assert told.get_text().startswith("4,140 words,\nup to ")
+
+
+def test_only_one_of_them(figure: Figure) -> None:
+    spoken = standup.frame([standup.about("speech_on", 100, 0.1)])
+    lanes = plot_overview(make_capture([0.0], 16_000, events=spoken), figure)
+    assert tuple(lanes) == (*LANES[:3], "speakers", *LANES[3:])
+    said = [standup.words(100, ("yes", 0.2, 0.3)), standup.words(101, ("no", 0.6, None))]
+    capture = make_capture([0.0], 16_000, events=standup.frame(said))
+    lanes = plot_overview(capture, Figure(figsize=(11, 7), layout="constrained"))
+    assert tuple(lanes) == (*LANES[:3], "words", *LANES[3:])
+    # no lane says whose they are
+    assert [one.get_text() for one in lanes["words"].texts] == ["Alice: yes", "Bob: no", "2 words"]

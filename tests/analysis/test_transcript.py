@@ -1,0 +1,164 @@
+"""Words and chat messages: each once, in order, and nothing that can't be read ends it."""
+
+from __future__ import annotations
+
+import json
+import math
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import pytest
+import standup
+from builders import make_capture
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from standup import about, words
+
+from recall_lab.analysis.gaps import gaps
+from recall_lab.analysis.people import participants, speakers
+from recall_lab.analysis.transcript import chat, transcript
+from recall_lab.errors import InvalidArgument
+
+
+class Told:
+    """The least that has events."""
+
+    def __init__(self, *lines: dict[str, Any]) -> None:
+        self.events = standup.frame(lines)
+
+
+def test_the_words_of_a_meeting() -> None:
+    streams = standup.recording()
+    found = transcript(streams[0])
+    assert found.dtypes.astype(str).to_dict() == {
+        "participant": "Int64", "name": "str", "text": "str", "start": "float64",
+        "end": "float64", "final": "bool", "utterance": "int64",
+        "received": "datetime64[ns, UTC]",
+    }  # fmt: skip
+    truth = [word for *_, text in standup.turns() for word in text.split()]
+    assert found["text"].tolist() == truth
+    assert found["final"].all()
+    assert found["name"].unique().tolist() == ["Alice", "Bob"]
+    first = found[found["utterance"] == found["utterance"][0]]
+    assert (first["start"].iloc[0], first["end"].iloc[-1]) == (0.7, 2.94)
+    events = streams[0].events
+    assert set(events.loc[found["utterance"].unique(), "event"]) == {"transcript.data"}
+    assert (found["received"] == events.loc[found["utterance"], "received"].to_numpy()).all()
+    pd.testing.assert_frame_equal(transcript(streams), found)
+
+
+def test_guesses_are_there_when_asked_for() -> None:
+    found = transcript(standup.recording()[0], partial=True)
+    assert (~found["final"]).sum() == 14 * 3
+    assert (
+        found.loc[found["final"], "text"].tolist()
+        == transcript(standup.recording())["text"].tolist()
+    )
+
+
+def test_a_transcript_that_came_twice_is_one() -> None:
+    once = words(100, ("yes", 1.0, 1.5), ("but", 1.5, None))
+    again = words(100, ("yes", 1.0, 1.5), ("but", 1.5, 1.8))
+    whose = words(101, ("yes", 1.0, 1.5), ("but", 1.5, None))
+    timeless = words(100, ("yes", None, None))
+    assert transcript(Told(once, again, once, whose))["text"].tolist() == ["yes", "but"] * 3
+    # nothing tells whether it was said twice
+    assert transcript(Told(timeless, timeless))["text"].tolist() == ["yes", "yes"]
+
+
+def test_words_without_times_come_last_and_names_are_known_from_elsewhere() -> None:
+    nameless = words(100, ("b", 5.0, None), ("?", None, None))
+    del nameless["message"]["data"]["data"]["participant"]["name"]
+    nobody = words(100, ("a", 2.0, 2.5))
+    del nobody["message"]["data"]["data"]["participant"]
+    told = Told(words(100, ("late", None, None)), nameless, nobody, about("join", 100, 0.0))
+    found = transcript(told)
+    assert found["text"].tolist() == ["a", "b", "?", "late"]
+    assert found["name"].tolist() == ["", "Alice", "Alice", "Alice"]
+    assert found["participant"].isna().tolist() == [True, False, False, False]
+    np.testing.assert_array_equal(found["end"], [2.5, np.nan, np.nan, np.nan])
+    # an event is as early as the first of its words that has a time
+    assert sorted(told.events["relative"].dropna()) == [0.0, 2.0, 5.0]
+
+
+def test_the_chat() -> None:
+    hello = about("chat_message", 101, 3.0, data={"text": "hello", "to": "everyone"})
+    early = about("chat_message", 100, 1.0, data={"text": "<b>early</b>", "to": None})
+    empty = about("chat_message", 100, 9.0, data=None)
+    found = chat(Told(hello, early, hello, empty))
+    assert found.dtypes.astype(str).to_dict() == {
+        "participant": "Int64", "name": "str", "relative": "float64", "to": "str", "text": "str",
+    }  # fmt: skip
+    assert found["text"].tolist() == ["<b>early</b>", "hello", ""]
+    assert found["to"].tolist() == ["", "everyone", ""]
+    assert found["name"].tolist() == ["Alice", "Bob", "Alice"]
+    assert found["relative"].tolist() == [1.0, 3.0, 9.0]
+    assert chat(standup.recording())["text"].tolist() == ["the plot?"]
+
+
+def test_nothing_said() -> None:
+    for function in (transcript, chat):
+        none, some = function(Told()), function(standup.recording())
+        assert none.empty
+        assert none.dtypes.to_dict() == some.dtypes.to_dict()
+        with pytest.raises(InvalidArgument, match="the streams of one recording"):
+            function(None)  # type: ignore[arg-type]
+
+
+JSON = st.recursive(
+    st.none()
+    | st.booleans()
+    | st.floats(allow_nan=False, allow_infinity=False)
+    | st.integers(-(2**70), 2**70)
+    | st.sampled_from([10**300, -(2**63), 2**63, 1e308])
+    | st.text(st.characters(exclude_categories=["Cs"]), max_size=5),
+    lambda inner: (
+        st.lists(inner, max_size=3) | st.dictionaries(st.text(max_size=3), inner, max_size=3)
+    ),
+    max_leaves=6,
+)
+STAMP = JSON | st.fixed_dictionaries({"relative": JSON})
+WORD = JSON | st.fixed_dictionaries(
+    {"text": JSON, "start_timestamp": STAMP, "end_timestamp": STAMP}
+)
+PERSON = JSON | st.fixed_dictionaries(
+    {"id": JSON | st.integers(0, 3)}, optional={"name": JSON, "is_host": JSON, "email": JSON}
+)
+PAYLOAD = JSON | st.fixed_dictionaries(
+    {}, optional={
+        "participant": PERSON, "timestamp": STAMP, "data": JSON | st.fixed_dictionaries(
+            {"text": JSON, "to": JSON}
+        ), "words": JSON | st.lists(WORD, max_size=3),
+    },
+)  # fmt: skip
+NAMES = st.sampled_from(
+    [f"participant_events.{name}" for name in ("join", "leave", "speech_on", "chat_message")]
+    + ["participant_events.speech_off", "transcript.data", "transcript.partial_data"]
+)
+LINE = st.builds(
+    lambda fields, payload: {**fields, "message": {"data": {"data": payload}}},
+    st.fixed_dictionaries(
+        {"kind": st.just("event") | JSON, "event": NAMES | JSON},
+        optional={"received": JSON, "monotonic": JSON, "connection": JSON, "receiver": JSON},
+    ),
+    PAYLOAD,
+)
+
+
+@given(st.lists(LINE | JSON, max_size=6))
+@settings(max_examples=200, deadline=None)
+def test_no_journal_harms_anything_that_reads_it(lines: list[Any]) -> None:
+    events = standup.frame(lines)
+    assert len(events) <= len(lines)
+    capture = make_capture([0.0, 0.2, 5.0], participant=1, events=events)
+    json.dumps(transcript(capture, partial=True)["text"].tolist())
+    for frame in (chat(capture), participants(capture), speakers(capture)):
+        for name in frame.columns.intersection(["name", "text", "to"]):
+            assert all(isinstance(value, str) for value in frame[name])
+    told = speakers(capture)
+    assert (told["duration"] > 0).all()
+    assert np.isfinite(told[["start", "end"]].to_numpy()).all()
+    starts = transcript(capture, partial=True)["start"]
+    assert all(math.isnan(start) or abs(start) <= 1e9 for start in starts)
+    assert len(gaps(capture)) == 1
