@@ -2,6 +2,8 @@
 
 from . import bots as bots
 from .analysis.clocks import clock_steps as clock_steps
+from .analysis.compare import Comparison as Comparison
+from .analysis.compare import compare as compare
 from .analysis.drift import drift as drift
 from .analysis.export import save as save
 from .analysis.gaps import gaps as gaps
@@ -19,6 +21,7 @@ from .analysis.playout import playout_delay as playout_delay
 from .analysis.policy import check as check
 from .analysis.quality import availability as availability
 from .analysis.quality import quality as quality
+from .analysis.repair import repair as repair
 from .analysis.sound import sound as sound
 from .analysis.spectrum import Spectrogram as Spectrogram
 from .analysis.spectrum import decibels as decibels
@@ -44,6 +47,7 @@ from .capture.reader import load_recording as load_recording
 from .capture.reader import verify as verify
 from .capture.record import Flag as Flag
 from .cli.magics import load_ipython_extension as load_ipython_extension
+from .display.compare_plot import plot_compare as plot_compare
 from .display.explore import explore as explore
 from .display.gap_plots import plot_gap_histogram as plot_gap_histogram
 from .display.gap_plots import plot_gaps as plot_gaps

@@ -7,17 +7,24 @@ import numpy.typing as npt
 import pandas as pd
 
 from recall_lab.capture.capture import Capture
+from recall_lab.capture.record import Flag
 from recall_lab.errors import MissingTimestamps
 from recall_lab.wire.messages import MAX_RELATIVE
+from recall_lab.wire.pcm import RATE
 
 Seconds = npt.NDArray[np.float64]
 """Float64, seconds. Never float32: after an hour it can't tell two milliseconds apart."""
 
 
-def timed(capture: Capture) -> pd.DataFrame:
+def timed(capture: Capture, *, repaired: bool = False) -> pd.DataFrame:
     """Return the packets whose relative time is known, in the order of arrival.
 
     The frame of the capture itself when all are known, which costs nothing.
+
+    Args:
+        capture: live or loaded.
+        repaired: whether packets that were filled in by ``repair`` count: for where audio stands
+            they do, but they never arrived.
 
     Raises:
         MissingTimestamps: when there is audio, but not one packet with a time.
@@ -29,12 +36,27 @@ def timed(capture: Capture) -> pd.DataFrame:
         if packets.empty and len(capture.samples):
             held = f"there are {capture.duration:.3f} s of audio, but no packets"
             raise MissingTimestamps(capture.info.stem, held)
-        return packets
+        return packets if repaired else _received(packets)
     if not known.any():
         held = f"the relative time of all {len(packets):,} packets is unknown"
         raise MissingTimestamps(capture.info.stem, held)
     heard: pd.DataFrame = packets.loc[known]
-    return heard
+    return heard if repaired else _received(heard)
+
+
+def repaired_spans(capture: Capture) -> pd.DataFrame:
+    """Return what was filled in by ``repair``: ``start``, ``end``, ``duration``, s, by start."""
+    packets = capture.packets
+    filled = packets.loc[(packets["flags"] & int(Flag.REPAIRED)) != 0]
+    duration = filled["samples"] / RATE
+    spans = {"start": filled["relative"], "end": filled["relative"] + duration}
+    return pd.DataFrame({**spans, "duration": duration}).sort_values("start", ignore_index=True)
+
+
+def _received(packets: pd.DataFrame) -> pd.DataFrame:
+    """Return the packets that came from the bot: those themselves, where all did."""
+    filled = (packets["flags"].to_numpy() & int(Flag.REPAIRED)) != 0
+    return packets.loc[~filled] if filled.any() else packets
 
 
 def arrivals(packets: pd.DataFrame) -> Seconds:

@@ -139,7 +139,7 @@ def gaps(
     span = seconds_pair(span)
     if not isinstance(mute, int | float) or not mute >= 0:
         raise InvalidArgument("mute", mute, "seconds, 0 or more")
-    packets = timed(capture)
+    packets = timed(capture, repaired=True)
     line = line_up(packets, tolerance)
     duplicates = _duplicates(packets, line)
     tables = [

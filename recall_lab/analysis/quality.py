@@ -9,7 +9,13 @@ import numpy as np
 import pandas as pd
 
 from recall_lab.analysis.causes import CAUSES
-from recall_lab.analysis.clocks import clock_steps, nanoseconds, timed, times_of
+from recall_lab.analysis.clocks import (
+    clock_steps,
+    nanoseconds,
+    repaired_spans,
+    timed,
+    times_of,
+)
 from recall_lab.analysis.drift import PAIRS, drift
 from recall_lab.analysis.gaps import KINDS, gaps, line_up, seconds_pair
 from recall_lab.analysis.loss import LOST
@@ -77,7 +83,8 @@ def quality(
         - ``verdict`` (str): ``good``, ``usable`` or ``poor``, with the threshold that made it
         - ``availability %``: audio there of the span; ``availability without silence %``: with
           mutes, pauses and silence by design not held against it: this makes the verdict
-        - ``span s``, ``audio s``, ``missing s``, and ``missing s: CAUSE`` for each cause
+        - ``span s``, ``audio s``, ``missing s``, and ``missing s: CAUSE`` for each cause;
+          ``repaired s``: filled in by :func:`recall_lab.repair`, so neither missing nor received
         - ``gaps``, ``overlaps``, ``duplicates``, ``conflicting duplicates``, ``reordered``,
           ``longest gap s``, ``packets``, ``packets without audio``, ``connections``
         - ``jitter ms`` (RFC 3550, the last), ``delay p50 ms`` to ``delay max ms`` (variation,
@@ -114,16 +121,19 @@ def _quality(capture: Capture, span: tuple[float, float] | None) -> Quality:
     held = stalls(capture)
     running = jitter(capture)["jitter"]
     rates = drift(capture)["drift"]
+    repaired = repaired_spans(capture)["duration"].sum()
     there = 100 * (expected - held_against) / expected if expected > 0 else np.nan
     return Quality(
         {
-            "verdict": _verdict(there, length),
+            "verdict": _verdict(there, length)
+            + (f", {repaired:.2f} s of it from a recording" if repaired else ""),
             "availability %": 100 * (length - lost) / length if length > 0 else np.nan,
             "availability without silence %": there,
             "span s": length,
             "audio s": capture.duration,
             "missing s": lost,
             **{f"missing s: {cause}": float(by_cause.get(cause, 0.0)) for cause in CAUSES},
+            "repaired s": float(repaired),
             "gaps": int(kinds["gap"]),
             "overlaps": int(kinds["overlap"]),
             "duplicates": int(kinds["duplicate"]),

@@ -254,7 +254,7 @@ def timeline(
     if not numeric and fill not in FILLS:
         raise InvalidArgument("fill", fill, "'silence', 'hold', 'nan' or a finite number")
     span = seconds_pair(span)
-    packets = timed(capture)
+    packets = timed(capture, repaired=True)
     line = line_up(packets, tolerance)
     relative = packets["relative"].to_numpy()
     start = span[0] if span else float(relative.min(initial=np.inf)) if len(relative) else 0.0
@@ -356,7 +356,7 @@ def segments(capture: Capture, tolerance: float | None = None) -> pd.DataFrame:
     Example:
         >>> segments(rl.load("data/standup-lossy.bin"))["duration"].max()  # doctest: +SKIP
     """
-    packets = timed(capture)
+    packets = timed(capture, repaired=True)
     line = line_up(packets, tolerance)
     size = len(line.starts)
     breaks = np.flatnonzero(line.starts[1:] - line.reached[:-1] > line.tolerance) + 1

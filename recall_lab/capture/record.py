@@ -82,6 +82,8 @@ class Flag(IntFlag):
     """The first packet that a newly opened writer kept: before it, a receiver had stopped."""
     TRIMMED = 256
     """Cut by ``Capture.slice``: the payload checksum is that of the whole packet. Never on disk."""
+    REPAIRED = 512
+    """Filled from a recording by ``repair``: it was never received. Never on disk."""
 
     # members can be iterated from Python 3.11 on, for which pandas takes them for lists:
     # without this, packets["flags"] & Flag.ODD raises

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Final
+from typing import Any, Final
 
 import matplotlib.pyplot as plt
 import numpy as np
@@ -14,7 +14,7 @@ from matplotlib.patches import Patch
 from matplotlib.ticker import MaxNLocator
 
 from recall_lab.analysis.causes import CAUSES
-from recall_lab.analysis.clocks import timed
+from recall_lab.analysis.clocks import repaired_spans, timed
 from recall_lab.analysis.gaps import gaps as find_gaps
 from recall_lab.capture.capture import Capture
 from recall_lab.display.style import (
@@ -49,6 +49,14 @@ COLORS: Final = {
 }
 """Colour of each cause: warm for what was lost, cool for what nobody said."""
 
+FILLED: Final[dict[str, Any]] = {
+    "facecolor": SKY,
+    "hatch": "////",
+    "edgecolor": BLUE,
+    "linewidth": 0.0,
+}
+"""How audio is drawn that was filled in from a recording: there, but not received."""
+
 _THERE = BLUE
 _NARROWEST = 1 / 600  # of the width: a gap is never drawn narrower, or it would not be seen
 
@@ -66,7 +74,7 @@ def plot_gaps(
 
     Gaps are coloured by cause and never narrower than can be seen; overlaps (triangles),
     duplicates (dots) and late packets (crosses) stand above the lane; the bands below are the
-    connections.
+    connections. What :func:`recall_lab.repair` filled in is hatched.
 
     Args:
         captures: one, or several such as the streams of a recording.
@@ -100,9 +108,11 @@ def plot_gaps(
     end = max(s[1] + shift for s, shift in zip(spans, shifts, strict=True))
     least = (end - start) * _NARROWEST
     seen: dict[str, float] = dict.fromkeys(CAUSES, 0.0)
+    filled = 0.0
     marks: dict[str, int] = {"overlap": 0, "duplicate": 0, "reordered": 0}
     for lane, (one, rows, shift) in enumerate(zip(streams, found, shifts, strict=True)):
         _lane(ax, lane, one, rows, shift, least)
+        filled += float(repaired_spans(one)["duration"].sum())
         missing = rows[rows["kind"] == "gap"]
         for cause, seconds in missing.groupby("cause")["duration"].sum().items():
             seen[str(cause)] += seconds
@@ -114,7 +124,7 @@ def plot_gaps(
     ax.tick_params(axis="y", length=0)
     ax.spines[["top", "right", "left"]].set_visible(False)
     time_axis(ax, start, end, clock)
-    _legend(ax, seen, marks)
+    _legend(ax, seen, marks, filled)
     if title is None:
         title = _title(streams, found)
     set_title(ax, title)
@@ -182,6 +192,10 @@ def _lane(
     """Draw one stream."""
     start, end = capture.span
     ax.broken_barh([(start + shift, end - start)], (lane - 0.2, 0.4), facecolor=_THERE, zorder=1)
+    fills = repaired_spans(capture)
+    if len(fills):
+        wide = bars(fills["start"].to_numpy() + shift, fills["end"].to_numpy() + shift, least)
+        ax.broken_barh(wide, (lane - 0.2, 0.4), zorder=2, **FILLED)
     missing = rows[rows["kind"] == "gap"]
     for cause in CAUSES:
         some = missing[missing["cause"] == cause]
@@ -217,8 +231,10 @@ def _connections(ax: Axes, lane: int, capture: Capture, shift: float) -> None:
         )  # fmt: skip
 
 
-def _legend(ax: Axes, seen: dict[str, float], marks: dict[str, int]) -> None:
+def _legend(ax: Axes, seen: dict[str, float], marks: dict[str, int], filled: float) -> None:
     keys: list[Patch | Line2D] = [Patch(facecolor=_THERE, label="audio")]
+    if filled:
+        keys.append(Patch(label=f"filled: {filled:.2f} s", **FILLED))
     for cause, seconds in seen.items():
         if seconds:
             keys.append(Patch(facecolor=COLORS[cause], label=f"{cause}: {seconds:.2f} s"))

@@ -108,6 +108,7 @@ def test_flags_are_distinct_bits_that_never_change() -> None:
         "IMPLAUSIBLE": 64,
         "RESUMED": 128,
         "TRIMMED": 256,
+        "REPAIRED": 512,
     }
 
 

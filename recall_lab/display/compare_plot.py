@@ -1,0 +1,202 @@
+"""A capture against its recording in one picture: how well they fit, and what can be had back."""
+
+from __future__ import annotations
+
+from typing import Any, Final
+
+import matplotlib.pyplot as plt
+import numpy as np
+import numpy.typing as npt
+import pandas as pd
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure, SubFigure
+from matplotlib.patches import Patch
+
+from recall_lab.analysis.compare import Comparison
+from recall_lab.display.style import (
+    BLUE,
+    GREEN,
+    GREY,
+    ORANGE,
+    PALE,
+    SKY,
+    VERMILION,
+    bars,
+    ink,
+    time_axis,
+)
+from recall_lab.display.style import title as set_title
+from recall_lab.errors import InvalidArgument
+from recall_lab.text import counted
+
+LANES: Final = ("lag", "similarity", "level", "gaps")
+"""From top to bottom."""
+
+COLORS: Final = {"recorded": GREEN, "recorded in part": ORANGE, "not recorded": VERMILION}
+"""Colour of a gap, by whether the recording can show it."""
+
+_HEIGHTS = (1.5, 1.1, 1.1, 0.5)
+_NARROWEST = 1 / 800  # of the width: a gap is never drawn narrower, or it would not be seen
+_FINE = 0.1  # ms: lags below are better told in microseconds
+
+
+def plot_compare(
+    comparison: Comparison,
+    figure: Figure | SubFigure | None = None,
+    *,
+    title: str | None = None,
+) -> dict[str, Axes]:
+    """Plot how a capture compares to its recording, one lane below the other.
+
+    The lags of windows around the line that was fitted to them, their similarity, by how much
+    the capture is louder, and the gaps by whether the recording can show them.
+
+    Args:
+        comparison: what :func:`recall_lab.compare` returned.
+        figure: where to draw, with constrained layout; a new one by default, 11 by 6 inches.
+        title: above the picture; by default the stream and where it lies in the recording.
+
+    Returns:
+        The axes by lane: ``lag``, ``similarity``, ``level``, ``gaps``.
+
+    Raises:
+        InvalidArgument: for what is no comparison.
+
+    Example:
+        >>> plot_compare(rl.compare(cap, "audio_mixed.mp3"))  # doctest: +SKIP
+    """
+    if not isinstance(comparison, Comparison):
+        raise InvalidArgument("comparison", type(comparison), "what rl.compare() returned")
+    if figure is None:
+        figure = plt.figure(figsize=(11, 6), layout="constrained")
+    grid = figure.add_gridspec(len(LANES), 1, height_ratios=_HEIGHTS)
+    lanes = {name: figure.add_subplot(grid[at]) for at, name in enumerate(LANES)}
+    table = comparison.similarity
+    times = (table["start"] + table["end"]).to_numpy() / 2
+    told = table["lag"].notna().to_numpy()
+    _lags(lanes["lag"], comparison, times)
+    similar = table["similarity"].to_numpy()
+    _points(lanes["similarity"], times, similar, told)
+    half = f"median: {np.nanmedian(similar):.3f}"
+    lanes["similarity"].axhline(float(np.nanmedian(similar)), color=ink(), lw=1, label=half)
+    lanes["similarity"].set_ylim(0, 1.05)
+    lanes["similarity"].set_ylabel("similarity\n(0 to 1)")
+    _levels(lanes["level"], comparison, times, told)
+    keys = _gaps(lanes["gaps"], comparison)
+    start, end = comparison.span
+    for name, ax in lanes.items():
+        time_axis(ax, start, end)
+        ax.spines[["top", "right"]].set_visible(False)
+        beside: dict[str, Any] = {"loc": "upper left", "frameon": False, "markerscale": 1.6}
+        if name == "gaps":
+            ax.legend(handles=keys, bbox_to_anchor=(1, 1.3), **beside)
+        else:
+            ax.legend(bbox_to_anchor=(1, 1.05), **beside)
+        if name != LANES[-1]:
+            ax.set_xlabel("")
+            ax.tick_params(labelbottom=False)
+    figure.align_ylabels([lanes[name] for name in LANES[:3]])
+    if title is None:
+        where = f"relative time 0 is at {comparison.offset:+.3f} s of the recording"
+        title = f"{comparison.stem}: {where}"
+    set_title(lanes["lag"], title)
+    return lanes
+
+
+def _points(
+    ax: Axes,
+    times: npt.NDArray[np.float64],
+    values: npt.NDArray[np.float64],
+    told: npt.NDArray[np.bool_],
+) -> None:
+    """Draw windows: those that could tell their lag, and paler the others."""
+    size = 7 if len(times) < 100 else 4 if len(times) < 2000 else 2
+    there = np.isfinite(values)
+    for some, color, label in (
+        (there & ~told, SKY, "windows that can't tell"),
+        (there & told, BLUE, "windows"),
+    ):
+        if some.any():
+            ax.plot(
+                times[some], values[some], ".", color=color, markersize=size, label=label, zorder=3
+            )
+
+
+def _lags(ax: Axes, comparison: Comparison, times: npt.NDArray[np.float64]) -> None:
+    """Draw the lags around the line."""
+    lags = comparison.similarity["lag"].to_numpy() * 1e3
+    told = np.isfinite(lags)
+    usual = float(np.percentile(np.abs(lags[told]), 98))
+    unit, scale = ("µs", 1e3) if usual < _FINE else ("ms", 1.0)
+    reach = max(1.6 * usual, 2e-3) * scale
+    beyond = int(np.count_nonzero(np.abs(lags[told]) * scale > reach))
+    _points(ax, times, lags * scale, told)
+    low, high = comparison.offset_interval
+    label = f"offset: {comparison.offset:+.6f} s\n  (95 %: ±{(high - low) / 2 * 1e6:.2g} µs)"
+    slow, fast = comparison.drift_interval
+    label += (
+        "\ndrift: too short to tell"
+        if np.isnan(comparison.drift)
+        else f"\ndrift: {comparison.drift:+.3f} ppm\n  (95 %: ±{(fast - slow) / 2:.2g} ppm)"
+    )
+    ax.axhline(0, color=ink(), linewidth=1, label=label)
+    if beyond:
+        edge = np.clip(lags[told] * scale, -0.97 * reach, 0.97 * reach)
+        off = np.abs(lags[told]) * scale > reach
+        ax.plot(
+            times[told][off], edge[off], "x", color=VERMILION, markersize=4,
+            label=f"beyond: {counted(beyond, 'window')}",
+        )  # fmt: skip
+    ax.set_ylim(-reach, reach)
+    ax.set_ylabel(f"lag around\nthe line ({unit})")
+
+
+def _levels(
+    ax: Axes,
+    comparison: Comparison,
+    times: npt.NDArray[np.float64],
+    told: npt.NDArray[np.bool_],
+) -> None:
+    """Draw by how much the capture is louder."""
+    levels = comparison.similarity["level"].to_numpy()
+    _points(ax, times, levels, told)
+    low, high = comparison.level_range
+    ax.axhspan(low, high, color=GREY, alpha=0.35, label=f"quartiles: {low:+.2f} to {high:+.2f} dB")
+    ax.axhline(comparison.level, color=ink(), lw=1, label=f"median: {comparison.level:+.2f} dB")
+    usual = levels[told & np.isfinite(levels)]
+    below, above = np.percentile(usual, [1, 99]) if len(usual) else (low, high)
+    room = max(0.3 * (above - below), 0.5)
+    ax.set_ylim(min(below, low) - room, max(above, high) + room)
+    ax.set_ylabel("capture less\nrecording (dB)")
+
+
+def _gaps(ax: Axes, comparison: Comparison) -> list[Patch]:
+    """Draw what is missing, by whether the recording has it, above what the recording has."""
+    start, end = comparison.span
+    gaps = comparison.gaps
+    ax.broken_barh([(start, end - start)], (0.35, 0.6), facecolor=PALE)
+    some = gaps["recorded_seconds"] > 0
+    kinds = pd.Series("not recorded", gaps.index, dtype="str")
+    kinds = kinds.mask(some, "recorded in part").mask(gaps["recorded"], "recorded")
+    keys = [Patch(facecolor=PALE, label="received")]
+    least = (end - start) * _NARROWEST
+    for kind, color in COLORS.items():
+        rows = gaps[kinds == kind]
+        wide = bars(rows["start"].to_numpy(), rows["end"].to_numpy(), least)
+        ax.broken_barh(wide, (0.35, 0.6), facecolor=color)
+        if len(rows):
+            seconds = rows["duration"].sum()
+            keys.append(
+                Patch(
+                    facecolor=color, label=f"{kind}: {seconds:.2f} s in {counted(len(rows), 'gap')}"
+                )
+            )
+    blank, length = comparison.blank, comparison.length
+    low, high = comparison.relative_time([blank[0], length - blank[1]]).clip(start, end)
+    ax.broken_barh([(low, high - low)], (0.08, 0.16), facecolor=GREY)
+    keys.append(Patch(facecolor=GREY, label="the recording"))
+    ax.set_ylim(0, 1)
+    ax.set_yticks([])
+    ax.set_ylabel("gaps", rotation=0, ha="right", va="center")
+    ax.spines["left"].set_visible(False)
+    return keys
