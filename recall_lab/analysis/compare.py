@@ -95,9 +95,9 @@ class Comparison:
         low, high = self.offset_interval
         shown = int(self.gaps["recorded"].sum())
         slow, fast = self.drift_interval
-        drift = f"{self.drift:+.2f} ppm ({slow:+.2f} to {fast:+.2f})"
+        drift = f"{self.drift:+.3f} ppm ({slow:+.3f} to {fast:+.3f})"
         return {
-            "offset": f"{self.offset:+.4f} s (±{(high - low) / 2 * 1e3:.3f} ms)",
+            "offset": f"{self.offset:+.4f} s (±{(high - low) / 2 * 1e3:.2g} ms)",
             "drift": "too short to tell" if np.isnan(self.drift) else drift,
             "level": f"{self.level:+.1f} dB",
             "similarity": f"{self.similarity['similarity'].median():.3f}",
@@ -144,7 +144,7 @@ def compare(
 
     Example:
         >>> rl.compare(cap, "audio_mixed.mp3")  # doctest: +SKIP
-        <Comparison 9f3c, offset: +12.3451 s (±0.004 ms), drift: +80.00 ppm (+79.98 to +80.02), ...
+        <Comparison 9f3c, offset: +12.3451 s (±0.004 ms), drift: +80.001 ppm (+79.983 to ...
         >>> found.gaps.query("recorded and speech > 0")  # doctest: +SKIP
     """
     number = isinstance(every, int | float) and not isinstance(every, bool)
