@@ -35,6 +35,24 @@ class Configuration(BaseSettings):
     ngrok_authtoken: SecretStr | None = None
 
 
+def configured() -> Configuration:
+    """Return the settings as they are now.
+
+    Raises:
+        MissingSetting: when the file can't be read.
+    """
+    try:
+        return Configuration()
+    except (OSError, ValueError) as error:  # of a file that is no text, say; never repeated
+        kind = type(error).__name__
+    raise MissingSetting(".env", f"whatever is configured there (it can't be read: {kind})")
+
+
+def hidden(value: object) -> SecretStr:
+    """Return what is secret so that it shows as ``***``: the first thing to do with it."""
+    return value if isinstance(value, SecretStr) else SecretStr(str(value))
+
+
 def secret_setting(name: str, needed_for: str) -> SecretStr:
     """Return a secret, as it is set now.
 
@@ -45,7 +63,7 @@ def secret_setting(name: str, needed_for: str) -> SecretStr:
     Raises:
         MissingSetting: when it is not set.
     """
-    value = getattr(Configuration(), name)
+    value = getattr(configured(), name)
     if not isinstance(value, SecretStr) or not value.get_secret_value():
         raise MissingSetting(name.upper(), needed_for)
     return value

@@ -8,13 +8,14 @@ import reprlib
 import unicodedata
 from collections.abc import Mapping
 from typing import Final
+from urllib.parse import unquote
 
 EXCERPT: Final = 80
 """Longest piece of a foreign value that a message repeats, in characters."""
 
-_SECRETS: Final = re.compile(
-    r"([?&][\w.%-]*(?:token|secret|key|signature|credential|password)[\w.%-]*=)[^&#\s\"'<>\\]+",
-    re.IGNORECASE,
+_QUERY: Final = re.compile(r"([?&]([\w.%-]{1,128})=)[^&#\s\"'<>\\]+")
+_SECRET: Final = re.compile(
+    r"token|secret|key|signature|credential|passw|passcode|pwd|\btk\b", re.IGNORECASE
 )
 _MARKS: Final = 3  # on one letter
 _brief = reprlib.Repr()
@@ -49,7 +50,7 @@ def redacted(text: str) -> str:
         >>> redacted("no answer from wss://host/?token=abc&name=x")
         'no answer from wss://host/?token=***&name=x'
     """
-    return _SECRETS.sub(r"\1***", text)
+    return _QUERY.sub(lambda m: f"{m[1]}***" if _SECRET.search(unquote(m[2])) else m[0], text)
 
 
 def printable(text: str) -> str:

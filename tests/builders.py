@@ -10,7 +10,7 @@ import pandas as pd
 from plans import SOURCE
 
 from recall_lab.capture.capture import Capture
-from recall_lab.capture.events import no_events
+from recall_lab.capture.events import integers, no_events
 from recall_lab.capture.follower import Follower
 from recall_lab.capture.frame import COLUMNS, frame_of, storage_dtype
 from recall_lab.capture.info import CaptureInfo
@@ -67,7 +67,10 @@ def make_events(*rows: dict[str, object]) -> pd.DataFrame:
         "event": "", "participant": None, "relative": np.nan, "seconds": np.nan, "detail": {},
     }  # fmt: skip
     frame = no_events()
-    given = pd.DataFrame([usual | row for row in rows], columns=list(frame.columns))
+    told = [usual | row for row in rows]
+    given = pd.DataFrame(told, columns=list(frame.columns))
+    for name in ("connection", "participant"):
+        given[name] = integers(row[name] for row in told)  # type: ignore[misc]
     given["received"] = pd.to_datetime(given["received"].astype("int64"), utc=True)
     return given.astype(frame.dtypes.to_dict())
 

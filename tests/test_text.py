@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from html.parser import HTMLParser
 
 import pytest
@@ -82,12 +83,29 @@ def test_printable_lets_no_control_through(text: str) -> None:
         ("https://b/x.mp3?X-Amz-Credential=AK/1&X-Amz-Signature=0f",
          "https://b/x.mp3?X-Amz-Credential=***&X-Amz-Signature=***"),
         ("?api_key=1&name=Ada", "?api_key=***&name=Ada"),
+        ("https://zoom.us/j/1?pwd=abc&x=1", "https://zoom.us/j/1?pwd=***&x=1"),
+        ("/?%74oken=abc", "/?%74oken=***"),
         ("a token=abc in prose stays", "a token=abc in prose stays"),
     ],
 )  # fmt: skip
 def test_what_is_secret_in_a_url_is_hidden(text: str, shown: str) -> None:
     assert redacted(text) == shown
     assert redacted(shown) == shown
+
+
+def test_a_text_made_to_be_slow_to_redact_is_not() -> None:
+    text = "?" + "token" * 200_000
+    begin = time.process_time()
+    assert redacted(text) == text
+    assert redacted("?token=" * 100_000)
+    assert time.process_time() - begin < 60 * _plain_pass(text)  # linear: so many plain passes
+
+
+def _plain_pass(text: str) -> float:
+    """Return how long the plainest look at every character takes here, s."""
+    begin = time.process_time()
+    assert sum(c == "?" for c in text) == 1
+    return max(time.process_time() - begin, 0.01)
 
 
 def test_a_table_escapes_every_name_and_fact() -> None:

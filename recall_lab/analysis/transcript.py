@@ -10,7 +10,7 @@ import numpy.typing as npt
 import pandas as pd
 
 from recall_lab.analysis.people import Source, events_of, names_of, streams_of, text_of
-from recall_lab.capture.events import payload_of, time_of
+from recall_lab.capture.events import integers, payload_of, time_of
 from recall_lab.wire.messages import MAX_RELATIVE
 
 FINAL: Final = "transcript.data"
@@ -73,7 +73,7 @@ def transcript(capture: Source, partial: bool = False) -> pd.DataFrame:
         "end": "float64", "final": "bool", "utterance": "int64",
         "received": "datetime64[ns, UTC]",
     }  # fmt: skip
-    return pd.DataFrame(rows, columns=list(dtypes)).astype(dtypes)
+    return _table(rows, dtypes)
 
 
 def chat(capture: Source) -> pd.DataFrame:
@@ -114,8 +114,7 @@ def chat(capture: Source) -> pd.DataFrame:
     dtypes = {
         "participant": "Int64", "name": "str", "relative": "float64", "to": "str", "text": "str",
     }  # fmt: skip
-    table = pd.DataFrame(rows, columns=list(dtypes)).astype(dtypes)
-    return table.sort_values("relative", kind="stable", ignore_index=True)
+    return _table(rows, dtypes).sort_values("relative", kind="stable", ignore_index=True)
 
 
 def times_said(events: pd.DataFrame) -> npt.NDArray[np.float64]:
@@ -132,6 +131,13 @@ def times_said(events: pd.DataFrame) -> npt.NDArray[np.float64]:
         if not math.isnan(start)
     ]
     return np.array(spans, np.float64).reshape(-1, 2)
+
+
+def _table(rows: list[Any], dtypes: dict[str, str]) -> pd.DataFrame:
+    """Return rows, which begin with a participant, as a frame."""
+    table = pd.DataFrame(rows, columns=list(dtypes))
+    table["participant"] = integers(row[0] for row in rows)
+    return table.astype(dtypes)
 
 
 def _utterances(events: pd.DataFrame, kinds: tuple[str, ...]) -> list[_Utterance]:

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import re
 from typing import Final
-from urllib.parse import SplitResult, parse_qsl, urlsplit
+from urllib.parse import parse_qsl
 
 from pydantic import SecretStr
 
 from recall_lab.text import redacted
-from recall_lab.wire.addresses import ip_of, is_loopback
+from recall_lab.wire.addresses import ip_of, is_loopback, split
 
 MAKE_PUBLIC: Final = (
     "bots connect from the internet: start the receiver with "
@@ -18,18 +18,6 @@ MAKE_PUBLIC: Final = (
 )
 _INSIDE: Final = ("localhost", "local", "internal", "lan", "home.arpa", "intranet", "test")
 _WORTH_HIDING: Final = 6  # characters: what is shorter may stand anywhere
-
-
-def split(url: str) -> SplitResult | None:
-    """Return the parts of a URL with a host; None for what is none."""
-    if not url.isascii() or not url.isprintable() or re.search(r"[\s<>\"\\]", url):
-        return None
-    try:
-        parts = urlsplit(url)
-        usable = bool(parts.hostname) and parts.port != 0
-    except ValueError:  # a port or an address that is none
-        return None
-    return parts if usable else None
 
 
 def wrong_with_endpoint(url: SecretStr, *, local: bool) -> str:
@@ -46,8 +34,8 @@ def wrong_with_endpoint(url: SecretStr, *, local: bool) -> str:
         return f"a URL such as wss://host/path?token=...; {MAKE_PUBLIC}"
     if parts.query and not parts.path:
         return "a URL with a '/' before the '?', as Recall.ai demands: wss://host/?token=..."
-    if parts.fragment:
-        return "a URL without '#'"
+    if parts.fragment or "@" in parts.netloc:
+        return "a URL without '#' and without a user's name"
     host = parts.hostname or ""
     if local and is_loopback(host):
         return ""

@@ -13,10 +13,11 @@ from typing import Any, Final, TypeVar
 import msgspec
 from pydantic import SecretStr
 
-from recall_lab.bots.addresses import shown, split
+from recall_lab.bots.addresses import shown
 from recall_lab.bots.values import Bot, RealtimeEndpoint, Recording, StatusChange, is_id
 from recall_lab.errors import InvalidMessage, RecallApiError
 from recall_lab.text import redacted, shortened
+from recall_lab.wire.addresses import split
 from recall_lab.wire.times import parse_absolute
 
 MAX_ANSWER: Final = 16 * 1024 * 1024

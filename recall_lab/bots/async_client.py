@@ -17,8 +17,8 @@ from tenacity import AsyncRetrying
 from recall_lab.bots import requests, talks
 from recall_lab.bots.account import Account
 from recall_lab.bots.answers import Answer, Page
-from recall_lab.bots.client import FILE_LIMIT, PATIENCE, next_page
-from recall_lab.bots.exchange import Body, Part, fetching, options, outcome, sending
+from recall_lab.bots.client import EMPTY_PAGES, FILE_LIMIT, PATIENCE, next_page
+from recall_lab.bots.exchange import Body, Deadline, Part, fetching, options, outcome, sending
 from recall_lab.bots.refusals import plain
 from recall_lab.bots.requests import Reachable, Request
 from recall_lab.bots.retries import Attempts, Timing, policy, seconds
@@ -55,6 +55,7 @@ class AsyncClient:
         api_key = SecretStr(api_key) if isinstance(api_key, str) else api_key
         self._account = Account.checked(api_key, region, base_url)
         self._patience = seconds("patience", patience)
+        self._timeout = timeout
         self._timing = timing or Timing(sleep=asyncio.sleep)
         self._http = httpx2.AsyncClient(**options(self._account, timeout), transport=transport)
 
@@ -163,12 +164,14 @@ class AsyncClient:
 
     async def _pages(self, request: Request[Page]) -> AsyncIterator[Bot]:
         seen = {request.query}
-        while True:
+        empty = 0
+        while empty < EMPTY_PAGES:
             page = await self._ask(request)
             for bot in page.bots:
                 yield bot
             if not page.following:
                 return
+            empty = 0 if page.bots else empty + 1
             request = next_page(request, page, self._account, seen)
 
     async def _hold(self, talk: Talk[T]) -> T:
@@ -203,7 +206,7 @@ class AsyncClient:
         return outcome(request, answer, attempts, self._account, self._timing.now())
 
     async def _exchange(self, request: Request[Any], attempts: Attempts) -> Answer:
-        body = Body()
+        body = Body(Deadline(self._timing.clock, self._timeout))
         try:
             async with self._http.stream(
                 **sending(request, self._account, attempts.key)
@@ -221,7 +224,7 @@ class AsyncClient:
 
     async def _fetch_once(self, fetch: Fetch) -> None:
         try:
-            with Part(fetch) as part:
+            with Part(fetch, self._timing.clock) as part:
                 async with self._http.stream(**fetching(fetch)) as response:
                     await part.fill_async(response)
                     return

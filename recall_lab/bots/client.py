@@ -17,7 +17,7 @@ from tenacity import Retrying
 from recall_lab.bots import requests, talks
 from recall_lab.bots.account import Account
 from recall_lab.bots.answers import Answer, Page, unusable
-from recall_lab.bots.exchange import Body, Part, fetching, options, outcome, sending
+from recall_lab.bots.exchange import Body, Deadline, Part, fetching, options, outcome, sending
 from recall_lab.bots.refusals import plain
 from recall_lab.bots.requests import Reachable, Request
 from recall_lab.bots.retries import Attempts, Timing, policy, seconds
@@ -28,6 +28,9 @@ T = TypeVar("T")
 
 PATIENCE: Final = 180.0
 """Seconds for which a request is sent again, unless told otherwise."""
+
+EMPTY_PAGES: Final = 10
+"""Pages of a list without a single bot after which it is taken to have ended."""
 
 FILE_LIMIT: Final = 2 * 1024**3
 """Largest file that is downloaded, unless told otherwise, in bytes: more than a day of MP3."""
@@ -47,7 +50,7 @@ class Client:
             ``http://127.0.0.1:8000/api/v1/``.
         patience: seconds for which a request is sent again when the API is busy, out of bots or
             can't be reached; then the last error is raised. Nothing else is sent again.
-        timeout: seconds to wait for each piece of an answer.
+        timeout: seconds to wait for an answer to begin, and then for it to be whole.
         timing: clocks, for tests.
         transport: httpx2's, for tests.
 
@@ -79,6 +82,7 @@ class Client:
         api_key = SecretStr(api_key) if isinstance(api_key, str) else api_key
         self._account = Account.checked(api_key, region, base_url)
         self._patience = seconds("patience", patience)
+        self._timeout = timeout
         self._timing = timing or Timing()
         self._http = httpx2.Client(**options(self._account, timeout), transport=transport)
 
@@ -267,11 +271,13 @@ class Client:
 
     def _pages(self, request: Request[Page]) -> Iterator[Bot]:
         seen = {request.query}
-        while True:
+        empty = 0
+        while empty < EMPTY_PAGES:
             page = self._ask(request)
             yield from page.bots
             if not page.following:
                 return
+            empty = 0 if page.bots else empty + 1
             request = next_page(request, page, self._account, seen)
 
     def _hold(self, talk: Talk[T]) -> T:
@@ -306,7 +312,7 @@ class Client:
         return outcome(request, answer, attempts, self._account, self._timing.now())
 
     def _exchange(self, request: Request[Any], attempts: Attempts) -> Answer:
-        body = Body()
+        body = Body(Deadline(self._timing.clock, self._timeout))
         try:
             with self._http.stream(**sending(request, self._account, attempts.key)) as response:
                 body.fill(response.iter_bytes())
@@ -321,7 +327,10 @@ class Client:
 
     def _fetch_once(self, fetch: Fetch) -> None:
         try:
-            with Part(fetch) as part, self._http.stream(**fetching(fetch)) as response:
+            with (
+                Part(fetch, self._timing.clock) as part,
+                self._http.stream(**fetching(fetch)) as response,
+            ):
                 part.fill(response)
                 return
         except BaseException as error:

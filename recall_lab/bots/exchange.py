@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 import os
 import uuid
-from collections.abc import AsyncIterable, Iterable
+from collections.abc import AsyncIterable, Callable, Iterable
 from types import TracebackType
 from typing import Any, Final, Self, TypeVar
 
@@ -22,6 +22,41 @@ from recall_lab.errors import InvalidArgument, RecallApiError, StorageFailed
 T = TypeVar("T")
 
 _CONNECT: Final = 10.0  # seconds
+_SLOWEST: Final = 4096.0  # bytes a second of a download: half of what its sound takes
+_GRACE: Final = 30.0  # seconds until that counts
+
+
+class Deadline:
+    """Ends an answer that comes drop by drop: a timeout for each piece would never end it.
+
+    Args:
+        clock: seconds that never jump.
+        seconds: for the whole answer.
+    """
+
+    def __init__(self, clock: Callable[[], float], seconds: float) -> None:
+        self._clock = clock
+        self._begin = clock()
+        self._seconds = seconds
+
+    def check(self) -> None:
+        """Raise once it is over.
+
+        Raises:
+            httpx2.ReadTimeout: as for an answer that does not come at all.
+        """
+        if self._clock() - self._begin > self._seconds:
+            raise httpx2.ReadTimeout(f"not whole after {self._seconds:g} s")
+
+    def check_pace(self, size: int) -> None:
+        """Raise for a download that has brought so few bytes by now that it will not end.
+
+        Raises:
+            httpx2.ReadTimeout: as for one that has stopped.
+        """
+        passed = self._clock() - self._begin
+        if passed > _GRACE and size < _SLOWEST * passed:
+            raise httpx2.ReadTimeout(f"{size:,} bytes in {passed:.0f} s")
 
 
 def options(account: Account, timeout: float) -> dict[str, Any]:
@@ -90,8 +125,9 @@ def outcome(
 class Body:
     """The body of an answer while it comes; read by its own methods, so no frame shows it."""
 
-    def __init__(self) -> None:
+    def __init__(self, deadline: Deadline) -> None:
         self._bytes = bytearray()
+        self._deadline = deadline
 
     def fill(self, chunks: Iterable[bytes]) -> None:
         """Take all, or as much as is taken of any answer."""
@@ -99,6 +135,7 @@ class Body:
             self._bytes += chunk
             if len(self._bytes) > MAX_ANSWER:
                 break
+            self._deadline.check()
 
     async def fill_async(self, chunks: AsyncIterable[bytes]) -> None:
         """As :meth:`fill`."""
@@ -106,6 +143,7 @@ class Body:
             self._bytes += chunk
             if len(self._bytes) > MAX_ANSWER:
                 break
+            self._deadline.check()
 
     def answer(self, request: Request[Any], response: httpx2.Response, account: Account) -> Answer:
         """Return the answer that this is the body of."""
@@ -124,7 +162,8 @@ class Part:
     A context manager: what is not whole when it is left is removed.
     """
 
-    def __init__(self, fetch: Fetch) -> None:
+    def __init__(self, fetch: Fetch, clock: Callable[[], float]) -> None:
+        self._deadline = Deadline(clock, math.inf)
         self._path = fetch.path
         self._limit = fetch.limit
         self._part = fetch.path.parent / f".recall-{uuid.uuid4().hex}.part"
@@ -182,6 +221,7 @@ class Part:
         self._size += len(chunk)
         if self._size > self._limit:
             raise self._too_large(f"more than {self._limit:,}")
+        self._deadline.check_pace(self._size)
         try:
             self._file.write(chunk)
         except OSError as error:

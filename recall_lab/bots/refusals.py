@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import ssl
 from collections.abc import Iterator
 from email.utils import parsedate_to_datetime
@@ -140,7 +141,7 @@ def _retry_after(answer: Answer, now: float) -> float | None:
     if not answer.retry_after:
         return None
     try:
-        seconds = float(answer.retry_after)
+        seconds = float(answer.retry_after.replace("_", "x"))  # 1_000 is Python's, not HTTP's
     except ValueError:
         then = _date(answer.retry_after)
         if then is None:
@@ -148,7 +149,8 @@ def _retry_after(answer: Answer, now: float) -> float | None:
         # by the clock of the one who named the date, where it tells it: ours may be off
         told = _date(answer.date)
         seconds = then - (now if told is None else told)
-    return max(0.0, seconds) if seconds == seconds else None  # NaN is no time
+    # NaN is no time, and for ever is none that anybody waits for
+    return max(0.0, seconds) if math.isfinite(seconds) else None
 
 
 def _date(text: str) -> float | None:

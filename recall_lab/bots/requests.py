@@ -13,7 +13,7 @@ from typing import Any, Final, Generic, Protocol, TypeVar
 import msgspec
 from pydantic import SecretStr
 
-from recall_lab.bots.addresses import secrets_in, shown, split, wrong_with_endpoint
+from recall_lab.bots.addresses import secrets_in, shown, wrong_with_endpoint
 from recall_lab.bots.answers import (
     Answer,
     Media,
@@ -27,6 +27,7 @@ from recall_lab.bots.answers import (
 from recall_lab.bots.values import Bot, RealtimeEndpoint
 from recall_lab.errors import InvalidArgument
 from recall_lab.text import redacted
+from recall_lab.wire.addresses import split
 from recall_lab.wire.messages import MIXED, SEPARATE
 
 T = TypeVar("T")
@@ -120,7 +121,8 @@ def create(
     wrong = wrong_with_endpoint(endpoint, local=local)
     if wrong:
         raise InvalidArgument("receiver", shown(endpoint), wrong)
-    body: dict[str, Any] = {"meeting_url": _meeting(meeting_url)}
+    # it may let people in by itself, with ?pwd=...
+    body: dict[str, Any] = {"meeting_url": SecretStr(_meeting(meeting_url))}
     if name is not None:
         if not isinstance(name, str) or not 1 <= len(name) <= 100:
             raise InvalidArgument("name", name, "1 to 100 characters")

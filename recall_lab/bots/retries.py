@@ -110,12 +110,11 @@ def pause_after(error: RecallApiError, tries: int, chance: float) -> float:
         >>> pause_after(RecallApiError("busy", status=502), 3, 1.0)
         4.0
     """
-    if error.status in (429, 503, 507) and error.retry_after is not None:
-        return error.retry_after
-    if error.status == 507:
-        return NO_BOT_PAUSE
     full = min(_LONGEST, 2.0 ** min(tries - 1, 10))
-    return full * (0.5 + chance / 2)
+    pause = full * (0.5 + chance / 2)
+    if error.status in (429, 503, 507) and error.retry_after is not None:
+        return max(error.retry_after, pause if error.retry_after < 1 else 0.0)  # "at once" is none
+    return NO_BOT_PAUSE if error.status == 507 else pause
 
 
 def policy(timing: Timing, patience: float, attempts: Attempts) -> dict[str, Any]:

@@ -20,7 +20,7 @@ detail       object                the whole line, as a dict
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Any, Final
 
@@ -97,8 +97,20 @@ def time_of(stamp: object) -> float:
     return _number(stamp.get("relative")) if isinstance(stamp, dict) else math.nan
 
 
+def integers(values: Iterable[int | None]) -> pd.api.extensions.ExtensionArray:
+    """Return whole numbers, some of them unknown, as Int64: to the last digit.
+
+    pandas itself would make floats of them on the way, which hold 53 bits: an id has 63.
+    """
+    known = list(values)
+    mask = np.array([value is None for value in known], bool)
+    return pd.arrays.IntegerArray(np.array([value or 0 for value in known], np.int64), mask)
+
+
 def _frame(rows: list[dict[str, Any]]) -> pd.DataFrame:
     frame = pd.DataFrame(rows, columns=list(_COLUMNS))
+    for name in ("connection", "participant"):
+        frame[name] = integers(row[name] for row in rows)
     frame["received"] = pd.to_datetime(frame["received"].astype("int64"), utc=True)
     return frame.astype(_COLUMNS)
 

@@ -77,3 +77,19 @@ class Throttle:
         if len(self._buckets) > self.keys:  # whoever was quiet the longest is forgotten
             del self._buckets[next(iter(self._buckets))]
         return held if admitted else None
+
+
+class StrangersThrottle:
+    """Lets through lines of what strangers do: so many of an address, and so many in all.
+
+    An address alone is no bound: whoever has a network of them has as many as there are.
+    """
+
+    def __init__(self) -> None:
+        self._each = Throttle(burst=20, rate=1.0)
+        self._all = Throttle(burst=200, rate=2.0)
+
+    def admit(self, peer: str, reason: str, now: float) -> int | None:
+        """As :meth:`Throttle.admit`, of a peer's ``address:port`` and what it did."""
+        held = self._each.admit((peer.rpartition(":")[0], reason), now)
+        return held if held is not None and self._all.admit(reason, now) is not None else None

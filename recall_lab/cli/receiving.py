@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import asyncio
+import contextlib
 import shutil
 import signal
 import sys
@@ -118,21 +119,19 @@ def _access(options: argparse.Namespace) -> dict[str, Any]:
 
 
 async def _receive_here(options: argparse.Namespace) -> int:
-    stop = asyncio.Event()
-    loop = asyncio.get_running_loop()
+    task = asyncio.current_task()
+    assert task is not None
     for number in (signal.SIGINT, signal.SIGTERM):
-        loop.add_signal_handler(number, stop.set)
+        asyncio.get_running_loop().add_signal_handler(number, task.cancel)
     server = rl.Server(options.directory, host=options.host, port=options.port, **_access(options))
-    async with server:
-        where = server.bot_url.get_secret_value() if options.show_url else ""
-        where = where or server.public_url or server.url
-        print(f"receiving at {where} into {server.settings.directory} (Ctrl-C to stop)")
-        while not stop.is_set():
-            _live(_line(server.status))
-            try:
-                await asyncio.wait_for(stop.wait(), 0.5)
-            except TimeoutError:
-                continue
+    with contextlib.suppress(asyncio.CancelledError):  # also while the tunnel is opening
+        async with server:
+            where = server.bot_url.get_secret_value() if options.show_url else ""
+            where = where or server.public_url or server.url
+            print(f"receiving at {where} into {server.settings.directory} (Ctrl-C to stop)")
+            while True:
+                _live(_line(server.status))
+                await asyncio.sleep(0.5)
     _live("")
     print(f"stopped: {_line(server.status)}")
     return 0

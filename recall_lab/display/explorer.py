@@ -141,7 +141,7 @@ class Explorer(anywidget.AnyWidget):
                 for mark in proposal["value"]
             ]
             fine = len(marks) <= _MOST_MARKS and all(abs(mark["time"]) < 1e9 for mark in marks)
-        except (TypeError, ValueError, KeyError, AttributeError):
+        except (TypeError, ValueError, KeyError, AttributeError, OverflowError):
             fine = False
         if not fine:
             valid = f"up to {_MOST_MARKS:,} marks, each with a time in s and a label"

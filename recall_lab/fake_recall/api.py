@@ -7,6 +7,7 @@ with rl.FakeRecall("data/standup.wav", speed=10) as fake:
 
 from __future__ import annotations
 
+import errno
 import os
 import re
 import secrets
@@ -23,13 +24,14 @@ from urllib.parse import parse_qs, urlsplit
 
 from pydantic import SecretStr
 
-from recall_lab.errors import InvalidArgument
+from recall_lab.configuration import hidden
+from recall_lab.errors import InvalidArgument, PortInUse
 from recall_lab.fake_recall.life import Life, Script
 from recall_lab.fake_recall.orders import read_order, wrong
 from recall_lab.fake_recall.web import Content, Refused, Web
 from recall_lab.receiver.faults import Faults
 from recall_lab.receiver.meeting import Meeting, read_meeting
-from recall_lab.wire.signature import check_secret
+from recall_lab.wire.signature import SECRET_VALID, is_secret
 
 API: Final = "/api/v1"
 PAGE: Final = 10
@@ -78,15 +80,21 @@ class FakeRecall:
         lead: float = 0.0,
         gain: float = 0.0,
         local_urls: bool = True,
-        key: SecretStr | None = None,
-        secret: SecretStr | None = None,
+        key: SecretStr | str | None = None,
+        secret: SecretStr | str | None = None,
     ) -> None:
-        for name, value in (("speed", speed), ("pace", pace)):
-            if not isinstance(value, int | float) or not 0 < value < 1e6:
-                raise InvalidArgument(name, value, "a positive number")
-        self.key = key or SecretStr(secrets.token_hex(20))
-        self.secret = secret or SecretStr("whsec_" + secrets.token_hex(16))
-        check_secret(self.secret.get_secret_value())
+        for name, value, least, most in (
+            ("speed", speed, 1e-3, 1e6), ("pace", pace, 1e-3, 1e6), ("lead", lead, 0, 3600),
+            ("gain", gain, -100, 100), ("port", port, 0, 65_535),
+        ):  # fmt: skip
+            if not isinstance(value, int | float) or not least <= value <= most:
+                raise InvalidArgument(name, value, f"a number from {least:g} to {most:g}")
+        if not isinstance(fatal, str):
+            raise InvalidArgument("fatal", fatal, "the sub code of a failure, or ''")
+        self.key = hidden(key or secrets.token_hex(20))
+        self.secret = hidden(secret or "whsec_" + secrets.token_hex(16))
+        if not is_secret(self.secret.get_secret_value()):
+            raise InvalidArgument("secret", self.secret, SECRET_VALID)
         heard = meeting if isinstance(meeting, Meeting) else read_meeting(meeting)
         self._script = Script(
             meeting=heard, speed=speed, pace=pace, faults=faults, fatal=fatal, lead=lead, gain=gain
@@ -96,11 +104,17 @@ class FakeRecall:
         self._keys: dict[str, tuple[float, bytes, str]] = {}  # Idempotency-Key: when, body, bot
         self._scripted: deque[tuple[str, str, Refused]] = deque()
         self._lock = threading.Lock()
+        self._stopped = False
         self._signature = secrets.token_hex(16)  # of the URLs of recordings
-        self._folder = Path(tempfile.mkdtemp(prefix="recall-lab-fake-"))
         self.requests: list[tuple[str, str, dict[str, str], bytes]] = []
         """What has been asked: method, target, headers (without the key) and body."""
-        self._http = Web(port, self.answer)
+        try:
+            self._http = Web(port, self.answer)
+        except OSError as error:
+            if error.errno == errno.EADDRINUSE:
+                raise PortInUse(port, "another program") from None
+            raise
+        self._folder = Path(tempfile.mkdtemp(prefix="recall-lab-fake-"))
         self.port = self._http.server_address[1]
         self._thread = threading.Thread(
             target=self._http.serve_forever, args=(0.05,), name="stand-in of Recall.ai", daemon=True
@@ -137,6 +151,8 @@ class FakeRecall:
 
     def stop(self) -> None:
         """End its bots and forget their recordings; stopping twice is no mistake."""
+        with self._lock:
+            self._stopped = True
         for life in list(self._lives.values()):
             life.leave()
         for life in list(self._lives.values()):
@@ -205,7 +221,10 @@ class FakeRecall:
             if key and time.monotonic() - when < _REMEMBERED:
                 if before != body:
                     raise Refused(409, {"detail": "This Idempotency-Key was another request's."})
-                return 201, self._told(self._lives[bot])
+                if bot in self._lives:  # else it has been deleted since
+                    return 201, self._told(self._lives[bot])
+            if self._stopped:
+                raise Refused(503, {"detail": "Stopped."})
             life = Life(order, self._script, self._folder, self.secret)
             self._lives[life.id] = life
             if key:
@@ -248,9 +267,7 @@ class FakeRecall:
         life = self._life(path)
         if life.code not in _OVER:
             raise Refused(400, {"detail": "The bot is still in its call."})
-        media, life.media = life.media, None
-        if media is not None:
-            media.unlink(missing_ok=True)
+        life.delete_media()
         return 200, self._told(life)
 
     def _delete(self, path: Mapping[str, str], *rest: object) -> tuple[int, None]:
@@ -294,7 +311,8 @@ class FakeRecall:
 
     def _media(self, path: str, query: Mapping[str, str]) -> Path:
         """Return a recording to whoever has its URL: without a key, as a bucket does."""
-        if not secrets.compare_digest(query.get("X-Amz-Signature", ""), self._signature):
+        given = query.get("X-Amz-Signature", "").encode(errors="replace")
+        if not secrets.compare_digest(given, self._signature.encode()):
             raise Refused(403, {"detail": "The signature does not match."})
         for life in self._lives.values():
             if path == f"/media/{life.recording_id}.mp3" and life.media is not None:

@@ -32,6 +32,9 @@ SHORT = 10.0
 """Seconds of recording below which that much blank is added, as Recall.ai does."""
 
 
+_LONGEST_WAIT = 30 * 86_400.0  # seconds
+
+
 @dataclass(frozen=True, kw_only=True)
 class Script:
     """How the meetings go to which bots are sent.
@@ -75,6 +78,7 @@ class Life:
         self.recording_id = str(uuid.uuid4())
         self.recording: dict[str, Any] | None = None
         self.media: Path | None = None
+        self.deleted = False
         self.sent = [Sent(endpoint) for endpoint in order.recording_config.realtime_endpoints]
         self._script = script
         self._folder = folder
@@ -102,6 +106,13 @@ class Life:
             if sent.call is not None and not sent.call.done:
                 sent.call.stop()
 
+    def delete_media(self) -> None:
+        """Forget the recording's audio."""
+        with self._lock:
+            media, self.media, self.deleted = self.media, None, True
+        if media is not None:
+            media.unlink(missing_ok=True)
+
     def join(self, timeout: float | None = None) -> None:
         """Wait until its life is over."""
         self._thread.join(timeout)
@@ -123,6 +134,7 @@ class Life:
                     "data": {"download_url": media_url if done else None},
                 }
                 wanted = self.order.recording_config.audio_mixed_mp3 is not None
+                wanted = wanted and not self.deleted
                 recordings = [
                     {
                         **self.recording,
@@ -160,9 +172,16 @@ class Life:
             )  # fmt: skip
 
     def _live(self) -> None:
+        try:
+            self._act()
+        except Exception as error:  # of the stand-in itself: its bot is not to hang for ever
+            self._step("fatal", "stand_in_failed", f"{type(error).__name__}: {error}")
+
+    def _act(self) -> None:
         pace = self._script.pace
         if self.order.join_at is not None:
-            self._end.wait(max(0.0, self.order.join_at.timestamp() - time.time()))
+            wait = self.order.join_at.timestamp() - time.time()
+            self._end.wait(min(max(0.0, wait), _LONGEST_WAIT))
         for code in ("joining_call", "in_waiting_room", "in_call_not_recording"):
             if self._end.is_set():
                 break

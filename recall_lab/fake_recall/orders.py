@@ -15,6 +15,7 @@ from urllib.parse import urlsplit
 import msgspec
 
 from recall_lab.fake_recall.web import Refused
+from recall_lab.wire.addresses import split
 from recall_lab.wire.messages import MIXED, SEPARATE
 
 ARTIFACTS: Final = {
@@ -112,7 +113,8 @@ def read_order(body: bytes, *, local: bool) -> Order:
         raise wrong("join_at", "Datetime has no zone.")
     for at, endpoint in enumerate(order.recording_config.realtime_endpoints):
         where = f"recording_config.realtime_endpoints[{at}]"
-        if not _is_url(endpoint.url, ("ws", "wss")) or not urlsplit(endpoint.url).path:
+        parts = urlsplit(endpoint.url) if _is_url(endpoint.url, ("ws", "wss")) else None
+        if parts is None or not parts.path or parts.fragment or "@" in parts.netloc:
             raise wrong(f"{where}.url", "Enter a valid websocket URL, with a / before the query.")
         for event in endpoint.events:
             if event not in ARTIFACTS:
@@ -128,11 +130,8 @@ def wrong(field: str, what: str) -> Refused:
 
 
 def _is_url(text: str, schemes: tuple[str, ...]) -> bool:
-    try:
-        parts = urlsplit(text)
-        return parts.scheme in schemes and bool(parts.hostname) and parts.port != 0
-    except ValueError:
-        return False
+    parts = split(text)
+    return parts is not None and parts.scheme in schemes
 
 
 def _is_public(host: str) -> bool:

@@ -73,6 +73,9 @@ class _Handler(BaseHTTPRequestHandler):
         except Refused as refused:
             self._send(refused.status, refused.body, refused.headers)
             return
+        except Exception as error:  # a fault of the stand-in is an answer too
+            self._send(500, {"detail": f"{type(error).__name__}: {error}"}, {})
+            return
         self._send(status, content, {})
 
     do_GET = do_POST = do_DELETE = do_PATCH = do_PUT = _answer

@@ -10,21 +10,23 @@ import logging
 from collections.abc import Sequence
 from hashlib import sha256
 from typing import Final
-from urllib.parse import urlsplit
 
 import msgspec
 from pydantic import SecretStr
 from websockets.datastructures import Headers
 
-from recall_lab.configuration import Configuration
+from recall_lab.configuration import configured, hidden
 from recall_lab.errors import InvalidArgument
 from recall_lab.text import redacted
+from recall_lab.wire.addresses import split
 from recall_lab.wire.signature import (
     FAMILIES,
+    SECRET_VALID,
+    TOKEN_VALID,
     TOLERANCE,
-    check_secret,
-    check_token,
     is_one_of,
+    is_secret,
+    is_token,
     make_token,
     token_in,
     verify,
@@ -75,16 +77,27 @@ class Access(msgspec.Struct, frozen=True, kw_only=True):
         Raises:
             InvalidArgument: for a secret or a token that is none, or where one is needed.
         """
-        if public and secret is None and token is None:
-            configured = Configuration()
-            found = configured.recall_workspace_verification_secret
-            secret = None if found is None else found.get_secret_value().split()
-            token = configured.recall_lab_token
+        secrets = _hidden("secret", secret)
         made = token is True
-        tokens = [make_token()] if made else _plain(None if isinstance(token, bool) else token)
+        tokens = [hidden(make_token())] if made else _hidden("token", token or None)
+        asked = secret is not None or token is not None
+        secret = token = None  # a traceback may show what is in them
+        if public and not asked:
+            found = configured()
+            words = found.recall_workspace_verification_secret
+            secrets = (
+                [] if words is None else list(map(SecretStr, words.get_secret_value().split()))
+            )
+            tokens = _hidden("token", found.recall_lab_token)
+        for name, given, fine, valid in (
+            ("secret", secrets, is_secret, SECRET_VALID),
+            ("token", tokens, is_token, TOKEN_VALID),
+        ):
+            if not all(fine(one.get_secret_value()) for one in given):
+                raise InvalidArgument(name, SecretStr("***"), valid)
         access = cls(
-            secrets=tuple(map(check_secret, _plain(secret))),
-            tokens=tuple(map(check_token, tokens)),
+            secrets=tuple(one.get_secret_value() for one in secrets),
+            tokens=tuple(one.get_secret_value() for one in tokens),
             made=made,
             replay_check=bool(replay_check),
         )
@@ -197,20 +210,34 @@ def public_address(url: str) -> str:
         >>> public_address("https://bench.example.org")
         'wss://bench.example.org/'
     """
-    valid = "the address that bots can reach, such as wss://bench.example.org/, without a query"
-    try:
-        parts = urlsplit(url)
-        fine = parts.scheme in _SCHEMES and parts.hostname and (parts.port or 1) > 0
-    except (ValueError, AttributeError, TypeError):
-        fine = None
-    if not fine or parts.query or parts.fragment or "@" in parts.netloc or url != url.strip():
-        raise InvalidArgument("public_url", redacted(str(url)), valid)
-    return f"{_SCHEMES[parts.scheme]}://{parts.netloc}{parts.path or '/'}"
+    parts = split(url) if isinstance(url, str) else None
+    scheme = _SCHEMES.get(parts.scheme) if parts is not None else None
+    if parts is None or scheme is None or parts.query or parts.fragment or "@" in parts.netloc:
+        given = "***" if "@" in str(url) else redacted(str(url))
+        valid = "the address that bots can reach, such as wss://bench.example.org/, without a query"
+        raise InvalidArgument("public_url", given, valid)
+    return f"{scheme}://{parts.netloc}{parts.path or '/'}"
 
 
-def _plain(given: Secrets) -> list[str]:
-    """Return what was given as plain strings."""
+def hidden_all(given: Secrets) -> Secrets:
+    """Return what was given so that it shows as ``***``; what is no text is left as it is."""
+    if isinstance(given, str):
+        return hidden(given)
+    if isinstance(given, list | tuple):
+        return [hidden(one) if isinstance(one, str) else one for one in given]
+    return given
+
+
+def _hidden(name: str, given: Secrets | bool) -> list[SecretStr]:
+    """Return what was given as secrets.
+
+    Raises:
+        InvalidArgument: for what is no text.
+    """
     if given is None:
         return []
-    several = [given] if isinstance(given, str | SecretStr) else given
-    return [one.get_secret_value() if isinstance(one, SecretStr) else one for one in several]
+    several = given if isinstance(given, list | tuple) else [given]
+    if not all(isinstance(one, str | SecretStr) for one in several):
+        kinds = ", ".join(type(one).__name__ for one in several)
+        raise InvalidArgument(name, kinds, "a text or a SecretStr, or a list of them")
+    return [hidden(one) for one in several]

@@ -17,6 +17,7 @@ from pydantic import SecretStr
 
 from recall_lab.capture.audio import read_audio
 from recall_lab.capture.capture import Capture
+from recall_lab.configuration import hidden
 from recall_lab.errors import InvalidArgument, ReceiverFailed
 from recall_lab.receiver.faults import RETRY, Faults, Packets, cut, in_outage, payload_of, plan
 from recall_lab.receiver.line import Line
@@ -61,6 +62,7 @@ class Bot:
         secret: str | SecretStr | None = None,
         refs: Mapping[str, Ref] | None = None,
     ) -> None:
+        url, secret = hidden(url), None if secret is None else hidden(secret)
         if not isinstance(speed, int | float) or not speed > 0:
             raise InvalidArgument("speed", speed, "a positive number; inf for no waiting")
         if not isinstance(faults, Faults | None):

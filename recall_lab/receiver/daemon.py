@@ -10,7 +10,8 @@ ask         answer
 ==========  =====================================================================
 attach      ``{"id", "clients"}``: the pids of all who are attached, until they hang up
 status      a Status
-access      ``{"token"}``: what has to be in the URL, for whoever is to connect
+access      ``{"token", "made"}``: what has to be in the URL, and whether we made it
+ready       ``{"error"}``, once the tunnel is open or has failed
 stop        a Status, once every capture is closed; then the process ends
 ==========  =====================================================================
 """
@@ -30,7 +31,7 @@ from typing import Any, Final
 import msgspec
 import psutil
 
-from recall_lab.errors import PortInUse, RecallLabError, TunnelFailed
+from recall_lab.errors import PortInUse, RecallLabError, ReceiverFailed, TunnelFailed
 from recall_lab.receiver.access import Access
 from recall_lab.receiver.server import Server
 from recall_lab.receiver.settings import Settings, Status
@@ -70,44 +71,80 @@ class Daemon:
         self.server = Server.of(order.settings, order.access)
         self.settings = self.server.settings
         self.stopping = asyncio.Event()
-        self.stopped: asyncio.Future[Status] = asyncio.get_running_loop().create_future()
+        loop = asyncio.get_running_loop()
+        self.stopped: asyncio.Future[Status] = loop.create_future()
+        self.opened: asyncio.Future[str] = loop.create_future()  # what went wrong, or ""
         self.clients: dict[asyncio.StreamWriter, int] = {}
         self.answering: set[asyncio.Task[None]] = set()
 
     async def run(self) -> None:
-        """Serve until told to stop, or until nobody is there any more."""
+        """Serve until told to stop, or until nobody is there any more.
+
+        Raises:
+            RecallLabError: when it can't begin.
+        """
+        loop = asyncio.get_running_loop()
+        for number in (signal.SIGTERM, signal.SIGINT):
+            loop.add_signal_handler(number, self.stopping.set)
         id_ = self.server.id
+        await self.server.listen()
         try:
-            async with self.server:
-                state = State(
-                    id=id_,
-                    pid=os.getpid(),
-                    created=psutil.Process().create_time() - psutil.boot_time(),
-                    port=self.server.port,
-                    settings=self.settings,
-                    started=time.time_ns(),
-                )
-                control = await asyncio.start_unix_server(self._control, state.socket)
-                write_state(state)
-                _say(Answer(id=id_))
-                loop = asyncio.get_running_loop()
-                for number in (signal.SIGTERM, signal.SIGINT):
-                    loop.add_signal_handler(number, self.stopping.set)
-                gc.freeze()  # what is there now stays: no need to look at it again
-                watching = asyncio.create_task(self._watch())
-                await self.stopping.wait()
-                watching.cancel()
+            state = State(
+                id=id_,
+                pid=os.getpid(),
+                created=psutil.Process().create_time() - psutil.boot_time(),
+                port=self.server.port,
+                settings=self.settings,
+                started=time.time_ns(),
+            )
+            with contextlib.suppress(FileNotFoundError):
+                state.socket.unlink()
+            control = await asyncio.start_unix_server(self._control, state.socket)
+            state.socket.chmod(0o600)
+            write_state(state)  # from here on another notebook finds us, and waits
+            try:
+                await self._publish()
+                if not self.stopping.is_set():
+                    _say(Answer(id=id_))
+                    gc.freeze()  # what is there now stays: no need to look at it again
+                    watching = asyncio.create_task(self._watch())
+                    await self.stopping.wait()
+                    watching.cancel()
+            finally:
                 control.close()
-            self.stopped.set_result(self.server.status)
-            await asyncio.sleep(0)  # let those who asked for the stop be told
-            for client in list(self.clients):
-                with contextlib.suppress(OSError):
-                    await client.drain()
-                    client.close()
-            if self.answering:
-                await asyncio.wait(self.answering, timeout=1.0)
+                await self.server.__aexit__(None, None, None)
+                if not self.stopped.done():
+                    self.stopped.set_result(self.server.status)
+                await self._farewell()
         finally:
             remove_state(id_)
+
+    async def _farewell(self) -> None:
+        """Let those who asked for the stop be told."""
+        await asyncio.sleep(0)
+        for client in list(self.clients):
+            with contextlib.suppress(OSError):
+                await client.drain()
+                client.close()
+        if self.answering:
+            await asyncio.wait(self.answering, timeout=1.0)
+
+    async def _publish(self) -> None:
+        """Open the tunnel, unless we are told to stop meanwhile."""
+        opening = asyncio.create_task(self.server.publish())
+        told = asyncio.create_task(self.stopping.wait())
+        await asyncio.wait({opening, told}, return_when=asyncio.FIRST_COMPLETED)
+        told.cancel()
+        if not opening.done():
+            opening.cancel()
+            await asyncio.wait({opening})
+            raise ReceiverFailed("the receiver was told to stop while its tunnel was opening")
+        try:
+            opening.result()
+        except RecallLabError as error:
+            self.opened.set_result(str(error))
+            raise
+        self.opened.set_result("")
 
     async def _control(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         """Answer one client until it hangs up."""
@@ -140,12 +177,15 @@ class Daemon:
         if request.ask == "status":
             return self.server.status
         if request.ask == "access":
-            return {"token": self.server.access.token}
+            access = self.server.access
+            return {"token": access.token, "made": access.made}
+        if request.ask == "ready":
+            return {"error": await asyncio.shield(self.opened)}
         if request.ask == "stop":
             self.clients.setdefault(writer, 0)
             self.stopping.set()
             return await self.stopped
-        return {"error": f"{request.ask!r} is not attach, status, access or stop"}
+        return {"error": f"{request.ask!r} is not attach, status, access, ready or stop"}
 
     async def _watch(self) -> None:
         """Stop once nobody has been attached or connected for as long as it was asked to linger."""

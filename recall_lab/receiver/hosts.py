@@ -50,8 +50,14 @@ class Host(Protocol):
     def status(self) -> Status:
         """Ask how it is; raises ReceiverFailed when there is no answer."""
 
-    def token(self) -> str:
-        """Ask what has to be in the URL; raises ReceiverFailed when there is no answer."""
+    def token(self) -> tuple[str, bool]:
+        """Ask what has to be in the URL, and whether it was made for the user.
+
+        Raises ReceiverFailed when there is no answer.
+        """
+
+    def ready(self) -> None:
+        """Wait until its tunnel is open; raises TunnelFailed when it could not be opened."""
 
     def stop(self) -> Status:
         """End it; every capture is closed when this returns."""
@@ -100,6 +106,10 @@ class ProcessHost:
                     os.killpg(child.pid, signal.SIGKILL)  # the session that it began
                 child.kill()
                 said, errors = child.communicate()
+            except BaseException:  # interrupted: nobody would hold what is starting
+                with contextlib.suppress(ProcessLookupError):
+                    os.killpg(child.pid, signal.SIGTERM)
+                raise
         try:
             answer = msgspec.json.decode(said, type=Answer)
         except ValueError:
@@ -140,8 +150,15 @@ class ProcessHost:
     def status(self) -> Status:
         return msgspec.convert(self._ask("status", ANSWER_TIMEOUT), Status)
 
-    def token(self) -> str:
-        return str(self._ask("access", ANSWER_TIMEOUT).get("token", ""))
+    def token(self) -> tuple[str, bool]:
+        told = self._ask("access", ANSWER_TIMEOUT)
+        return str(told.get("token", "")), bool(told.get("made"))
+
+    def ready(self) -> None:
+        if self.settings.tunnel:
+            error = self._ask("ready", START_TIMEOUT).get("error")
+            if error:
+                raise TunnelFailed(str(error))
 
     def stop(self) -> Status:
         try:
@@ -229,6 +246,8 @@ class ThreadHost(threading.Thread):
             host.port = host._ready.result(START_TIMEOUT)
         except BaseException:  # an interrupt too: nobody would hold the thread that has the port
             host._abandoned = True
+            with contextlib.suppress(RuntimeError, AttributeError):  # it has not begun, or ended
+                host._loop.call_soon_threadsafe(host._task.cancel)
             raise
         host.started = time.time_ns()
         return host
@@ -246,6 +265,11 @@ class ThreadHost(threading.Thread):
     async def _main(self) -> None:
         self._loop = asyncio.get_running_loop()
         self._stopping = asyncio.Event()
+        task = asyncio.current_task()
+        assert task is not None
+        self._task = task
+        if self._abandoned:
+            return
         async with self.server:
             self._ready.set_result(self.server.port)
             while not (self._abandoned or self._stopping.is_set()):
@@ -274,8 +298,11 @@ class ThreadHost(threading.Thread):
         except (RuntimeError, TimeoutError) as error:
             raise ReceiverFailed(f"the receiver's thread does not answer ({error})") from None
 
-    def token(self) -> str:
-        return self.server.access.token
+    def token(self) -> tuple[str, bool]:
+        return self.server.access.token, self.server.access.made
+
+    def ready(self) -> None:
+        """Nothing to wait for: it was, when it started."""
 
     def stop(self) -> Status:
         with contextlib.suppress(RuntimeError):  # its loop has ended already

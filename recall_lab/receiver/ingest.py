@@ -23,7 +23,7 @@ from recall_lab.capture.continuity import Continuity
 from recall_lab.capture.events import STALLED
 from recall_lab.capture.follower import Follower
 from recall_lab.capture.info import CaptureInfo, parse_stem, stem_of
-from recall_lab.capture.journal import Journal, Throttle
+from recall_lab.capture.journal import Journal, StrangersThrottle, Throttle
 from recall_lab.capture.reader import last_connection
 from recall_lab.capture.writer import StreamWriter
 from recall_lab.errors import CaptureError, InvalidMessage, StorageFailed
@@ -101,6 +101,7 @@ class Ingest:
         self._numbers: dict[str, int] = {}  # highest connection number of each recording
         self._refused: dict[tuple[str, int | None], tuple[float, CaptureError]] = {}
         self._throttle = Throttle(burst=20, rate=1.0)
+        self._strangers = StrangersThrottle()
         self._ticks: deque[tuple[float, int]] = deque(maxlen=_WINDOW + 1)
         self._syncer = Syncer(sync, self._sync_failed)
 
@@ -114,7 +115,7 @@ class Ingest:
     def refuse(self, peer: str, reason: str, id: str) -> None:
         """Note that somebody was not let in. Nothing of what they sent is kept but an id."""
         self.refused[reason] += 1
-        held = self._throttle.admit((peer.rpartition(":")[0], reason), time.monotonic())
+        held = self._strangers.admit(peer, reason, time.monotonic())
         if held is not None:
             self._note(
                 None, "refused", reason=reason, peer=peer, id=excerpt(id) if id else "",
@@ -366,7 +367,7 @@ class Ingest:
         sequence: int,
     ) -> None:
         self.rejected[reason] += 1
-        held = self._throttle.admit((connection.peer.rpartition(":")[0], reason), time.monotonic())
+        held = self._strangers.admit(connection.peer, reason, time.monotonic())
         if held is not None:
             self._note(
                 None, "rejected", reason=reason, problem=problem, peer=connection.peer,

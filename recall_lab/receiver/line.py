@@ -13,11 +13,12 @@ from websockets.asyncio.client import ClientConnection, connect
 from websockets.exceptions import InvalidStatus, InvalidURI, WebSocketException
 from websockets.uri import parse_uri
 
+from recall_lab.configuration import hidden
 from recall_lab.errors import InvalidArgument, ReceiverFailed
 from recall_lab.receiver.access import Redacting
 from recall_lab.receiver.faults import RETRY
 from recall_lab.text import redacted
-from recall_lab.wire.signature import check_secret, signed_headers
+from recall_lab.wire.signature import SECRET_VALID, is_secret, signed_headers
 
 ATTEMPTS: Final = 30
 """How often the bot tries to connect before it gives up."""
@@ -43,16 +44,17 @@ class Line:
     """
 
     def __init__(self, url: str | SecretStr, speed: float, secret: str | SecretStr | None) -> None:
-        self._url = url if isinstance(url, SecretStr) else SecretStr(str(url))
-        url = ""  # not for tracebacks
+        url, secret = hidden(url), None if secret is None else hidden(secret)
+        self._url = url
         self.shown = redacted(self._url.get_secret_value())
         try:
             parse_uri(self._url.get_secret_value())
         except InvalidURI as error:
             valid = f"a websocket address, ws://... ({error.msg})"
             raise InvalidArgument("url", self.shown, valid) from None
-        plain = secret.get_secret_value() if isinstance(secret, SecretStr) else secret
-        self._secret = None if plain is None else SecretStr(check_secret(plain))
+        if secret is not None and not is_secret(secret.get_secret_value()):
+            raise InvalidArgument("secret", secret, SECRET_VALID)
+        self._secret = secret
         self._retry = max(RETRY / speed, _SHORTEST_RETRY)
         self._connection: ClientConnection | None = None
         self.connections = 0

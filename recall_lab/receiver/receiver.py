@@ -74,7 +74,7 @@ class Receiver:
         Raises:
             ReceiverFailed: when the receiver does not answer.
         """
-        return with_token(self.public_url or self.url, self._host.token())
+        return with_token(self.public_url or self.url, self._host.token()[0])
 
     @property
     def directory(self) -> Path:

@@ -22,7 +22,6 @@ from types import TracebackType
 from typing import Any, Final, Self
 
 import msgspec
-import psutil
 import websockets.frames
 from pydantic import SecretStr
 from websockets.asyncio.server import ServerConnection, serve
@@ -31,10 +30,12 @@ from websockets.http11 import Request, Response
 from websockets.protocol import Event, State
 
 from recall_lab.errors import PortInUse, ReceiverFailed
-from recall_lab.receiver.access import Access, Gate, Redacting, Secrets, with_token
+from recall_lab.receiver.access import Access, Gate, Redacting, Secrets, hidden_all, with_token
 from recall_lab.receiver.ingest import Connection, Ingest
+from recall_lab.receiver.ports import hang_up, who_listens
 from recall_lab.receiver.settings import Settings, Status
 from recall_lab.receiver.tunnel import Tunnel, open_tunnel
+from recall_lab.wire.addresses import local_address
 from recall_lab.wire.messages import MAX_MESSAGE_BYTES
 
 PING_INTERVAL: Final = 20.0
@@ -207,6 +208,7 @@ class Server:
         domain: str | None = None,
         public_url: str | None = None,
     ) -> None:
+        secret, token = hidden_all(secret), token if isinstance(token, bool) else hidden_all(token)
         settings = Settings.checked(
             host=host, port=port, directory=directory, mode="thread", linger=600.0, sync=sync,
             tunnel=tunnel, domain=domain, public_url=public_url,
@@ -230,6 +232,7 @@ class Server:
         self.port = settings.port
         self._gate = Gate(access)
         self._tunnel: Tunnel | None = None
+        self._address = ""  # that a tunnel leads to
         self._ingest: Ingest | None = None
         self._last: Status | None = None
         self._exit = contextlib.AsyncExitStack()
@@ -261,6 +264,32 @@ class Server:
         return self._last or Status(state="stopped", url=self.url)
 
     async def __aenter__(self) -> Self:
+        await self.listen()
+        try:
+            await self.publish()
+        except BaseException:
+            await self.__aexit__(None, None, None)
+            raise
+        return self
+
+    async def publish(self) -> None:
+        """Open the tunnel, if one was asked for. Entering the server does it.
+
+        Raises:
+            TunnelFailed: when it could not be opened.
+        """
+        if self.settings.tunnel:
+            self._tunnel = await open_tunnel(
+                self.settings.tunnel, self._address, self.settings.domain
+            )
+            self._exit.push_async_callback(self._tunnel.close)
+
+    async def listen(self) -> None:
+        """Open the port. Entering the server does it.
+
+        Raises:
+            PortInUse, ReceiverFailed: when it could not be opened.
+        """
         settings = self.settings
         try:
             ingest = Ingest(Path(settings.directory), self.id, settings.sync)
@@ -294,21 +323,14 @@ class Server:
                 f"can't listen on {settings.host}:{settings.port}: {error.strerror or error}"
             ) from error
         self._ingest = ingest
-        self.port = next(iter(server.sockets)).getsockname()[1]
+        host, self.port, *_ = next(iter(server.sockets)).getsockname()
+        self._address = local_address(host, self.port)
         self._exit.callback(ingest.close)
         for listening in server.sockets:
-            self._exit.callback(_hang_up, socket.socket(fileno=os.dup(listening.fileno())))
+            self._exit.callback(hang_up, socket.socket(fileno=os.dup(listening.fileno())))
         await self._exit.enter_async_context(server)
         for task in (self._tick(ingest), self._listen_to_itself(ingest)):
             self._exit.callback(asyncio.create_task(task).cancel)
-        if settings.tunnel:
-            try:
-                self._tunnel = await open_tunnel(settings.tunnel, self.port, settings.domain)
-            except BaseException:
-                await self.__aexit__(None, None, None)
-                raise
-            self._exit.push_async_callback(self._tunnel.close)
-        return self
 
     def _let_in(self, ingest: Ingest, bot: ServerConnection, request: Request) -> Response | None:
         """Answer those who may not connect, before anything of theirs is read."""
@@ -357,23 +379,3 @@ def _peer(bot: ServerConnection) -> str:
     """Return the address of a peer, as far as it is still known."""
     host, port, *_ = bot.remote_address or ("unknown", 0)
     return f"{host}:{port}"
-
-
-def _hang_up(listening: socket.socket) -> None:
-    """Stop listening for good: a process forked meanwhile may hold the socket too."""
-    with listening, contextlib.suppress(OSError):
-        listening.shutdown(socket.SHUT_RDWR)
-
-
-def who_listens(port: int) -> str:
-    """Say which process listens on a port, as far as the machine tells us."""
-    try:
-        for found in psutil.net_connections("tcp"):
-            if found.status == psutil.CONN_LISTEN and found.laddr[1:] == (port,) and found.pid:
-                process = psutil.Process(found.pid)
-                if any("recall_lab" in part or "recall-lab" in part for part in process.cmdline()):
-                    return f"a receiver (process {found.pid}; 'recall-lab stop' ends it)"
-                return f"{process.name()} (process {found.pid})"
-    except (psutil.Error, OSError):
-        pass
-    return "another program"

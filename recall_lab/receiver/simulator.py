@@ -19,6 +19,7 @@ import pandas as pd
 from pydantic import SecretStr
 from tqdm import tqdm
 
+from recall_lab.configuration import hidden
 from recall_lab.errors import ReceiverFailed
 from recall_lab.receiver.bot import Bot, Source
 from recall_lab.receiver.faults import Faults
@@ -182,6 +183,7 @@ def simulate(
         >>> truth = simulate("data/standup.wav", rx.url, speed=10)  # doctest: +SKIP
         >>> truth["fate"].value_counts()  # doctest: +SKIP
     """
+    url, secret = hidden(url), None if secret is None else hidden(secret)
     bot = Bot(
         source,
         url,

@@ -12,7 +12,7 @@ from pathlib import Path
 import msgspec
 
 from recall_lab.errors import PortInUse
-from recall_lab.receiver.access import Access, Secrets
+from recall_lab.receiver.access import Access, Secrets, hidden_all
 from recall_lab.receiver.hosts import Host, ProcessHost, ThreadHost
 from recall_lab.receiver.receiver import Receiver
 from recall_lab.receiver.settings import Settings
@@ -82,12 +82,13 @@ def receive(
         >>> rx.url  # doctest: +SKIP
         'ws://127.0.0.1:3456/'
     """
+    # hidden before anything can fail: a traceback may show what is in variables
+    secret, token = hidden_all(secret), token if isinstance(token, bool) else hidden_all(token)
     settings = Settings.checked(
         host=host, port=port, directory=directory, mode=mode, linger=linger, sync=sync,
         tunnel=tunnel, domain=domain, public_url=public_url,
     )  # fmt: skip
     access = Access.checked(secret, token, replay_check=replay_check, public=settings.reach)
-    secret = token = None  # what a traceback shows of this frame is no secret
     settings = settings.demanding(access)
     found, access = _make_way(settings, access)
     if found is None:
@@ -98,6 +99,7 @@ def receive(
             found, _ = _make_way(settings, access)
             if found is None:
                 raise
+    found._host.ready()
     for stopped in [id_ for id_, rx in _receivers.items() if not rx.alive]:
         del _receivers[stopped]
     _receivers[found.id] = found
@@ -123,8 +125,7 @@ def running() -> list[Receiver]:
 def _make_way(settings: Settings, access: Access) -> tuple[Receiver | None, Access]:
     """Return the receiver that already runs with these settings; stop one that has our port.
 
-    Where a token is to be made, the one that the stopped receiver had goes over to the next: its
-    bots know it.
+    A token that was made for the one that is stopped goes over to the next: its bots know it.
 
     Raises:
         PortInUse: when that one is in use by another notebook.
@@ -140,9 +141,9 @@ def _make_way(settings: Settings, access: Access) -> tuple[Receiver | None, Acce
                     f"a receiver into {found._host.settings.directory!r} that process "
                     f"{others[0]} uses too (the same settings would share it)",
                 )
-            made = found._host.token() if access.made else ""
+            token, made = found._host.token() if access.made else ("", False)
             if made:
-                access = msgspec.structs.replace(access, tokens=(made,))
+                access = msgspec.structs.replace(access, tokens=(token,))
             found.stop()
         elif found.id not in _receivers:
             found._host.close()

@@ -58,7 +58,7 @@ def runtime_folder() -> Path:
     """Return the folder of notes and sockets, made for its owner only.
 
     Raises:
-        ReceiverFailed: when somebody else owns it, or may write to it.
+        ReceiverFailed: when somebody else owns it, or may look into it.
     """
     given = os.environ.get(RUNTIME_VARIABLE)
     if given:
@@ -69,9 +69,9 @@ def runtime_folder() -> Path:
         folder = Path(tempfile.gettempdir()) / f"recall-lab-{os.getuid()}"
     folder.mkdir(mode=0o700, parents=True, exist_ok=True)
     found = folder.lstat()
-    if not stat.S_ISDIR(found.st_mode) or found.st_uid != os.getuid() or found.st_mode & 0o022:
+    if not stat.S_ISDIR(found.st_mode) or found.st_uid != os.getuid() or found.st_mode & 0o077:
         raise ReceiverFailed(
-            f"{str(folder)!r} is not a folder that only you may write to: remove it, "
+            f"{str(folder)!r} is not a folder that only you may look into: remove it, "
             f"or set {RUNTIME_VARIABLE} to one that is"
         )
     return folder

@@ -19,6 +19,7 @@ import contextlib
 import importlib.util
 import re
 import shutil
+import sys
 from collections import deque
 from typing import Any, Final, Protocol
 
@@ -83,8 +84,8 @@ def check_tunnel(name: str, domain: str = "") -> None:
         )
 
 
-async def open_tunnel(name: str, port: int, domain: str = "") -> Tunnel:
-    """Open a tunnel to a port of this machine.
+async def open_tunnel(name: str, address: str, domain: str = "") -> Tunnel:
+    """Open a tunnel to an address of this machine, ``host:port``.
 
     Raises:
         TunnelFailed: when there is no address in time; says what the tunnel said.
@@ -93,7 +94,7 @@ async def open_tunnel(name: str, port: int, domain: str = "") -> Tunnel:
     opening = _Ngrok.open if name == "ngrok" else _Cloudflared.open
     try:
         async with asyncio.timeout(OPEN_TIMEOUT):
-            return await opening(port, domain)
+            return await opening(address, domain)
     except TimeoutError:
         raise TunnelFailed(
             f"{name} gave no address within {OPEN_TIMEOUT:.0f} s: is there a way to the internet?"
@@ -110,7 +111,7 @@ class _Ngrok:
         self._listener: Any = None
 
     @classmethod
-    async def open(cls, port: int, domain: str) -> _Ngrok:
+    async def open(cls, address: str, domain: str) -> _Ngrok:
         import ngrok  # noqa: PLC0415 - needs an extra
 
         made: list[_Ngrok] = []
@@ -125,17 +126,21 @@ class _Ngrok:
 
         token = secret_setting("ngrok_authtoken", "the tunnel of ngrok")
         builder: Any = ngrok.SessionBuilder()
+        tunnel = None
         try:
             builder = builder.authtoken(token.get_secret_value()).handle_heartbeat(held)
-            session = await builder.handle_disconnection(lost).connect()
-            tunnel = cls(session)
+            tunnel = cls(await builder.handle_disconnection(lost).connect())
             made.append(tunnel)
-            endpoint = session.http_endpoint()
+            endpoint = tunnel._session.http_endpoint()
             if domain:
                 endpoint = endpoint.domain(domain)
-            tunnel._listener = await endpoint.listen_and_forward(f"http://127.0.0.1:{port}")
+            tunnel._listener = await endpoint.listen_and_forward(f"http://{address}")
             tunnel.url = public_address(tunnel._listener.url())
-        except (OSError, RuntimeError, ValueError) as error:  # ngrok's are ValueErrors of parts
+        except BaseException as error:
+            if tunnel is not None:
+                await tunnel.close()
+            if not isinstance(error, OSError | RuntimeError | ValueError):
+                raise  # ngrok's own are ValueErrors of several parts
             told = redacted(" ".join(str(part) for part in error.args)).replace(
                 token.get_secret_value(), "***"
             )
@@ -143,7 +148,7 @@ class _Ngrok:
         return tunnel
 
     async def close(self) -> None:
-        for part in (self._listener, self._session):
+        for part in filter(None, (self._listener, self._session)):
             with contextlib.suppress(Exception):
                 async with asyncio.timeout(_CLOSE_TIMEOUT):
                     await part.close()
@@ -162,11 +167,12 @@ class _Cloudflared:
         self._reading = asyncio.create_task(self._read())
 
     @classmethod
-    async def open(cls, port: int, domain: str) -> _Cloudflared:
+    async def open(cls, address: str, domain: str) -> _Cloudflared:
         process = await asyncio.create_subprocess_exec(
+            sys.executable, "-m", "recall_lab.receiver.leash",
             "cloudflared", "tunnel", "--no-autoupdate", "--config", "/dev/null",
-            "--url", f"http://127.0.0.1:{port}",
-            stdin=asyncio.subprocess.DEVNULL,
+            "--url", f"http://{address}",
+            stdin=asyncio.subprocess.PIPE,  # closed when we are gone, which ends it
             stdout=asyncio.subprocess.DEVNULL,
             stderr=asyncio.subprocess.PIPE,
         )  # fmt: skip

@@ -1,8 +1,10 @@
-"""Hosts of addresses: which of them is this machine."""
+"""URLs and their hosts: what is one, and which host is this machine."""
 
 from __future__ import annotations
 
 import ipaddress
+import re
+from urllib.parse import SplitResult, urlsplit
 
 
 def ip_of(host: str) -> ipaddress.IPv4Address | ipaddress.IPv6Address | None:
@@ -30,3 +32,26 @@ def is_loopback(host: str) -> bool:
         return True
     address = ip_of(host)
     return address is not None and address.is_loopback
+
+
+def split(url: str) -> SplitResult | None:
+    """Return the parts of a URL with a host; None for what is none."""
+    if not url.isascii() or not url.isprintable() or re.search(r"[\s<>\"\\]", url):
+        return None
+    try:
+        parts = urlsplit(url)
+        usable = bool(parts.hostname) and parts.port != 0
+    except ValueError:  # a port or an address that is none
+        return None
+    return parts if usable else None
+
+
+def local_address(host: str, port: int) -> str:
+    """Return where this machine reaches a port of its own that listens on a host.
+
+    Example:
+        >>> local_address("0.0.0.0", 80), local_address("::1", 80)
+        ('127.0.0.1:80', '[::1]:80')
+    """
+    host = {"0.0.0.0": "127.0.0.1", "::": "::1"}.get(host, host)
+    return f"[{host}]:{port}" if ":" in host else f"{host}:{port}"

@@ -19,11 +19,9 @@ from collections.abc import Iterable, Mapping, Sequence
 from datetime import UTC, datetime
 from hashlib import sha256
 from typing import Final, Literal, NamedTuple
-from urllib.parse import parse_qsl, urlsplit
+from urllib.parse import unquote
 
 from standardwebhooks import Webhook
-
-from recall_lab.errors import InvalidArgument
 
 FAMILIES: Final = ("webhook", "svix")
 """What the names of the headers begin with: today's, and the older one."""
@@ -65,45 +63,26 @@ class Verdict(NamedTuple):
         return self.outcome == "signed"
 
 
-def check_secret(secret: str) -> str:
-    """Return a workspace's secret, or raise without repeating it.
-
-    Raises:
-        InvalidArgument: for anything but ``whsec_`` and base64.
-    """
-    key = b""
-    if isinstance(secret, str) and secret.startswith(_PREFIX):
-        text = secret.removeprefix(_PREFIX)
-        try:
-            key = base64.b64decode(text + "=" * (-len(text) % 4), validate=True)
-        except (ValueError, binascii.Error):
-            key = b""
-    if not 16 <= len(key) <= 64:
-        raise InvalidArgument("secret", Hidden(), SECRET_VALID)
-    return secret
+def is_secret(secret: str) -> bool:
+    """Tell whether a text is a workspace's secret: ``whsec_`` and base64."""
+    if not secret.startswith(_PREFIX):
+        return False
+    text = secret.removeprefix(_PREFIX)
+    try:
+        key = base64.b64decode(text + "=" * (-len(text) % 4), validate=True)
+    except (ValueError, binascii.Error):
+        return False
+    return 16 <= len(key) <= 64
 
 
-def check_token(token: str) -> str:
-    """Return a token for a URL, or raise without repeating it.
-
-    Raises:
-        InvalidArgument: for one that is too short to be safe, or does not fit into a URL.
-    """
-    if not isinstance(token, str) or not _TOKEN.fullmatch(token):
-        raise InvalidArgument("token", Hidden(), TOKEN_VALID)
-    return token
+def is_token(token: str) -> bool:
+    """Tell whether a text may be a token: long enough to be safe, and fit for a URL."""
+    return _TOKEN.fullmatch(token) is not None
 
 
 def make_token() -> str:
     """Return a new token of 256 bits."""
     return random.token_urlsafe(32)
-
-
-class Hidden:
-    """Stands for a value that is not to be shown."""
-
-    def __repr__(self) -> str:
-        return "***"
 
 
 def sign(secret: str, id: str, timestamp: int, body: str = "") -> str:
@@ -140,7 +119,7 @@ def verify(
 
     Args:
         headers: every value of each header, by its name in lower case.
-        secrets: ``whsec_...``, each as :func:`check_secret` gave it back.
+        secrets: ``whsec_...``, each as :func:`is_secret` has it.
         now: our clock, seconds since 1970 UTC.
         body: of the request; an upgrade has none.
 
@@ -172,12 +151,9 @@ def token_in(target: str) -> str | None:
         >>> token_in("/?token=abc"), token_in("/?token=a&token=b"), token_in("/")
         ('abc', None, None)
     """
-    try:
-        pairs = parse_qsl(urlsplit(target).query, max_num_fields=_MOST_FIELDS)
-    except ValueError:
-        return None
-    tokens = [value for name, value in pairs if name == "token"]
-    return tokens[0] if len(tokens) == 1 else None
+    fields = target.partition("#")[0].partition("?")[2].split("&", _MOST_FIELDS)[:_MOST_FIELDS]
+    tokens = [field[6:] for field in fields if field.startswith("token=")]
+    return unquote(tokens[0]) or None if len(tokens) == 1 else None
 
 
 def is_one_of(token: str, tokens: Iterable[str]) -> bool:

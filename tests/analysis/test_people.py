@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
@@ -14,6 +15,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from standup import about
 
+import recall_lab as rl
 from recall_lab.analysis.people import participants, speakers
 from recall_lab.capture.capture import Capture
 from recall_lab.errors import InvalidArgument
@@ -191,3 +193,27 @@ def test_intervals_are_apart_and_the_order_of_arrival_does_not_matter(
         assert {edge for one in mine for edge in one[1:3]} <= times
         offs = {at for event, one, at in told if (event, one) == ("speech_off", who)}
         assert all(one[2] in offs for one in mine if one[3])
+
+
+def test_ids_of_63_bits_in_every_frame(
+    make: Callable[..., Any], events: Callable[..., Any]
+) -> None:
+    who = 2**63 - 1
+    word = {"text": "x", "start_timestamp": {"relative": 1.0}, "end_timestamp": None}
+    payload = {"participant": {"id": who, "name": "Ada"}, "words": [word]}
+    told = [("participant_events.join", 0.0), ("participant_events.speech_on", 1.0),
+            ("participant_events.speech_off", 2.0), ("transcript.data", 1.0),
+            ("participant_events.chat_message", 1.5)]  # fmt: skip
+    detail = {"message": {"data": {"data": payload}}}
+    rows = [
+        {"event": event, "participant": who, "relative": at, "detail": detail} for event, at in told
+    ]
+    rows.append({"event": "transcript.data", "participant": None, "detail": {"message": {}}})
+    capture = make([0.0, 0.2], events=events(*rows))
+    assert rl.participants(capture)["participant"].tolist() == [who]
+    assert rl.speakers(capture)["participant"].tolist() == [who]
+    assert rl.transcript(capture)["participant"].dropna().tolist() == [who]
+    assert rl.chat(capture)["participant"].tolist() == [who]
+    rl.quality(capture)
+    rl.plot_overview(capture)
+    rl.plot_speakers(capture)

@@ -61,7 +61,7 @@ def test_a_header_that_can_not_be_read_is_as_none(
     assert clock.slept == [1.0]
 
 
-def test_a_time_that_has_gone_by_is_no_pause(
+def test_a_time_that_has_gone_by_is_not_taken_at_its_word(
     client: Any, api: Any, clock: Any, reply: Any, bot_json: Any
 ) -> None:
     past = formatdate(clock.now - 50, usegmt=True)
@@ -69,7 +69,16 @@ def test_a_time_that_has_gone_by_is_no_pause(
         reply(429, {}, {"Retry-After": past}), reply(429, {}, {"Retry-After": "-3"}), bot_json()
     )
     client.get("b-1")
-    assert clock.slept == [0.0, 0.0]
+    assert clock.slept == [1.0, 2.0]  # or a server that says so would be asked without end
+
+
+def test_for_ever_is_as_if_nothing_were_said(
+    client: Any, api: Any, clock: Any, reply: Any, bot_json: Any
+) -> None:
+    api.script(reply(429, {}, {"Retry-After": "inf"}), reply(429, {}, {"Retry-After": "1_0"}),
+               bot_json())  # fmt: skip
+    client.get("b-1")
+    assert clock.slept == [1.0, 2.0]
 
 
 @pytest.mark.parametrize("status", [409, 502, 503, 504])

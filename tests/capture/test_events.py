@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from pathlib import Path
 
+import msgspec
 import numpy as np
 import pandas as pd
 import pytest
@@ -121,3 +122,16 @@ def test_a_transcript_was_when_its_first_word_was(tmp_path: Path) -> None:
     assert payload_of(found["detail"][0])["words"][0]["text"] == "one"
     for line in (None, [], {}, {"message": []}, {"message": {"data": {"data": 3}}}):
         assert payload_of(line) == {}
+
+
+def test_an_id_of_63_bits_is_read_to_the_last_digit(tmp_path: Path) -> None:
+    ids = [2**63 - 1, 2**53 + 1, None, 7]
+    lines = [
+        {"kind": "event", "received": 1, "monotonic": 1, "event": "participant_events.join",
+         "message": {"data": {"data": {"participant": {"id": id_}}}}}
+        for id_ in ids
+    ]  # fmt: skip
+    (tmp_path / "r1.events.jsonl").write_bytes(b"\n".join(msgspec.json.encode(x) for x in lines))
+    events = read_events(tmp_path / "r1.bin")
+    assert events["participant"].dtype == "Int64"
+    assert [None if pd.isna(x) else int(x) for x in events["participant"]] == ids

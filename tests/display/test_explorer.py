@@ -140,6 +140,14 @@ def test_no_question_harms_it(question: Any) -> None:
     explorer.close()
 
 
+def test_a_mark_at_no_time_is_refused(lossy: Capture) -> None:
+    explorer = rl.explore(lossy)
+    for time in (10**400, "soon", None, 1e12):
+        with pytest.raises(InvalidArgument, match="marks"):
+            explorer.marked = [{"time": time}]
+    explorer.close()
+
+
 def test_marks_are_a_frame_on_both_clocks(lossy: Capture) -> None:
     explorer = rl.explore(lossy)
     assert explorer.marks.empty

@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import json
 import math
+import tempfile
 import threading
 import time
 from collections.abc import Iterator
@@ -18,6 +19,7 @@ import soundfile
 from test_orders import BODY
 
 import recall_lab as rl
+from recall_lab.fake_recall import life
 from recall_lab.receiver.meeting import Meeting, Voice
 from recall_lab.wire.messages import Participant
 
@@ -93,6 +95,8 @@ def test_a_bot_lives_as_documented_and_what_it_hears_is_received(
     assert np.corrcoef(audio[: 2 * 16_000], meeting().mixed)[0, 1] > 0.8
     assert httpx2.get(url[:-4] + "0000").status_code == 403
     assert http.post(f"bot/{bot['id']}/delete_media/").status_code == 200
+    gone = http.get("audio_mixed/", params={"recording_id": recording["id"]}).json()
+    assert gone["results"] == []
     assert httpx2.get(url).status_code == 404
 
 
@@ -205,11 +209,50 @@ def test_a_receiver_that_lets_nobody_in_is_a_failed_endpoint(
 
 
 def test_what_can_not_be_is_said(root: Path) -> None:
-    for options in ({"speed": 0}, {"pace": math.inf}):
+    for options in ({"speed": 0}, {"pace": math.inf}, {"lead": math.nan}, {"gain": math.nan},
+                    {"fatal": 5}, {"port": 70_000}, {"secret": "whsec_x"}):  # fmt: skip
         with pytest.raises(rl.InvalidArgument, match=next(iter(options))):
             rl.FakeRecall(meeting(), **options)
     with pytest.raises(rl.InvalidAudio):
         rl.FakeRecall(root / "README.md")
+    before = set(Path(tempfile.gettempdir()).glob("recall-lab-fake-*"))
+    with rl.FakeRecall(meeting()) as taken, pytest.raises(rl.PortInUse):
+        rl.FakeRecall(meeting(), port=taken.port)
+    assert set(Path(tempfile.gettempdir()).glob("recall-lab-fake-*")) == before
+
+
+def test_what_nobody_would_send_is_answered_all_the_same(
+    fake: rl.FakeRecall, http: httpx2.Client
+) -> None:
+    media = f"http://127.0.0.1:{fake.port}/media/x.mp3"
+    assert httpx2.get(media, params={"X-Amz-Signature": "é"}).status_code == 403
+    later = order(join_at="9999-01-01T00:00:00Z")
+    same = {"Idempotency-Key": "k1"}
+    first = http.post("bot/", json=later, headers=same).json()["id"]
+    assert http.delete(f"bot/{first}/").status_code == 204
+    assert http.post("bot/", json=later, headers=same).json()["id"] != first
+
+
+def test_a_fault_of_its_own_ends_a_bot_and_is_told(
+    http: httpx2.Client, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def fail(*args: object, **options: object) -> None:
+        raise KeyError("unforeseen")
+
+    monkeypatch.setattr(life, "start_meeting", fail)
+    told = ended(http, http.post("bot/", json=order()).json()["id"])
+    assert told["status_changes"][-1]["sub_code"] == "stand_in_failed"
+    assert "unforeseen" in told["status_changes"][-1]["message"]
+
+
+def test_a_connection_that_is_kept_makes_no_bot_once_it_is_stopped(http: httpx2.Client) -> None:
+    with rl.FakeRecall(meeting()) as stopped:
+        http.base_url = httpx2.URL(stopped.base_url)
+        http.headers["Authorization"] = stopped.key.get_secret_value()
+        assert http.get("bot/").status_code == 200
+    with contextlib.suppress(httpx2.HTTPError):
+        assert http.post("bot/", json=order()).status_code == 503
+    assert stopped._lives == {}
 
 
 def test_nothing_of_it_is_left_when_it_is_stopped() -> None:

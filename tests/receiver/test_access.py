@@ -23,8 +23,9 @@ from websockets.datastructures import Headers
 from websockets.exceptions import InvalidStatus
 
 from recall_lab.configuration import Configuration
-from recall_lab.errors import InvalidArgument, ReceiverFailed
+from recall_lab.errors import InvalidArgument, MissingSetting, ReceiverFailed
 from recall_lab.receiver.access import Access, Gate, public_address
+from recall_lab.receiver.ingest import Ingest
 from recall_lab.receiver.receiver import Receiver
 from recall_lab.receiver.server import Server
 from recall_lab.receiver.settings import Settings
@@ -151,13 +152,56 @@ def test_a_public_address(url: str, address: str) -> None:
 
 
 @pytest.mark.parametrize(
-    "url", ["", "bench.example.org", "ftp://x/", "wss://", "wss://x/?token=abc", "wss://u:p@x/",
-            "wss://x/#a", "wss://x:99999/", " wss://x/", None, 7],
+    "url",
+    ["wss://x:0/", "wss://exa mple.org/", 'wss://h"onload=x/', "", "bench.example.org", "ftp://x/",
+     "wss://", "wss://x/?token=abc", "wss://u:p@x/", "wss://x/#a", "wss://x:99999/", " wss://x/",
+     None, 7],
 )  # fmt: skip
 def test_what_is_no_public_address(url: Any) -> None:
     with pytest.raises(InvalidArgument, match="public_url") as caught:
         public_address(url)
     assert "abc" not in str(caught.value)
+    assert "u:p" not in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("options", "name"),
+    [
+        ({"secret": "whsec_short"}, "secret"),
+        ({"secret": [SECRET, OTHER[:-3]]}, "secret"),
+        ({"secret": 5}, "secret"),
+        ({"token": "short"}, "token"),
+        ({"token": [TOKEN, None]}, "token"),
+        ({"secret": SECRET, "token": "x" * 21}, "token"),
+        ({"secret": SECRET, "token": TOKEN, "port": -1}, "port"),
+        ({"secret": SECRET, "token": TOKEN, "tunnel": "pigeon"}, "tunnel"),
+    ],
+)
+def test_what_can_not_be_is_named_and_no_secret_is_in_the_traceback(
+    options: dict[str, Any], name: str, tmp_path: Path
+) -> None:
+    for start in (receive, Server):
+        with pytest.raises(InvalidArgument, match=name) as caught:
+            start(directory=tmp_path, **{"port": 0} | options)  # type: ignore[operator]
+        trace = caught.value.__traceback__
+        assert trace is not None
+        told = "".join(
+            traceback.TracebackException(
+                type(caught.value), caught.value, trace.tb_next, capture_locals=True
+            ).format()
+        )
+        for given in (SECRET, OTHER[:-3], TOKEN, "whsec_short"):
+            assert given not in told
+
+
+def test_strangers_of_many_addresses_are_few_lines(tmp_path: Path) -> None:
+    ingest = Ingest(tmp_path, "run")
+    for at in range(5_000):
+        ingest.refuse(f"2001:db8::{at}:1234", "token", "")
+    assert ingest.refused["token"] == 5_000
+    lines = (tmp_path / "_receiver.events.jsonl").read_text().splitlines()
+    assert 100 < len(lines) < 300
+    ingest.close()
 
 
 def status_of(rx: Receiver, headers: dict[str, str], target: str = "/") -> int:
@@ -235,6 +279,29 @@ def test_a_made_token_stays_the_same_when_the_cell_is_run_again(mode: str, tmp_p
         assert changed.id != rx.id
         assert changed.bot_url.get_secret_value() == url
         changed.stop()
+
+
+def test_a_token_of_the_users_own_is_not_taken_for_a_made_one(tmp_path: Path) -> None:
+    with receive(0, tmp_path, token=TOKEN) as rx:
+        port = rx.port
+        with receive(port, tmp_path, token=True) as made:
+            assert TOKEN not in made.bot_url.get_secret_value()
+
+
+def test_a_file_of_settings_that_is_no_text_is_named(tmp_path: Path) -> None:
+    (tmp_path / ".env").write_bytes(b"\xff\xfe\x00=1")
+    with pytest.raises(MissingSetting, match=r"\.env"):
+        receive(0, tmp_path, host="0.0.0.0")
+
+
+def test_the_control_socket_is_for_its_owner_alone(tmp_path: Path) -> None:
+    before = os.umask(0)
+    try:
+        with receive(0, tmp_path) as rx:
+            state = rx._host._state  # type: ignore[attr-defined]
+            assert state.socket.stat().st_mode & 0o777 == 0o600
+    finally:
+        os.umask(before)
 
 
 def test_other_secrets_are_other_settings(tmp_path: Path) -> None:

@@ -6,9 +6,13 @@ from __future__ import annotations
 import importlib
 import math
 import os
+import signal
+import socket
+import subprocess
 import sys
 import time
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import numpy as np
@@ -23,8 +27,10 @@ from recall_lab.errors import (
     TunnelFailed,
 )
 from recall_lab.receiver import tunnel as tunnel_module
+from recall_lab.receiver.receiver import Receiver
 from recall_lab.receiver.simulator import simulate
 from recall_lab.receiver.start import receive
+from recall_lab.receiver.state import states
 
 STANDINS = Path(__file__).parent / "tunnels"
 AUTHTOKEN = "2canaryAuthtokenOfNgrok"
@@ -125,6 +131,89 @@ def test_cloudflared_that_fails_or_dies_is_told_with_its_own_words(
         assert "stand-in-only-here.trycloudflare.com" in text_of(look)
         assert "Serve tunnel error" in text_of(look)
         assert "Serve tunnel error" in html_of(look)
+
+
+def test_cloudflared_does_not_outlive_a_receiver_that_was_killed(
+    notes: Path, tmp_path: Path
+) -> None:
+    rx = receive(0, tmp_path / "captures", tunnel="cloudflared", token=True)
+    os.kill(rx._host._state.pid, signal.SIGKILL)  # type: ignore[attr-defined]
+    wait_for(lambda: ended(notes))
+    assert rx.stop().state == "failed"
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
+def test_a_command_that_is_ended_while_it_opens_leaves_nothing(
+    number: int, notes: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("STANDIN_CLOUDFLARED", "silent")
+    command = [sys.executable, "-m", "recall_lab.cli", "receive", "--port", "0", "--token"]
+    with subprocess.Popen([*command, "--tunnel", "cloudflared"], cwd=tmp_path) as running:
+        wait_for(lambda: notes.exists() and "pid" in notes.read_text())
+        running.send_signal(number)
+        assert running.wait(10) == 0
+    wait_for(lambda: ended(notes))
+
+
+def test_an_interrupt_while_it_opens_leaves_nothing(
+    notes: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("STANDIN_CLOUDFLARED", "silent")
+    for mode in ("process", "thread"):
+        code = (
+            "import signal; signal.signal(signal.SIGINT, signal.default_int_handler)\n"
+            f"import recall_lab as rl; rl.receive(0, 'captures', mode='{mode}', token=True, "
+            "tunnel='cloudflared')"
+        )
+        with subprocess.Popen(
+            [sys.executable, "-c", code], cwd=tmp_path, stderr=subprocess.PIPE
+        ) as running:
+            wait_for(lambda: notes.exists() and "pid" in notes.read_text())
+            running.send_signal(signal.SIGINT)
+            assert b"KeyboardInterrupt" in running.communicate(timeout=10)[1]
+        wait_for(lambda: ended(notes))
+        wait_for(lambda: not list(states()))
+        notes.unlink()
+
+
+def test_a_second_notebook_waits_for_the_tunnel_that_the_first_opens(
+    notes: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("STANDIN_CLOUDFLARED", "slow")
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        port = free.getsockname()[1]
+
+    def start() -> Receiver:
+        return receive(port, tmp_path / "captures", tunnel="cloudflared", token=True)
+
+    with ThreadPoolExecutor(1) as pool:
+        first = pool.submit(start)
+        wait_for(lambda: any(state.port == port for state in states()))
+        second = start()
+        assert second.public_url == "wss://stand-in-only-here.trycloudflare.com/"
+        with first.result() as rx:
+            assert rx.id == second.id
+            second.stop()
+
+
+def test_the_tunnel_leads_to_where_the_receiver_listens(notes: Path, tmp_path: Path) -> None:
+    try:
+        with socket.socket(socket.AF_INET6) as tried:
+            tried.bind(("::1", 0))
+    except OSError:
+        pytest.skip("this machine has no IPv6")
+    with receive(0, tmp_path / "captures", "::1", tunnel="cloudflared", token=True) as rx:
+        assert f"--url http://[::1]:{rx.port}" in notes.read_text()
+
+
+def test_a_session_of_ngrok_is_closed_when_the_rest_fails(
+    notes: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("STANDIN_NGROK", "no endpoint")
+    with pytest.raises(TunnelFailed, match="limit of endpoints"):
+        receive(0, tmp_path / "captures", mode="thread", tunnel="ngrok", token=True)
+    assert "session closed" in notes.read_text()
 
 
 def test_what_is_not_there_is_said_before_anything_starts(

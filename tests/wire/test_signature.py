@@ -12,13 +12,11 @@ from hypothesis import given
 from hypothesis import strategies as st
 from standardwebhooks import Webhook
 
-from recall_lab.errors import InvalidArgument
 from recall_lab.wire.signature import (
     TOLERANCE,
-    Hidden,
-    check_secret,
-    check_token,
     is_one_of,
+    is_secret,
+    is_token,
     make_token,
     sign,
     signed_headers,
@@ -165,7 +163,8 @@ def test_whatever_is_sent_it_is_answered(sent: dict[str, list[str]], now: float)
 @given(st.binary(min_size=16, max_size=64), st.text("abcXYZ_-019", min_size=1, max_size=64))
 def test_what_the_library_signs_is_signed(key: bytes, id_: str) -> None:
     secret = "whsec_" + base64.b64encode(key).decode()
-    sent = {k: [v] for k, v in signed_headers(check_secret(secret), id_, AT).items()}
+    assert is_secret(secret)
+    sent = {k: [v] for k, v in signed_headers(secret, id_, AT).items()}
     assert verify(sent, [secret], AT) == ("signed", id_)
     # and the library itself thinks so, of its own headers and clock, where the time is now
     assert Webhook(secret).sign(id_, _utc(AT), "") == sent["webhook-signature"][0]
@@ -180,28 +179,23 @@ def _utc(seconds: int) -> Any:
 @pytest.mark.parametrize(
     "secret",
     [
-        "", "whsec_", "whsec_abc", SECRET.removeprefix("whsec_"), "whsec_!!!!", SECRET + "\n", 7,
-        None, "whsec_" + base64.b64encode(bytes(65)).decode(), "whsec_" + "eHh4eHh4" * 2,
+        "", "whsec_", "whsec_abc", SECRET.removeprefix("whsec_"), "whsec_!!!!", SECRET + "\n",
+        "whsec_" + base64.b64encode(bytes(65)).decode(), "whsec_" + "eHh4eHh4" * 2, "whsec_ä",
     ],
 )  # fmt: skip
-def test_a_secret_that_is_none_is_refused_without_being_shown(secret: Any) -> None:
-    with pytest.raises(
-        InvalidArgument, match=r"secret=\*\*\* is not valid: expected whsec_"
-    ) as caught:
-        check_secret(secret)
-    assert isinstance(caught.value.value, Hidden)
+def test_what_is_no_secret(secret: str) -> None:
+    assert not is_secret(secret)
 
 
-@pytest.mark.parametrize("token", ["", "short", "x" * 21, "x" * 257, "a b" * 10, "ä" * 30, None, 7])
-def test_a_token_that_could_be_guessed_or_does_not_fit_is_refused(token: Any) -> None:
-    with pytest.raises(InvalidArgument, match=r"token=\*\*\* is not valid"):
-        check_token(token)
+@pytest.mark.parametrize("token", ["", "short", "x" * 21, "x" * 257, "a b" * 10, "ä" * 30])
+def test_a_token_that_could_be_guessed_or_does_not_fit_is_none(token: str) -> None:
+    assert not is_token(token)
 
 
 def test_a_token_of_ours_has_256_bits_and_is_never_the_same() -> None:
     tokens = {make_token() for _ in range(100)}
     assert len(tokens) == 100
-    assert all(len(check_token(token)) == 43 for token in tokens)
+    assert all(is_token(token) and len(token) == 43 for token in tokens)
 
 
 @pytest.mark.parametrize(
@@ -217,6 +211,8 @@ def test_a_token_of_ours_has_256_bits_and_is_never_the_same() -> None:
         ("/", None),
         ("//[", None),
         ("/?" + "&".join(["a=b"] * 1000) + "&token=abc", None),
+        ("/?%74oken=abc", None),  # or it would be logged under a name that nobody looks for
+        ("/?token=abc#token=x", "abc"),
     ],
 )
 def test_the_token_in_a_target(target: str, token: str | None) -> None:

@@ -1,7 +1,8 @@
 """A stand-in of ngrok's SDK: the same interface, and a tunnel that never leaves this machine.
 
 What it is to do is told by its environment: STANDIN_NGROK is ``fail`` to refuse the token,
-``hang`` to never answer, ``drop`` to lose its connection as soon as it is open.
+``hang`` to never answer, ``no endpoint`` to open a session and no more, ``drop`` to lose its
+connection as soon as it is open.
 """
 
 from __future__ import annotations
@@ -47,6 +48,8 @@ class HttpListenerBuilder:
 
     async def listen_and_forward(self, url: str) -> Listener:
         """Begin to forward."""
+        if _BEHAVIOUR == "no endpoint":
+            raise ValueError("failed to start tunnel", "the limit of endpoints is reached", "324")
         host, _, port = url.removeprefix("http://").partition(":")
 
         async def carry(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
