@@ -10,7 +10,8 @@ demo: $(VENV)/.base          ## see it work: no account, no network, a minute at
 	$(BIN)/recall-lab demo
 
 test: check                  ## every check there is
-	$(BIN)/python -m pytest
+	$(BIN)/python -m pytest -n 2 --dist loadfile -m "not alone"
+	$(BIN)/python -m pytest -m alone
 
 check: $(VENV)/.full         ## format, lint, types
 	$(BIN)/ruff format --check
@@ -28,6 +29,7 @@ bench: $(VENV)/.full         ## speed beside other receivers (minutes; uses Node
 	$(BIN)/python benchmarks/spectrum.py
 	$(BIN)/python benchmarks/panel.py
 	$(BIN)/python benchmarks/explore.py
+	$(BIN)/python benchmarks/compare.py
 
 kill: $(VENV)/.full          ## 300 times kill -9 while receiving; prints what was lost
 	$(BIN)/python benchmarks/kill.py

@@ -21,6 +21,7 @@ import recall_lab as rl
 lab_page = pytest.importorskip("lab_page", reason="needs Playwright: make .venv/.full")
 
 pytestmark = [
+    pytest.mark.alone,
     pytest.mark.slow,
     pytest.mark.timeout(240),
     pytest.mark.skipif(

@@ -9,6 +9,8 @@ from pathlib import Path
 
 import pytest
 
+pytestmark = pytest.mark.alone
+
 
 def run(root: Path, program: str, *arguments: str) -> str:
     """Run one of the benchmarks; each says itself, by its exit code, whether all is well."""

@@ -6,6 +6,7 @@ import itertools
 from collections.abc import Callable
 from typing import Any
 
+import matplotlib.pyplot as plt
 import numpy as np
 import pandas as pd
 import pytest
@@ -217,3 +218,4 @@ def test_ids_of_63_bits_in_every_frame(
     rl.quality(capture)
     rl.plot_overview(capture)
     rl.plot_speakers(capture)
+    plt.close("all")

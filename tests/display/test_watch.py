@@ -19,6 +19,8 @@ from recall_lab.display import watch as module
 from recall_lab.display.live import Live
 from recall_lab.errors import InvalidArgument, NoNotebook
 
+pytestmark = pytest.mark.alone
+
 
 class Published(DisplayPublisher):
     """What a notebook would have been sent."""

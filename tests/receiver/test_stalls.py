@@ -16,6 +16,8 @@ import pytest
 import recall_lab as rl
 from recall_lab.receiver.state import states
 
+pytestmark = pytest.mark.alone
+
 
 def test_a_receiver_that_was_held_up_says_so(tmp_path: Path, speech: np.ndarray) -> None:
     with rl.receive(0, tmp_path) as rx:
