@@ -7,8 +7,9 @@ its own. The recording begins 200 s earlier, is 10 dB louder, has noise, and its
 of the capture 5 % are lost. The peer is what one would write by hand: `scipy.signal.correlate` by
 FFT over all samples of both, and the highest peak. It tells the offset and no more, to a sample,
 and knows nothing of drift, of which it is spared unless `--drift` is given. Ours does everything:
-offset, drift, intervals, similarity by windows, gaps. The contenders take turns and the median
-counts; each runs in a process of its own, whose peak of memory is printed.
+offset, drift, intervals, similarity by windows, gaps; the search alone is timed as well. The
+contenders take turns and the median counts; each runs in a process of its own, whose peak of
+memory is printed.
 """
 
 from __future__ import annotations
@@ -29,8 +30,9 @@ import pandas as pd
 import soundfile
 import soxr
 
+from recall_lab.analysis.anchors import anchors, track
 from recall_lab.analysis.compare import compare
-from recall_lab.analysis.timeline import timeline
+from recall_lab.analysis.timeline import axis_of, timeline
 from recall_lab.capture.capture import Capture
 from recall_lab.capture.frame import COLUMNS, frame_of, storage_dtype
 
@@ -129,7 +131,13 @@ def one_correlation(capture: Capture, recording: npt.NDArray[np.int16]) -> tuple
     return (int(np.argmax(np.abs(scores))) - (len(mine) - 1)) / RATE, np.nan
 
 
-CONTENDERS = {"recall_lab": ours, "one correlation": one_correlation}
+def rough(capture: Capture, recording: npt.NDArray[np.int16]) -> tuple[float, float]:
+    """The search alone: where it lies, roughly; the part that one correlation stands against."""
+    best = anchors(track(axis_of(capture)), track(axis_of(recording)))[0]
+    return (best.other - best.sample) / RATE, np.nan
+
+
+CONTENDERS = {"recall_lab": ours, "its rough search": rough, "one correlation": one_correlation}
 
 
 def child(name: str, folder: str) -> None:

@@ -121,6 +121,22 @@ def test_save_and_report(tmp_path: Path, root: Path) -> None:
     assert "the report: standup-lossy.html" in run("report", lossy, cwd=tmp_path)
 
 
+def test_compare_and_repair(tmp_path: Path, root: Path) -> None:
+    capture, recording = root / "data" / "standup-lossy.bin", root / "data" / "standup.wav"
+    told = run(
+        "compare", capture, recording, "--repair", "whole.flac", "--plot", "c.png", cwd=tmp_path
+    )
+    assert re.search(r"^offset +[+-]0\.0000 s", told, re.MULTILINE)
+    assert "gaps in the recording 6 of 6" in told
+    assert (tmp_path / "c.png").stat().st_size > 10_000
+    audio, _ = soundfile.read(tmp_path / "whole.flac", dtype="int16")
+    original, _ = soundfile.read(recording, dtype="int16")
+    assert np.corrcoef(audio, original[: len(audio)])[0, 1] > 0.999
+    np.random.default_rng(1).integers(-99, 99, 64_000).astype("<i2").tofile(tmp_path / "x.bin")
+    told = run("compare", capture, tmp_path / "x.bin", cwd=tmp_path, code=1)
+    assert "can't be aligned with this recording" in told
+
+
 def test_a_broken_limit_is_exit_code_1(tmp_path: Path, root: Path) -> None:
     capture = root / "data/standup-lossy.bin"
     told = run("check", capture, cwd=tmp_path, code=1)
@@ -177,6 +193,7 @@ def test_help_names_every_command(tmp_path: Path) -> None:
         "info",
         "gaps",
         "check",
+        "compare",
         "save",
         "report",
         "demo",

@@ -91,7 +91,8 @@ class Comparison:
         """Return when instants of the recording are on the relative clock, s."""
         return (np.asarray(recording, np.float64) - self.offset) / self.rate
 
-    def _facts(self) -> dict[str, str]:
+    def facts(self) -> dict[str, str]:
+        """Return what was found, in words, by what it is: what the repr shows."""
         low, high = self.offset_interval
         shown = int(self.gaps["recorded"].sum())
         slow, fast = self.drift_interval
@@ -105,7 +106,7 @@ class Comparison:
         }
 
     def __repr__(self) -> str:
-        facts = ", ".join(f"{name}: {fact}" for name, fact in self._facts().items())
+        facts = ", ".join(f"{name}: {fact}" for name, fact in self.facts().items())
         return f"<Comparison {self.stem}, {facts}>"
 
     def _repr_html_(self) -> str:
@@ -115,7 +116,7 @@ class Comparison:
             "blank in the recording": "{:.2f} s before, {:.2f} s after".format(*self.blank),
             "told by": f"{told}, scatter {self.evidence['scatter'] * 1e6:.1f} us",
         }
-        return html_table(f"Comparison of {self.stem}", self._facts() | more)
+        return html_table(f"Comparison of {self.stem}", self.facts() | more)
 
 
 def compare(

@@ -93,6 +93,7 @@ def _levels(line: Timeline) -> Floats:
             variance = found.squares / found.heard - mean**2
             some = 10 * np.log10(2 * np.maximum(variance, 1e-20))
         level[low // _FRAME : low // _FRAME + len(some)] = np.maximum(some, _LOWEST)
+        line.release()
     return level
 
 

@@ -1,4 +1,4 @@
-"""``recall-lab info | gaps | check | save | report``: what a capture holds."""
+"""``recall-lab info | gaps | check | save | report | compare``: what a capture holds."""
 
 from __future__ import annotations
 
@@ -64,6 +64,18 @@ def add(commands: Commands) -> None:
     save.add_argument("--end", type=float, metavar="S", help="seconds, relative (the end)")
     save.add_argument("--raw", action="store_true", help="as it arrived, gaps squeezed out")
     save.set_defaults(run=_save)
+
+    compare = commands.add_parser(
+        "compare",
+        help="hold a capture against the final recording; fill its gaps from it",
+        description="Find a capture in the recording of the same meeting: offset, drift, level, "
+        "and what its gaps hold. Exit code 1 when it does not lie in it.",
+    )
+    compare.add_argument("capture", help="its .bin, or the name without a suffix")
+    compare.add_argument("recording", help="an audio file, such as the MP3 that Recall.ai makes")
+    compare.add_argument("--repair", metavar="FILE", help="save with gaps filled: .flac, .wav, ...")
+    compare.add_argument("--plot", metavar="PNG", help="draw it into a file")
+    compare.set_defaults(run=_compare)
 
     report = commands.add_parser(
         "report",
@@ -152,6 +164,40 @@ def _save(options: argparse.Namespace) -> int:
         progress=None if sys.stderr.isatty() else False,
     )
     print(f"saved {path} ({path.stat().st_size / 1e6:,.1f} MB)")
+    return 0
+
+
+def _compare(options: argparse.Namespace) -> int:
+    from recall_lab.display.terminal import table
+
+    capture = rl.load(options.capture)
+    found = rl.compare(capture, options.recording)
+    facts = found.facts()
+    print("\n".join(f"{name:<22}{fact}" for name, fact in facts.items()))
+    worst = found.gaps.nlargest(10, "speech")
+    if len(worst):
+        print(f"\nthe {counted(len(worst), 'gap')} with the most speech in the recording:\n")
+        print(
+            table(
+                {
+                    "start s": worst["start"].map("{:.3f}".format),
+                    "duration s": worst["duration"].map("{:.3f}".format),
+                    "cause": worst["cause"],
+                    "recorded s": worst["recorded_seconds"].map("{:.3f}".format),
+                    "speech s": worst["speech"].map("{:.2f}".format),
+                }
+            )
+        )
+    if options.plot:
+        from matplotlib.figure import Figure
+
+        figure = Figure(figsize=(11, 6), layout="constrained")
+        rl.plot_compare(found, figure)
+        figure.savefig(options.plot, dpi=150)
+    if options.repair:
+        whole = rl.repair(capture, options.recording, comparison=found)
+        path = rl.save(whole, options.repair, progress=None if sys.stderr.isatty() else False)
+        print(f"\nsaved {path}, with what was missing filled in from the recording")
     return 0
 
 
