@@ -98,9 +98,9 @@ class Comparison:
         slow, fast = self.drift_interval
         drift = f"{self.drift:+.3f} ppm ({slow:+.3f} to {fast:+.3f})"
         return {
-            "offset": f"{self.offset:+.4f} s (±{(high - low) / 2 * 1e3:.2g} ms)",
+            "offset": f"{_signed(self.offset, 4)} s (±{(high - low) / 2 * 1e3:.2g} ms)",
             "drift": "too short to tell" if np.isnan(self.drift) else drift,
-            "level": f"{self.level:+.1f} dB",
+            "level": f"{_signed(self.level, 1)} dB",
             "similarity": f"{self.similarity['similarity'].median():.3f}",
             "gaps in the recording": f"{shown:,} of {len(self.gaps):,}",
         }
@@ -110,13 +110,19 @@ class Comparison:
         return f"<Comparison {self.stem}, {facts}>"
 
     def _repr_html_(self) -> str:
+        least, most = self.level_range
         told = f"{self.evidence['agreeing']:,.0f} of {self.evidence['windows']:,.0f} windows"
         more = {
-            "level, quartiles": "{:+.1f} to {:+.1f} dB".format(*self.level_range),
+            "level, quartiles": f"{_signed(least, 1)} to {_signed(most, 1)} dB",
             "blank in the recording": "{:.2f} s before, {:.2f} s after".format(*self.blank),
             "told by": f"{told}, scatter {self.evidence['scatter'] * 1e6:.1f} us",
         }
         return html_table(f"Comparison of {self.stem}", self.facts() | more)
+
+
+def _signed(value: float, digits: int) -> str:
+    """Return a number with its sign; nothing is no less than zero."""
+    return f"{round(value, digits) + 0.0:+.{digits}f}"
 
 
 def compare(
@@ -136,6 +142,10 @@ def compare(
             16 kHz.
         every: length of a window, s; shorter where the capture has less than ten.
 
+    Returns:
+        A :class:`Comparison`: offset and drift with their intervals, level, and as frames the
+        similarity by windows and what each gap holds in the recording.
+
     Raises:
         RecordingMismatch: when the recording is of another meeting, holds nothing to tell by, or
             fits in several places.
@@ -144,7 +154,8 @@ def compare(
         MissingTimestamps: for a capture that has packets, but no times.
 
     Example:
-        >>> rl.compare(cap, "audio_mixed.mp3")  # doctest: +SKIP
+        >>> found = rl.compare(cap, "audio_mixed.mp3")  # doctest: +SKIP
+        >>> found  # doctest: +SKIP
         <Comparison 9f3c, offset: +12.3451 s (±0.004 ms), drift: +80.001 ppm (+79.983 to ...
         >>> found.gaps.query("recorded and speech > 0")  # doctest: +SKIP
     """

@@ -124,6 +124,9 @@ class Pair(NamedTuple):
         return windows, windows[self.compare(windows, line).agree(self.near)]
 
 
+_ALIKE: Final = 0.8  # a rough correlation from which some of it is the same sound
+
+
 class Match(NamedTuple):
     """What all windows say along a line.
 
@@ -186,11 +189,15 @@ def place(pair: Pair) -> tuple[Line, dict[str, float]]:
     share = max(AGREE, _OVERLAP * shorter / max(len(pair.within(line)), 1))
     needed = max(_FEWEST, math.ceil(share * windows))
     if agree < needed:
+        best_match = evidence["correlation"]
+        why = (
+            "too little is in both to be sure"
+            if best_match > _ALIKE
+            else "it is of another meeting, or a sound such as a tone, which fits anywhere"
+        )
         reason = (
             f"in the best place {agree} of {counted(windows, 'window')} with something to hear "
-            f"agree, where {needed} would have to (best rough correlation "
-            f"{evidence['correlation']:.2f}): it is of another meeting, or its sound has nothing "
-            "to be told by, as a tone has not"
+            f"agree, where {needed} would have to (best rough correlation {best_match:.2f}): {why}"
         )
         raise RecordingMismatch(pair.stem, reason, **evidence)
     if rival >= _RIVAL * agree:

@@ -61,14 +61,15 @@ def repair(
     *,
     comparison: Comparison | None = None,
     fade: float = 0.005,
+    alone: bool = False,
 ) -> Capture:
     """Fill what is missing from the recording of the same meeting.
 
     It is taken from where the capture lies in the recording, on the capture's clock, at the
     capture's level. Packets and their samples stay as they are; what the recording has not stays
-    a gap, and so do mute and silence in a participant's stream, as in a mixed recording others
-    speak there. A fill has ``Flag.REPAIRED``, connection 0, sequence 0, the arrival of the packet
-    before it, and the checksum of its own audio.
+    a gap, and so do mute and silence in a participant's stream. A fill has ``Flag.REPAIRED``,
+    connection 0, sequence 0, the arrival of the packet before it, and the checksum of its own
+    audio.
 
     Args:
         capture: live or loaded, with packets.
@@ -76,6 +77,8 @@ def repair(
         comparison: of the two, where it is there already.
         fade: seconds over which a fill leads from the height of what is beside it to its own, or
             from silence where that is missing, so that it does not click; 0 to 1.
+        alone: the recording holds the participant of this stream and nobody else. A mixed one
+            would put others' voices into the stream, so of a participant it is to be said.
 
     Returns:
         A capture in memory, with the same information and events.
@@ -83,7 +86,8 @@ def repair(
     Raises:
         RecordingMismatch: when the recording does not fit.
         MissingTimestamps: for audio without packets, of which nobody knows what is missing.
-        InvalidArgument: for a fade that can't be, or a comparison of other audio.
+        InvalidArgument: for a fade that can't be, a comparison of other audio, or a participant's
+            stream and a recording that may hold others.
         InvalidAudio: when the file is not there or can't be read as audio.
 
     Example:
@@ -96,6 +100,12 @@ def repair(
         raise InvalidArgument("fade", fade, f"seconds, 0 to {_LONGEST:g}")
     if not isinstance(capture, Capture):
         raise InvalidArgument("capture", type(capture), "a Capture, as rl.load() returns")
+    if capture.info.participant is not None and not alone:
+        valid = (
+            "a mixed stream: a recording of the meeting would put others' voices into a "
+            "participant's; alone=True says that it holds this participant only"
+        )
+        raise InvalidArgument("capture", capture.info.stem, valid)
     if comparison is not None and not isinstance(comparison, Comparison):
         raise InvalidArgument("comparison", comparison, "what compare() returned, or None")
     timed(capture)  # of audio without packets nobody knows what is missing

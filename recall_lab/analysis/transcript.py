@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from typing import Any, Final, NamedTuple
+from typing import Any, Final, Literal, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
@@ -11,6 +11,7 @@ import pandas as pd
 
 from recall_lab.analysis.people import Source, events_of, names_of, streams_of, text_of
 from recall_lab.capture.events import integers, payload_of, time_of
+from recall_lab.errors import InvalidArgument
 from recall_lab.wire.messages import MAX_RELATIVE
 
 FINAL: Final = "transcript.data"
@@ -31,8 +32,10 @@ class _Utterance(NamedTuple):
     begin: float  # when its first word that has a time was said
 
 
-def transcript(capture: Source, partial: bool = False) -> pd.DataFrame:
-    """Return the transcript, word by word.
+def transcript(
+    capture: Source, partial: bool = False, *, by: Literal["word", "utterance"] = "word"
+) -> pd.DataFrame:
+    """Return the transcript, word by word or as it was said.
 
     A transcript that came twice, as after a reconnect, is one; one without any time can't be
     told from another that says the same, and stays.
@@ -40,26 +43,32 @@ def transcript(capture: Source, partial: bool = False) -> pd.DataFrame:
     Args:
         capture: one, or the streams of a recording; or anything else that has ``events``.
         partial: with the guesses that came before the final words, too.
+        by: ``"word"``, or ``"utterance"`` for a row each with its words in one text.
 
     Returns:
-        One row a word, utterance by utterance in order of their time (those without one last):
-        ``participant`` (Int64, NA if unknown), ``name`` (str, ``""`` if unknown), ``text``
-        (str), ``start``, ``end`` (float64, s on the relative clock, NaN if unknown), ``final``
-        (bool), ``utterance`` (int64, the row of ``capture.events`` that brought it),
-        ``received`` (datetime64[ns, UTC]). Texts are as they were sent: never trust them.
+        One row a word (or an utterance), utterance by utterance in order of their time (those
+        without one last): ``participant`` (Int64, NA if unknown), ``name`` (str, ``""`` if
+        unknown), ``text`` (str), ``start``, ``end`` (float64, s on the relative clock,
+        NaN if unknown), ``final`` (bool), ``utterance`` (int64, the row of ``capture.events``
+        that brought it), ``received`` (datetime64[ns, UTC]). Texts are as they were sent: never
+        trust them.
 
     Raises:
-        InvalidArgument: for what has no events, or streams of several recordings.
+        InvalidArgument: for what has no events, streams of several recordings, or another `by`.
 
     Example:
-        >>> words = transcript(rl.load("captures/9f3c.bin"))  # doctest: +SKIP
-        >>> words.groupby("utterance")["text"].agg(" ".join)  # doctest: +SKIP
+        >>> said = transcript(rl.load("captures/9f3c.bin"), by="utterance")  # doctest: +SKIP
+        >>> print(*(said["name"] + ": " + said["text"]), sep="\\n")  # doctest: +SKIP
     """
     streams = streams_of(capture)
     names = names_of(streams)
     kinds = (FINAL, PARTIAL) if partial else (FINAL,)
     said = _utterances(events_of(streams), kinds)
     said.sort(key=lambda one: math.inf if math.isnan(one.begin) else one.begin)
+    if by not in ("word", "utterance"):
+        raise InvalidArgument("by", by, "'word' or 'utterance'")
+    if by == "utterance":
+        said = [one._replace(words=_joined(one.words)) for one in said]
     rows = [
         (
             one.participant, one.name or names.get(one.participant, ""), *word,
@@ -131,6 +140,13 @@ def times_said(events: pd.DataFrame) -> npt.NDArray[np.float64]:
         if not math.isnan(start)
     ]
     return np.array(spans, np.float64).reshape(-1, 2)
+
+
+def _joined(words: list[Word]) -> list[Word]:
+    """Return words as one: their texts, the first start and the last end."""
+    known = [time for _, *times in words for time in times if not math.isnan(time)]
+    span = (min(known), max(known)) if known else (math.nan, math.nan)
+    return [(" ".join(word[0] for word in words), *span)] if words else []
 
 
 def _table(rows: list[Any], dtypes: dict[str, str]) -> pd.DataFrame:

@@ -17,7 +17,7 @@ from tenacity import AsyncRetrying
 from recall_lab.bots import requests, talks
 from recall_lab.bots.account import Account
 from recall_lab.bots.answers import Answer, Page
-from recall_lab.bots.client import EMPTY_PAGES, FILE_LIMIT, PATIENCE, next_page
+from recall_lab.bots.client import EMPTY_PAGES, FILE_LIMIT, PATIENCE, Client, next_page
 from recall_lab.bots.exchange import Body, Deadline, Part, fetching, options, outcome, sending
 from recall_lab.bots.refusals import plain
 from recall_lab.bots.requests import Reachable, Request
@@ -231,3 +231,9 @@ class AsyncClient:
         except BaseException as error:
             failure = plain(error, "download the MP3", "the host of the file")
         raise failure
+
+
+# the same words hold for both: what differs is the await
+for _name in ("create", "get", "leave", "delete_media", "delete", "endpoint_status", "wait_until",
+              "download"):  # fmt: skip
+    getattr(AsyncClient, _name).__doc__ = getattr(Client, _name).__doc__

@@ -115,6 +115,12 @@ def list(**filters: Any) -> Iterator[Bot]:
     return client().list(**filters)
 
 
+# one text for each, beside the client that does it
+for _name in ("create", "get", "leave", "delete_media", "delete", "endpoint_status", "wait_until",
+              "download", "list"):  # fmt: skip
+    globals()[_name].__doc__ = getattr(Client, _name).__doc__
+
+
 @atexit.register
 def _close() -> None:
     for old in _clients.values():

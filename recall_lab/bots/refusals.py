@@ -53,12 +53,16 @@ def refusal(answer: Answer, account: Account, now: float) -> RecallApiError:
     fields = _fields(answer.body)
     advice = _ADVICE.get(status, _OTHER)
     retry_after = _retry_after(answer, now)
-    if status == 401:
+    if status == 401 and account.region:
         others = ", ".join(region for region in REGIONS if region != account.region)
         advice = (
             f"the key is wrong, or belongs to another region: it was used in {account.place}; the "
             f"others are {others}. Check RECALL_API_KEY and RECALL_REGION"
         )
+    elif status == 401:
+        advice = f"the key is not one of {account.place}"
+    elif status == 404 and answer.doing in ("create a bot", "list bots"):
+        advice = f"is {account.base} the API? its address ends in /api/v1/"
     elif status == 429 and retry_after is not None:
         advice = f"too many requests: try again in {retry_after:.0f} s"
     elif 300 <= status < 400:
@@ -66,6 +70,7 @@ def refusal(answer: Answer, account: Account, now: float) -> RecallApiError:
     elif status == 400 and any("_raw" in f"{name} {text}" for name, text in fields.items()):
         advice = f"{advice}; {_MISSING_ARTIFACT}"
     said = "; ".join(f"{name}: {text}" if name else text for name, text in fields.items())
+    said = said.rstrip(".")
     return RecallApiError(
         f"Recall.ai did not {answer.doing} ({status}){f': {said}' if said else ''}",
         status=status,

@@ -147,13 +147,14 @@ def _download(
             )
         looks += 1
         over = bot is not None and bool(bot.reached("done") or bot.failure)
-        if over and not found and looks > 1:  # twice: the list may lag behind the bot
+        late = clock() + poll > end
+        if over and not found and (looks > 1 or late):  # twice: the list may lag behind the bot
             raise RecallApiError(
                 f"there is no MP3 of {bot!r}",
                 advice="it was created with record_for_comparison=False, recorded nothing, or its "
                 "media has been deleted: Recall.ai keeps it for some days only",
             )
-        if clock() + poll > end:
+        if late:
             raise WaitTimeout(
                 f"the MP3 of {f'bot {id}' if is_bot else f'recording {id}'} was not ready in time: "
                 + (f"the bot is {shortened(bot.code)}; " if bot else "")

@@ -12,7 +12,10 @@ import time
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from pydantic import SecretStr
+
 import recall_lab as rl
+from recall_lab.configuration import secret_setting
 from recall_lab.text import counted
 
 if TYPE_CHECKING:
@@ -79,6 +82,10 @@ def add(commands: Commands) -> None:
     simulate.add_argument("--drift", type=float, default=0.0, help="media clock's drift, ppm (0)")
     simulate.add_argument("--malformed", type=float, default=0.0, help="share of broken messages")
     simulate.add_argument("--seed", type=int, default=0, help="of the faults (0)")
+    simulate.add_argument(
+        "--signed", action="store_true",
+        help="sign with the secret in RECALL_WORKSPACE_VERIFICATION_SECRET",
+    )  # fmt: skip
     simulate.add_argument("--truth", metavar="CSV", help="write what was done to each packet")
     simulate.set_defaults(run=_simulate)
 
@@ -104,6 +111,7 @@ def _receive(options: argparse.Namespace) -> int:
         rx = rl.receive(options.port, options.directory, options.host, **_access(options))
         where = rx.bot_url.get_secret_value() if options.show_url else rx.public_url or rx.url
         print(f"receiving at {where} into {rx.directory}; end it with: recall-lab stop")
+        _demands(rx.status, options)
         return 0
     return asyncio.run(_receive_here(options))
 
@@ -129,12 +137,21 @@ async def _receive_here(options: argparse.Namespace) -> int:
             where = server.bot_url.get_secret_value() if options.show_url else ""
             where = where or server.public_url or server.url
             print(f"receiving at {where} into {server.settings.directory} (Ctrl-C to stop)")
+            _demands(server.status, options)
             while True:
                 _live(_line(server.status))
                 await asyncio.sleep(0.5)
     _live("")
     print(f"stopped: {_line(server.status)}")
     return 0
+
+
+def _demands(status: Status, options: argparse.Namespace) -> None:
+    """Say what a bot has to have, and where the token is to be had."""
+    if status.demands:
+        told = options.show_url or "token" not in status.demands
+        where = "" if told else " (--show-url prints the URL with it)"
+        print(f"a bot needs {status.demands}{where}")
 
 
 def _line(status: Status) -> str:
@@ -182,6 +199,7 @@ def _simulate(options: argparse.Namespace) -> int:
         faults=faults,
         recording=options.recording,
         participant=options.participant,
+        secret=_own_secret() if options.signed else None,
         progress=sys.stderr.isatty(),
     )
     if options.truth:
@@ -189,6 +207,12 @@ def _simulate(options: argparse.Namespace) -> int:
     counts = truth["fate"].value_counts()
     print(", ".join(f"{count:,} {fate}" for fate, count in counts.items()))
     return 0
+
+
+def _own_secret() -> SecretStr:
+    """Return the workspace's secret, the first while it is replaced."""
+    several = secret_setting("recall_workspace_verification_secret", "--signed")
+    return SecretStr(several.get_secret_value().split()[0])
 
 
 def _status(options: argparse.Namespace) -> int:

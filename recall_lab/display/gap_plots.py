@@ -253,11 +253,12 @@ def _names(streams: list[Capture]) -> list[str]:
     """Return what to call each lane: whose it is, or of which recording where there are several."""
     if len({one.info.recording for one in streams}) > 1:
         return [one.info.stem[:24] for one in streams]
-    whose = [one.info.participant for one in streams]
-    return [
-        "mixed" if who is None else printable(who.name or f"participant {who.id}")[:24]
-        for who in whose
-    ]
+    names = []
+    for one in streams:
+        who = one.info.participant
+        name = "mixed" if who is None else printable(who.name or f"participant {who.id}")[:24]
+        names.append(f"{name}, repaired" if len(repaired_spans(one)) else name)
+    return names
 
 
 def _title(streams: list[Capture], found: list[pd.DataFrame]) -> str:

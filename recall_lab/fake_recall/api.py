@@ -51,8 +51,14 @@ class FakeRecall:
         meeting: what is said in every meeting: an audio file with a ``.csv`` beside it that says
             who speaks when, or a Meeting.
         port: to listen on, on this machine only; 0 for any free one.
-        speed, pace, faults, fatal, lead, gain: see
-            :class:`recall_lab.fake_recall.life.Script`.
+        speed: of the call; 1 is real time.
+        pace: seconds between two steps of a bot's life.
+        faults: what goes wrong on the way, in every stream alike; or by participant id, None being
+            the mixed stream, such as ``{None: rl.Faults(loss=0.02), 101: rl.Faults()}``.
+        fatal: sub code with which bots fail instead of joining, such as ``meeting_not_found``;
+            ``""`` for none.
+        lead: seconds by which the final recording begins before the audio that is sent.
+        gain: of the final recording over what is sent, in dB.
         local_urls: bots may connect to this machine. Recall.ai's own can't: False answers 403.
         key: the API key that is right; made by default.
         secret: of the workspace, signs the bots' connections; made by default.

@@ -69,7 +69,7 @@ class Access(msgspec.Struct, frozen=True, kw_only=True):
 
         Args:
             secret: one or, while it is being replaced, several.
-            token: one or several; True has one made.
+            token: one or several; True has one made, False wants none.
             replay_check: whether a signed request is good only once.
             public: how the receiver can be reached from outside, in words; ``""`` when it can't.
                 One that can takes what is not given from the environment, and needs something.
@@ -80,15 +80,12 @@ class Access(msgspec.Struct, frozen=True, kw_only=True):
         secrets = _hidden("secret", secret)
         made = token is True
         tokens = [hidden(make_token())] if made else _hidden("token", token or None)
-        asked = secret is not None or token is not None
+        if public and secret is None:
+            several = configured().recall_workspace_verification_secret or SecretStr("")
+            secrets = [SecretStr(one) for one in several.get_secret_value().split()]
+        if public and token is None:
+            tokens = _hidden("token", configured().recall_lab_token)
         secret = token = None  # a traceback may show what is in them
-        if public and not asked:
-            found = configured()
-            words = found.recall_workspace_verification_secret
-            secrets = (
-                [] if words is None else list(map(SecretStr, words.get_secret_value().split()))
-            )
-            tokens = _hidden("token", found.recall_lab_token)
         for name, given, fine, valid in (
             ("secret", secrets, is_secret, SECRET_VALID),
             ("token", tokens, is_token, TOKEN_VALID),
@@ -105,8 +102,8 @@ class Access(msgspec.Struct, frozen=True, kw_only=True):
             raise InvalidArgument(
                 "secret, token", (None, None),
                 f"one of them, as {public}: RECALL_WORKSPACE_VERIFICATION_SECRET in the "
-                "environment or .env, from Recall.ai's dashboard; or token=True to have a token "
-                "made, which goes into the URL of the bot (rx.bot_url)",
+                "environment or .env, from Recall.ai's dashboard; or token=True (in a terminal "
+                "--token) to have a token made, which goes into the bot's URL (rx.bot_url)",
             )  # fmt: skip
         return access
 
@@ -114,6 +111,12 @@ class Access(msgspec.Struct, frozen=True, kw_only=True):
     def demands(self) -> bool:
         """Whether anything is demanded at all."""
         return bool(self.secrets or self.tokens)
+
+    @property
+    def words(self) -> str:
+        """What is demanded, in words; ``""`` for nothing."""
+        parts = ["a signature"] * bool(self.secrets) + ["a token"] * bool(self.tokens)
+        return " and ".join(parts)
 
     @property
     def token(self) -> str:

@@ -17,7 +17,7 @@ from pydantic import SecretStr
 
 from recall_lab.capture.capture import Capture
 from recall_lab.capture.frame import empty_frame
-from recall_lab.errors import InvalidArgument, ReceiverFailed, WaitTimeout
+from recall_lab.errors import InvalidArgument, ReceiverFailed, StreamNotFound, WaitTimeout
 from recall_lab.receiver.access import with_token
 from recall_lab.receiver.hosts import Host
 from recall_lab.receiver.settings import Settings, Status
@@ -140,6 +140,8 @@ class Receiver:
 
         Args and errors are those of :meth:`packets`; before the first packet there is none.
         """
+        if not self._streams.found():
+            raise StreamNotFound(f"there is no stream{_refusals(self.status)}", [])
         follower = self._streams.one(recording, participant)
         follower.poll()
         return follower.capture()
@@ -189,7 +191,8 @@ class Receiver:
                 return kept
             if timeout is not None and now - begin >= timeout:
                 raise WaitTimeout(
-                    f"after {timeout:g} s there were {kept} packets and {held:.1f} s of audio",
+                    f"after {timeout:g} s there were {kept} packets and {held:.1f} s of audio"
+                    + _refusals(self.status),
                     packets=kept,
                     seconds=held,
                 )
@@ -233,6 +236,8 @@ class Receiver:
         status = self.status
         url = status.public_url or self.url
         where = f"at {url}" if status.state == "running" else f"({url})"
+        if status.demands:
+            where += f", demanding {status.demands},"
         wrong = f", tunnel: {status.trouble}" if status.trouble else ""
         wrong += f", last error: {status.last_error}" if status.last_error else ""
         if status.refused:
@@ -250,6 +255,8 @@ class Receiver:
             for counts in (status.rejected, status.refused)
         )
         outside = {"public url": status.public_url} if status.public_url else {}
+        if status.demands:
+            outside["demands"] = status.demands
         if status.trouble:
             outside["tunnel"] = status.trouble
         facts = {
@@ -269,6 +276,15 @@ class Receiver:
             "last error": status.last_error or "none",
         }
         return html_table("Receiver", facts)
+
+
+def _refusals(status: Status) -> str:
+    """Say that somebody was refused: nothing comes then, which looks like silence."""
+    if not status.refused:
+        return ""
+    told = ", ".join(f"{count:,} {reason}" for reason, count in status.refused.items())
+    count = counted(sum(status.refused.values()), "connection")
+    return f"; {count} refused ({told}: it demands {status.demands or 'no browser'})"
 
 
 def _shown(folder: Path) -> str:

@@ -259,9 +259,16 @@ class Server:
             return msgspec.structs.replace(
                 self._ingest.status(self.url),
                 public_url=self.public_url,
+                demands=self.access.words,
                 trouble="" if self._tunnel is None else self._tunnel.trouble,
             )
         return self._last or Status(state="stopped", url=self.url)
+
+    def __repr__(self) -> str:
+        if not hasattr(self, "_exit"):  # a traceback may show one that was not to be
+            return "<Server not begun>"
+        where = self.public_url or self.url
+        return f"<Server {self.status.state} at {where} into {self.settings.directory}>"
 
     async def __aenter__(self) -> Self:
         await self.listen()

@@ -114,6 +114,7 @@ class Status(msgspec.Struct, frozen=True, kw_only=True):
         state: ``running``, ``stopped`` or ``failed``.
         url: where bots on this machine connect; without the token.
         public_url: where bots elsewhere connect, without the token; ``""`` for nowhere.
+        demands: what whoever connects has to have, in words; ``""`` for nothing.
         trouble: what is wrong with the tunnel now; ``""`` while it holds, or where there is none.
         started: when it started, in ns since 1970 UTC.
         connections: sockets open now.
@@ -137,6 +138,7 @@ class Status(msgspec.Struct, frozen=True, kw_only=True):
     state: Literal["running", "stopped", "failed"]
     url: str
     public_url: str = ""
+    demands: str = ""
     trouble: str = ""
     started: int = 0
     connections: int = 0

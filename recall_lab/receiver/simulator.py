@@ -156,7 +156,8 @@ def simulate(
         url: of the receiver, ``rx.url``, or ``rx.bot_url`` where it demands a token. The bot
             tries 30 times, every 3 s, to connect.
         speed: 1 is real time, 10 ten times as fast (all waiting times shrink alike),
-            ``math.inf`` as fast as the receiver takes it.
+            ``math.inf`` as fast as the receiver takes it. Delay, jitter and the drift against our
+            own clock mean something at 1 only.
         packet: length of the packets in seconds, or several lengths to draw from. None: 0.2, or
             a Capture's own.
         faults: what goes wrong; nothing by default.
@@ -201,7 +202,7 @@ def simulate(
 
 def play_out(call: Playable, *, progress: bool) -> pd.DataFrame:
     """Play a call to its end and return the truth; an interrupt ends it."""
-    with Simulation(call) as playing, tqdm(disable=not progress, unit=" packets") as bar:
+    with Simulation(call) as playing, tqdm(disable=not progress, unit=" packets", delay=0.2) as bar:
         while not playing.done:
             playing.pause(0.1)
             _show(bar, playing.progress)

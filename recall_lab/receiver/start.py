@@ -58,8 +58,9 @@ def receive(
         secret: of the workspace, ``whsec_...``, or several while it is replaced: only connections
             signed with it are let in. Best left to the environment or ``.env``
             (RECALL_WORKSPACE_VERIFICATION_SECRET), where a notebook does not show it.
-        token: what has to be in the URL, ``?token=...`` (128 bits or more), or several; True has
-            one made. A bot is told it by ``rx.bot_url``.
+        token: what has to be in the URL, ``?token=...`` (128 bits or more), or several; False for
+            none. True has one made, which stays the same when the receiver is started with other
+            settings, until it is stopped. A bot is told it by ``rx.bot_url``.
         replay_check: let a signed request in only once.
         tunnel: ``"ngrok"`` or ``"cloudflared"``: open the receiver to the internet
             (see :mod:`recall_lab.receiver.tunnel`); closed when it stops.
@@ -67,8 +68,8 @@ def receive(
         public_url: where bots connect, when a tunnel or proxy of yours leads to this port.
 
     A receiver that can be reached from outside (by a tunnel, a `public_url`, or a `host` other
-    than this machine's own) has to have a secret or a token; where neither is given they are
-    taken from the environment.
+    than this machine's own) has to have a secret or a token. What of them is not given is taken
+    from the environment; where both are there, both are demanded. ``status.demands`` says what is.
 
     Raises:
         PortInUse: when another program has the port, or another notebook's receiver.

@@ -162,3 +162,17 @@ def test_no_journal_harms_anything_that_reads_it(lines: list[Any]) -> None:
     starts = transcript(capture, partial=True)["start"]
     assert all(math.isnan(start) or abs(start) <= 1e9 for start in starts)
     assert len(gaps(capture)) == 1
+
+
+def test_by_utterance_each_is_one_text() -> None:
+    mixed = standup.recording()[0]
+    words, said = transcript(mixed), transcript(mixed, by="utterance")
+    assert len(said) == words["utterance"].nunique()
+    assert said["utterance"].is_unique
+    for one in said.itertuples():
+        own = words[words["utterance"] == one.utterance]
+        assert one.text == " ".join(own["text"])
+        assert (one.start, one.end) == (own["start"].min(), own["end"].max())
+    assert said.dtypes.to_dict() == words.dtypes.to_dict()
+    with pytest.raises(InvalidArgument, match="'word' or 'utterance'"):
+        transcript(mixed, by="letter")  # type: ignore[arg-type]

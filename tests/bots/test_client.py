@@ -6,10 +6,12 @@ import re
 from datetime import UTC, datetime
 from typing import Any
 
+import httpx2
 import pytest
 from pydantic import SecretStr
 
 from recall_lab.bots.answers import MAX_ANSWER
+from recall_lab.bots.client import Client
 from recall_lab.errors import BotFailed, InvalidArgument, RecallApiError, WaitTimeout
 
 URL = "wss://bench.example.org/?token=canary-token-77aa"
@@ -281,10 +283,10 @@ def test_waiting_for_what_can_not_be(client: Any, api: Any, options: Any) -> Non
     ("status", "todo"),
     [
         (400, "correct what is named"),
-        (401, r"used in http://127.*others are us-east-1.*RECALL_API_KEY and RECALL_REGION"),
+        (401, "the key is not one of http://127"),
         (402, "credit is used up"),
         (403, r"firewall.*localhost.*rl\.receive\(tunnel="),
-        (404, "none of that id"),
+        (404, r"is http://127.* the API\? its address ends in /api/v1/"),
         (405, r"rl\.bots\.leave"),
         (409, "try again later"),
         (429, "too many requests"),
@@ -305,6 +307,23 @@ def test_every_code_says_what_to_do(make_client: Any, api: Any, status: int, tod
     assert f"Recall.ai did not create a bot ({status}" in str(error)
     assert error.fields == {"detail": "scripted"}
     assert error.advice and error.advice in str(error)
+
+
+def test_a_key_of_another_region_is_told_with_the_regions() -> None:
+    transport = httpx2.MockTransport(lambda _: httpx2.Response(401, json={"detail": "No key."}))
+    told = r"No key: the key is wrong.*used in region us-west-2; the others are us-east-1, eu-"
+    with (
+        Client("k" * 20, "us-west-2", transport=transport) as asked,
+        pytest.raises(RecallApiError, match=told) as caught,
+    ):
+        asked.get("b-1")
+    assert "RECALL_API_KEY and RECALL_REGION" in caught.value.advice
+
+
+def test_a_bot_that_there_is_not(client: Any, api: Any) -> None:
+    api.script(404)
+    with pytest.raises(RecallApiError, match="none of that id"):
+        client.get("b-1")
 
 
 def test_400_lists_the_fields(client: Any, api: Any, reply: Any) -> None:

@@ -23,7 +23,13 @@ from websockets.datastructures import Headers
 from websockets.exceptions import InvalidStatus
 
 from recall_lab.configuration import Configuration
-from recall_lab.errors import InvalidArgument, MissingSetting, ReceiverFailed
+from recall_lab.errors import (
+    InvalidArgument,
+    MissingSetting,
+    ReceiverFailed,
+    StreamNotFound,
+    WaitTimeout,
+)
 from recall_lab.receiver.access import Access, Gate, public_address
 from recall_lab.receiver.ingest import Ingest
 from recall_lab.receiver.receiver import Receiver
@@ -126,7 +132,12 @@ def test_the_environment_is_asked_only_by_a_receiver_that_can_be_reached_from_ou
     assert not Access.checked().demands
     access = Access.checked(public="it is reached from outside")
     assert (access.secrets, access.tokens) == ((SECRET, OTHER), (TOKEN,))
-    assert Access.checked(token=True, public="it is").secrets == ()
+    # what is given takes the place of its own kind only: a token more is no check less
+    made = Access.checked(token=True, public="it is")
+    assert (made.secrets, made.made) == ((SECRET, OTHER), True)
+    assert made.words == "a signature and a token"
+    assert Access.checked(token=False, public="it is").tokens == ()
+    assert Access.checked(secret=OTHER, public="it is").tokens == (TOKEN,)
 
 
 def test_fingerprints_tell_apart_and_tell_nothing() -> None:
@@ -250,11 +261,24 @@ def test_over_a_socket_nobody_gets_in_who_should_not(
             "origin": 1,
         }
         assert "8 connections refused" in repr(rx)
+        assert "demanding a signature and a token" in repr(rx)
         assert "forged" in rx._repr_html_()
     lines = (folder / "_receiver.events.jsonl").read_text().splitlines()
     refused = [json.loads(line) for line in lines if '"refused"' in line]
     assert [line["reason"] for line in refused][:4] == ["token", "token", "unsigned", "forged"]
     assert refused[3]["id"] == "'msg_1'"
+
+
+def test_a_bot_that_was_refused_is_not_taken_for_silence(
+    tmp_path: Path, speech: np.ndarray
+) -> None:
+    with receive(0, tmp_path, mode="thread", secret=SECRET) as rx:
+        with pytest.raises(ReceiverFailed):
+            simulate(speech, rx.url, speed=math.inf, secret=OTHER)
+        with pytest.raises(WaitTimeout, match=r"1 connection refused \(1 forged: it demands a sig"):
+            rx.wait(packets=1, timeout=0.1)
+        with pytest.raises(StreamNotFound, match="1 connection refused"):
+            rx.capture()
 
 
 def test_a_request_that_is_no_upgrade_learns_nothing_either(tmp_path: Path) -> None:
