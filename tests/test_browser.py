@@ -327,3 +327,37 @@ def test_two_tabs_on_one_kernel(open_notebook, folder: Path, root: Path) -> None
     other.run(2)
     other.wait_until(lambda: "stopped, was at" in second.inner_text())
     assert one.errors == other.errors == []
+
+
+def test_explore_says_who_speaks_and_what(  # type: ignore[no-untyped-def]
+    open_notebook, folder: Path
+) -> None:
+    lab_page.write_notebook(
+        folder / "e.ipynb",
+        [
+            f"import sys; sys.path.insert(0, {str(Path(__file__).parent)!r})\nimport standup\n"
+            "import recall_lab as rl",
+            "rl.explore(standup.recording(1)[0])",
+        ],
+    )
+    notebook = open_notebook("e.ipynb")
+    page = notebook.page
+    notebook.run(0)
+    notebook.run(1)
+    shown = page.locator(".rl-explore[data-shown]")
+    shown.wait_for(timeout=30_000)
+    box = page.locator(".rl-picture").bounding_box()
+    whole = [float(edge) for edge in shown.get_attribute("data-shown").split()]
+
+    def said_at(seconds: float) -> str:
+        """Return the readout with the pointer at a time of the whole."""
+        share = (seconds - whole[0]) / (whole[1] - whole[0])
+        left, right = 56, 8  # of the picture in its box, as explorer.js has them
+        page.mouse.move(box["x"] + left + share * (box["width"] - left - right), box["y"] + 150)
+        return str(page.locator(".rl-readout").inner_text())
+
+    notebook.wait_until(lambda: "Alice" in said_at(2.0))  # 0.7 to 2.94 s
+    notebook.wait_until(lambda: "Bob" in said_at(8.0))  # 6.88 to 10.69 s
+    notebook.wait_until(lambda: "Alice" not in said_at(35.0) and "Bob" not in said_at(35.0))
+    shoot(page, "explore-speakers")
+    assert notebook.errors == []
