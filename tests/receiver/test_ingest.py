@@ -148,6 +148,7 @@ def test_other_events_are_kept_with_their_json_and_pictures_are_not(ingest: Inge
     assert (ingest.directory / "r1.events.jsonl").stat().st_size < 3000
     assert journal(ingest, "_receiver")["message"].iloc[0] == homeless
     assert ingest.status("").events == 3
+    assert ingest.status("").video == 1
 
 
 def test_half_a_sample_at_the_end_of_a_connection_is_journalled(ingest: Ingest) -> None:

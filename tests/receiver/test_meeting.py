@@ -9,6 +9,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+import recall_lab as rl
 from recall_lab.capture.audio import read_audio
 from recall_lab.capture.reader import load_recording
 from recall_lab.errors import InvalidArgument, InvalidAudio, ReceiverFailed
@@ -108,6 +109,30 @@ def test_what_is_sent_is_what_the_protocol_says() -> None:
         "relative": 0.0, "absolute": "2026-01-01T00:00:00.000000Z",
     }  # fmt: skip
     assert sent["data"]["data"]["data"] is None
+
+
+def test_16_people_with_mutes_of_their_own_are_16_captures_whose_mix_is_their_sum(
+    tmp_path: Path,
+) -> None:
+    rng = np.random.default_rng(5)
+    voices = []
+    for id_ in range(16):
+        packets = rng.integers(0, 37, rng.integers(0, 4)).tolist()  # whole ones: none half muted
+        mutes = tuple((at / 10, (at + 3) / 10) for at in packets)
+        samples = rng.integers(-1500, 1500, 4 * 16_000).astype("<i2")
+        voices.append(Voice(Participant(id_, f"P{id_}"), samples, mutes=mutes))
+    meeting = Meeting(tuple(voices))
+    with receive(0, tmp_path / "captures", mode="thread") as rx:
+        truth = simulate_meeting(meeting, rx.url, speed=20, packet=0.1, recording="call")
+        rx.wait(packets=int((truth["fate"] == "sent").sum()), timeout=10)
+    streams = load_recording(tmp_path / "captures" / "call")
+    assert len([one for one in streams if one.info.participant is not None]) == 16
+    assert truth["fate"].value_counts()["muted"] > 30
+    mixed = rl.mix(streams, span=(0.0, 4.0))
+    total = np.sum([voice.heard.astype(np.int64) for voice in voices], axis=0)
+    np.testing.assert_array_equal(mixed.samples, np.clip(total, -32_768, 32_767))
+    assert mixed.comparison is not None
+    assert mixed.comparison["exact"]
 
 
 def test_only_what_is_asked_for_is_sent(tmp_path: Path) -> None:
