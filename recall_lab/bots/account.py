@@ -12,7 +12,7 @@ import msgspec
 from pydantic import SecretStr
 
 from recall_lab.bots.addresses import shown
-from recall_lab.configuration import Configuration, secret_setting
+from recall_lab.configuration import configured, secret_setting
 from recall_lab.errors import InvalidArgument, MissingSetting
 from recall_lab.version import __version__
 from recall_lab.wire.addresses import is_loopback, split
@@ -60,7 +60,7 @@ class Account(msgspec.Struct, frozen=True, kw_only=True):
             parts = split(base)
             local = parts is not None and is_loopback(parts.hostname or "")
             return cls(key=key, base=base, region=region or "", local=local)
-        region = region or Configuration().recall_region
+        region = region or configured().recall_region
         if not region:
             raise MissingSetting("RECALL_REGION", _FOR)
         if region not in REGIONS:

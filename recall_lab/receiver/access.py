@@ -9,7 +9,7 @@ from __future__ import annotations
 import logging
 from collections.abc import Sequence
 from hashlib import sha256
-from typing import Final
+from typing import Any, Final
 
 import msgspec
 from pydantic import SecretStr
@@ -222,8 +222,12 @@ def public_address(url: str) -> str:
     return f"{scheme}://{parts.netloc}{parts.path or '/'}"
 
 
-def hidden_all(given: Secrets) -> Secrets:
-    """Return what was given so that it shows as ``***``; what is no text is left as it is."""
+def hidden_all(given: Any) -> Any:
+    """Return secrets as they were given, but so that they show as ``***``.
+
+    The first thing to do with them: whatever fails later shows what is in variables. What is no
+    text is left as it is.
+    """
     if isinstance(given, str):
         return hidden(given)
     if isinstance(given, list | tuple):

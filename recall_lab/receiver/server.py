@@ -208,7 +208,7 @@ class Server:
         domain: str | None = None,
         public_url: str | None = None,
     ) -> None:
-        secret, token = hidden_all(secret), token if isinstance(token, bool) else hidden_all(token)
+        secret, token = hidden_all(secret), hidden_all(token)
         settings = Settings.checked(
             host=host, port=port, directory=directory, mode="thread", linger=600.0, sync=sync,
             tunnel=tunnel, domain=domain, public_url=public_url,

@@ -83,8 +83,7 @@ def receive(
         >>> rx.url  # doctest: +SKIP
         'ws://127.0.0.1:3456/'
     """
-    # hidden before anything can fail: a traceback may show what is in variables
-    secret, token = hidden_all(secret), token if isinstance(token, bool) else hidden_all(token)
+    secret, token = hidden_all(secret), hidden_all(token)
     settings = Settings.checked(
         host=host, port=port, directory=directory, mode=mode, linger=linger, sync=sync,
         tunnel=tunnel, domain=domain, public_url=public_url,
