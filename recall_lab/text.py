@@ -91,6 +91,16 @@ def counted(count: int, thing: str) -> str:
     return f"{count:,} {thing}{'' if count == 1 else 's'}"
 
 
+def tallied(counts: Mapping[str, int]) -> str:
+    """Return how often each of several things was, in their order.
+
+    Example:
+        >>> tallied({"json": 3, "base64": 1_000})
+        '3 json, 1,000 base64'
+    """
+    return ", ".join(f"{count:,} {thing}" for thing, count in counts.items())
+
+
 def html_table(caption: str, facts: Mapping[str, str]) -> str:
     """Return facts as an HTML table with inline styles only, everything made safe to show."""
     cell = "padding:2px 12px 2px 0;text-align:left;vertical-align:top"

@@ -31,6 +31,7 @@ Counts = npt.NDArray[np.int64]
 Mask = npt.NDArray[np.bool_]
 
 _NONE: Final = np.empty(0, np.int64)
+_ALIKE: Final = 0.8  # a rough correlation from which some of it is the same sound
 _FEWEST: Final = 4  # windows that have to agree
 _OVERLAP: Final = 0.05  # of the shorter one: less in common may be the same jingle in two meetings
 _RIVAL: Final = 0.5  # of the windows that agree: as many agree on another place, and it is neither
@@ -122,9 +123,6 @@ class Pair(NamedTuple):
             step = -(-len(windows) // _LOOK) or 1
             windows = windows[::step]
         return windows, windows[self.compare(windows, line).agree(self.near)]
-
-
-_ALIKE: Final = 0.8  # a rough correlation from which some of it is the same sound
 
 
 class Match(NamedTuple):

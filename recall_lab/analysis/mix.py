@@ -27,7 +27,7 @@ from scipy.fft import irfft, next_fast_len, rfft
 from recall_lab.analysis.clocks import nanoseconds, timed
 from recall_lab.analysis.gaps import seconds_pair
 from recall_lab.analysis.people import events_of
-from recall_lab.analysis.timeline import Mask, Timeline, timeline
+from recall_lab.analysis.timeline import LONGEST, Mask, Timeline, timeline
 from recall_lab.capture.capture import Capture
 from recall_lab.capture.frame import frame_of
 from recall_lab.capture.info import CaptureInfo
@@ -37,7 +37,6 @@ from recall_lab.text import counted, html_table, player_time
 from recall_lab.wire.pcm import FULL_SCALE, RATE, SAMPLE_DTYPE, Samples
 
 _BLOCK: Final = 60 * RATE  # samples summed at once
-_LONGEST: Final = 2**33  # samples, six days: more is no call, but a clock gone wrong
 _FURTHEST: Final = RATE // 2  # samples by which the mixed stream may be off
 _PIECES: Final = 20  # of the loudest, from which that is told
 _PIECE: Final = 30 * RATE
@@ -216,7 +215,7 @@ def mix(streams: Capture | Sequence[Capture], *, span: tuple[float, float] | Non
     """
     separate, mixed = _sorted(streams)
     start, end = seconds_pair(span) or _span(separate)
-    if (end - start) * RATE > _LONGEST:
+    if (end - start) * RATE > LONGEST:
         raise InvalidArgument(
             "span", (start, end),
             "a call of days at most: a stamp has gone wrong; give mix() the span of the call",

@@ -29,7 +29,8 @@ Array = npt.NDArray[np.int16] | npt.NDArray[np.float32]
 Number = TypeVar("Number", np.int64, np.float64)
 Mask = npt.NDArray[np.bool_]
 
-_WHOLE: Final = 2**33  # samples, six days: more is no call, but a clock gone wrong
+LONGEST: Final = 2**33
+"""Samples of an axis at most, six days: more is no call, but a clock gone wrong."""
 
 
 class Timeline:
@@ -135,7 +136,7 @@ class Timeline:
         Args:
             seconds: length of a block; the last may be shorter.
         """
-        if not isinstance(seconds, int | float) or not 1 / RATE <= seconds <= _WHOLE / RATE:
+        if not isinstance(seconds, int | float) or not 1 / RATE <= seconds <= LONGEST / RATE:
             raise InvalidArgument("seconds", seconds, "a positive number of seconds")
         step = round(seconds * RATE)
         for low in range(0, self._length, step):
@@ -164,7 +165,7 @@ class Timeline:
         )
 
     def _whole(self) -> tuple[Array, Mask]:
-        if self._length > _WHOLE:
+        if self._length > LONGEST:
             raise InvalidArgument(
                 "span",
                 (self.start, self.end),
@@ -295,7 +296,7 @@ def axis_of(
             f"{whole[0]:.3f} to {whole[1]:.3f}",
         )  # fmt: skip
     low, high = (min(max(float(edge), whole[0]), whole[1]) for edge in (low, high))
-    if (high - low) * RATE > _WHOLE:
+    if (high - low) * RATE > LONGEST:
         raise InvalidArgument(
             "start, end", (start, end),
             f"a span of days at most, not from {whole[0]:.0f} to {whole[1]:.0f} s: a stamp of this "

@@ -111,8 +111,7 @@ def plot_gaps(
     filled = 0.0
     marks: dict[str, int] = {"overlap": 0, "duplicate": 0, "reordered": 0}
     for lane, (one, rows, shift) in enumerate(zip(streams, found, shifts, strict=True)):
-        _lane(ax, lane, one, rows, shift, least)
-        filled += float(repaired_spans(one)["duration"].sum())
+        filled += _lane(ax, lane, one, rows, shift, least)
         missing = rows[rows["kind"] == "gap"]
         for cause, seconds in missing.groupby("cause")["duration"].sum().items():
             seen[str(cause)] += seconds
@@ -188,14 +187,11 @@ def plot_gap_histogram(
 
 def _lane(
     ax: Axes, lane: int, capture: Capture, rows: pd.DataFrame, shift: float, least: float
-) -> None:
-    """Draw one stream."""
+) -> float:
+    """Draw one stream; return how many seconds of it were filled in."""
     start, end = capture.span
     ax.broken_barh([(start + shift, end - start)], (lane - 0.2, 0.4), facecolor=_THERE, zorder=1)
-    fills = repaired_spans(capture)
-    if len(fills):
-        wide = bars(fills["start"].to_numpy() + shift, fills["end"].to_numpy() + shift, least)
-        ax.broken_barh(wide, (lane - 0.2, 0.4), zorder=2, **FILLED)
+    filled = draw_fills(ax, capture, (lane - 0.2, 0.4), shift, least)
     missing = rows[rows["kind"] == "gap"]
     for cause in CAUSES:
         some = missing[missing["cause"] == cause]
@@ -214,6 +210,26 @@ def _lane(
             linestyle="none",
         )  # fmt: skip
     _connections(ax, lane, capture, shift)
+    return filled
+
+
+def draw_fills(
+    ax: Axes, capture: Capture, band: tuple[float, float], shift: float, least: float
+) -> float:
+    """Draw what was filled in from a recording; return how many seconds that is.
+
+    Args:
+        ax: where to draw.
+        capture: of which.
+        band: bottom and height of the bars.
+        shift: what is added to times.
+        least: width of the narrowest.
+    """
+    fills = repaired_spans(capture)
+    wide = bars(fills["start"].to_numpy() + shift, fills["end"].to_numpy() + shift, least)
+    if wide:
+        ax.broken_barh(wide, band, zorder=2, **FILLED)
+    return float(fills["duration"].sum())
 
 
 def _connections(ax: Axes, lane: int, capture: Capture, shift: float) -> None:

@@ -11,12 +11,11 @@ from matplotlib.figure import Figure, SubFigure
 from matplotlib.patches import Patch
 
 from recall_lab.analysis.causes import CAUSES
-from recall_lab.analysis.clocks import repaired_spans
 from recall_lab.analysis.gaps import gaps
 from recall_lab.analysis.speech import speech
 from recall_lab.analysis.timeline import axis_of
 from recall_lab.capture.capture import Capture
-from recall_lab.display.gap_plots import COLORS, FILLED
+from recall_lab.display.gap_plots import COLORS, FILLED, draw_fills
 from recall_lab.display.people_plot import (
     ROW_COLORS,
     People,
@@ -164,11 +163,9 @@ def _gap_lane(
     found = found[(found["kind"] == "gap") & (found["end"] + shift > span[0])]
     found = found[found["start"] + shift < span[1]]
     keys = [Patch(facecolor=BLUE, label="audio")]
-    fills = repaired_spans(capture)
-    if len(fills):
-        wide = bars(fills["start"].to_numpy() + shift, fills["end"].to_numpy() + shift, least)
-        ax.broken_barh(wide, (0, 1), zorder=2, **FILLED)
-        keys.append(Patch(label=f"filled: {fills['duration'].sum():.2f} s", **FILLED))
+    filled = draw_fills(ax, capture, (0, 1), shift, least)
+    if filled:
+        keys.append(Patch(label=f"filled: {filled:.2f} s", **FILLED))
     for cause in CAUSES:
         some = found[found["cause"] == cause]
         if len(some):

@@ -16,7 +16,7 @@ import numpy as np
 from recall_lab.display.gap_plots import COLORS
 from recall_lab.display.live import Look, Stream
 from recall_lab.display.style import GREEN, GREY, ORANGE, VERMILION
-from recall_lab.text import counted, excerpt, player_time, printable, safe_html, shortened
+from recall_lab.text import counted, excerpt, player_time, printable, safe_html, shortened, tallied
 
 MOST_ROWS: Final = 100
 """Streams in the table; where there are more, those that began last."""
@@ -125,8 +125,7 @@ def _wrongs(look: Look) -> Iterator[str]:
         ("connections refused", look.health.refused),
     ):
         if counts:
-            told = ", ".join(f"{count:,} {reason}" for reason, count in sorted(counts.items()))
-            yield f"{what}: {told}"
+            yield f"{what}: {tallied(dict(sorted(counts.items())))}"
     if look.health.last_error:
         yield f"last error: {excerpt(look.health.last_error, 400)[1:-1]}"
 

@@ -22,7 +22,7 @@ from recall_lab.receiver.access import with_token
 from recall_lab.receiver.hosts import Host
 from recall_lab.receiver.settings import Settings, Status
 from recall_lab.receiver.streams import Streams
-from recall_lab.text import counted, html_table, printable
+from recall_lab.text import counted, html_table, printable, tallied
 from recall_lab.wire.pcm import seconds_of
 
 _POLL = 0.05  # seconds between two looks at the files while waiting
@@ -250,10 +250,6 @@ class Receiver:
 
     def _repr_html_(self) -> str:
         status = self.status
-        rejected, refused = (
-            ", ".join(f"{n:,} {reason}" for reason, n in counts.items())
-            for counts in (status.rejected, status.refused)
-        )
         outside = {"public url": status.public_url} if status.public_url else {}
         if status.demands:
             outside["demands"] = status.demands
@@ -271,8 +267,8 @@ class Receiver:
             "missing": f"{status.missing:.3f} s in {counted(status.gaps, 'gap')}"
             if status.gaps
             else "nothing",
-            "rejected": rejected or "none",
-            "refused": refused or "none",
+            "rejected": tallied(status.rejected) or "none",
+            "refused": tallied(status.refused) or "none",
             "last error": status.last_error or "none",
         }
         return html_table("Receiver", facts)
@@ -282,7 +278,7 @@ def _refusals(status: Status) -> str:
     """Say that somebody was refused: nothing comes then, which looks like silence."""
     if not status.refused:
         return ""
-    told = ", ".join(f"{count:,} {reason}" for reason, count in status.refused.items())
+    told = tallied(status.refused)
     count = counted(sum(status.refused.values()), "connection")
     return f"; {count} refused ({told}: it demands {status.demands or 'no browser'})"
 
