@@ -20,6 +20,7 @@
     │   ├── MissingTimestamps (ValueError)  the capture has audio, but no times to place it by
     │   ├── StreamNotFound (LookupError)  a receiver has no such stream, or several to choose from
     │   ├── CaptureLocked                another writer holds the capture
+    │   ├── LimitReached                 a receiver keeps no more: its limits say so
     │   └── StorageFailed (OSError)      the disk did not take what was to be kept
     └── ReceiverError
         ├── TunnelFailed                 no public address could be had for the receiver
@@ -49,6 +50,7 @@ __all__ = [
     "InvalidFrame",
     "InvalidMessage",
     "InvalidPolicy",
+    "LimitReached",
     "MissingExtra",
     "MissingSetting",
     "MissingTimestamps",
@@ -318,6 +320,20 @@ class CaptureLocked(CaptureError):
             f"{str(path)!r} is being written by {holder}: stop that receiver first, "
             "or capture into another directory"
         )
+
+
+class LimitReached(CaptureError):
+    """A receiver keeps no more of something, because its limits say so.
+
+    Attributes:
+        reason: one short stable word for counting: ``quota``, ``reserve``, ``streams``.
+        limit: which of the ``Limits`` it was.
+    """
+
+    def __init__(self, reason: str, why: str, limit: str) -> None:
+        self.reason = reason
+        self.limit = limit
+        super().__init__(f"{why}: make room, or raise limits.{limit} of the receiver")
 
 
 class StorageFailed(CaptureError, OSError):

@@ -70,6 +70,19 @@ def printable(text: str) -> str:
     return "".join(shown)
 
 
+def sized(count: int) -> str:
+    """Return a number of bytes as people say it.
+
+    Example:
+        >>> sized(0), sized(300 * 2**20), sized(3 * 2**29)
+        ('0 bytes', '300 MiB', '1.5 GiB')
+    """
+    for unit, power in (("GiB", 30), ("MiB", 20), ("KiB", 10)):
+        if count >= 1 << power:
+            return f"{count / (1 << power):.3g} {unit}"
+    return f"{count} bytes"
+
+
 def shortened(text: str, limit: int = 60) -> str:
     """Return foreign text fit for one line, and cut where it is longer than `limit`.
 

@@ -22,7 +22,7 @@ from recall_lab.analysis.frames import Frames, Spectra, on_all_cores, window_of
 from recall_lab.analysis.levels import measure
 from recall_lab.analysis.timeline import Timeline, axis_of
 from recall_lab.capture.capture import Capture
-from recall_lab.capture.info import replace_file
+from recall_lab.capture.files import replace_file
 from recall_lab.errors import InvalidArgument
 from recall_lab.wire.pcm import RATE
 

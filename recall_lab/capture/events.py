@@ -28,11 +28,18 @@ import msgspec
 import numpy as np
 import pandas as pd
 
+from recall_lab.capture.files import open_plain
 from recall_lab.capture.info import parse_stem
 from recall_lab.capture.journal import RECEIVER_STEM, SUFFIX
 
 STALLED: Final = "stalled"
 """Kind of the line by which a receiver notes that it was held up itself."""
+
+LOST: Final = "lost"
+"""Kind of the line that tells of packets which were received and could not be kept."""
+
+CLOCK: Final = "clock"
+"""Kind of the line by which a receiver notes that its wall clock was set."""
 
 _COLUMNS: Final = {
     "kind": "str",
@@ -118,7 +125,7 @@ def _frame(rows: list[dict[str, Any]]) -> pd.DataFrame:
 def _lines(path: Path) -> Iterator[dict[str, Any]]:
     decode = msgspec.json.Decoder(dict[str, Any]).decode
     try:
-        with path.open("rb") as file:
+        with open(open_plain(path), "rb") as file:
             for line in file:
                 try:
                     yield decode(line)

@@ -19,6 +19,7 @@ import pandas as pd
 from recall_lab.capture.capture import Capture
 from recall_lab.capture.damage import Damage
 from recall_lab.capture.events import read_events
+from recall_lab.capture.files import open_plain
 from recall_lab.capture.frame import COLUMNS, INDEX_NAME, column_of, frame_of, storage_dtype
 from recall_lab.capture.reader import audio_path_of, info_of, map_samples
 from recall_lab.capture.record import HEADER_BYTES, RECORD, RECORD_BYTES, Records, find_damaged
@@ -67,7 +68,7 @@ class Follower:
         """
         before = self.packets
         try:
-            descriptor = os.open(self.index_path, os.O_RDONLY | os.O_CLOEXEC)
+            descriptor = open_plain(self.index_path)
         except FileNotFoundError:
             return 0
         try:
@@ -173,7 +174,7 @@ class Follower:
 def last_samples(path: Path, count: int) -> Samples:
     """Return up to `count` samples from the end of a ``.bin``; a mapping costs more than so few."""
     try:
-        descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
+        descriptor = open_plain(path)
     except FileNotFoundError:
         return np.empty(0, SAMPLE_DTYPE)
     try:

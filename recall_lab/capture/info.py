@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import contextlib
-import os
 import re
 from pathlib import Path
 from typing import Annotated, Any, Final, TypeAlias
 
 import msgspec
 
+from recall_lab.capture.files import read_small, replace_file, sync_path
 from recall_lab.capture.record import VERSION
 from recall_lab.errors import InvalidArgument
 from recall_lab.version import __version__
@@ -103,7 +102,7 @@ def parse_stem(stem: str) -> tuple[str, int | None] | None:
 def read_info(path: Path) -> tuple[CaptureInfo | None, str | None]:
     """Return what a ``.json`` says, and what is wrong with it in words; never raises for damage."""
     try:
-        data = path.read_bytes()
+        data = read_small(path)
     except FileNotFoundError:
         return None, None
     except OSError as error:
@@ -128,36 +127,7 @@ def write_info(path: Path, info: CaptureInfo) -> None:
     replace_file(path, msgspec.json.format(msgspec.json.encode(info), indent=2))
 
 
-def replace_file(path: Path, data: bytes, *, durable: bool = False) -> None:
-    """Write `data` to a temporary file beside `path` and rename it over `path`."""
-    temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
-    flags = os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_NOFOLLOW | os.O_CLOEXEC
-    descriptor = os.open(temporary, flags, 0o600)
-    try:
-        try:
-            with open(descriptor, "wb", closefd=False) as file:
-                file.write(data)
-            if durable:
-                os.fsync(descriptor)
-        finally:
-            os.close(descriptor)
-        temporary.replace(path)
-    except OSError:
-        with contextlib.suppress(OSError):
-            temporary.unlink()
-        raise
-
-
 def sync_info(path: Path) -> None:
     """Make the last :func:`write_info` durable: the file, then the folder that names it."""
     sync_path(path)
     sync_path(path.parent)
-
-
-def sync_path(path: Path) -> None:
-    """Flush one file or folder to the disk."""
-    descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)

@@ -14,6 +14,8 @@ from typing import Any, Final
 
 import msgspec
 
+from recall_lab.capture.files import open_own
+
 SUFFIX: Final = ".events.jsonl"
 RECEIVER_STEM: Final = "_receiver"
 
@@ -28,8 +30,8 @@ class Journal:
         self.directory = directory
         self._encode = msgspec.json.Encoder().encode
 
-    def write(self, recording: str | None, kind: str, **fields: Any) -> None:
-        """Append one line, in one write.
+    def write(self, recording: str | None, kind: str, **fields: Any) -> int:
+        """Append one line, in one write; return its length in bytes.
 
         Args:
             recording: whose journal; None for the receiver's own. Must be a valid id.
@@ -43,12 +45,12 @@ class Journal:
         # JSON as it came may have been laid out over several lines: between values all the same
         data = self._encode(line | fields).replace(b"\n", b" ").replace(b"\r", b" ") + b"\n"
         path = self.directory / f"{recording or RECEIVER_STEM}{SUFFIX}"
-        flags = os.O_WRONLY | os.O_CREAT | os.O_APPEND | os.O_NOFOLLOW | os.O_CLOEXEC
-        descriptor = os.open(path, flags, 0o600)
+        descriptor = open_own(path, os.O_WRONLY | os.O_APPEND)
         try:
             os.write(descriptor, data)
         finally:
             os.close(descriptor)
+        return len(data)
 
 
 class Throttle:

@@ -16,9 +16,8 @@ from isal.isal_zlib import crc32
 from recall_lab.capture.capture import Capture
 from recall_lab.capture.damage import Damage
 from recall_lab.capture.events import read_events
-from recall_lab.capture.frame import (
-    frame_of_records,
-)
+from recall_lab.capture.files import open_plain
+from recall_lab.capture.frame import frame_of_records
 from recall_lab.capture.info import CaptureInfo, parse_stem, read_info
 from recall_lab.capture.journal import SUFFIX as JOURNAL
 from recall_lab.capture.record import (
@@ -125,7 +124,7 @@ def load_recording(path: str | os.PathLike[str]) -> list[Capture]:
 
 def _map_bytes(path: Path) -> memoryview:
     """Return a file's bytes, mapped: twice as fast as reading them when there are millions."""
-    with open(path, "rb") as file:
+    with open(open_plain(path), "rb") as file:
         if not os.fstat(file.fileno()).st_size:
             return memoryview(b"")
         return memoryview(mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ))
@@ -165,12 +164,13 @@ def map_samples(path: Path) -> tuple[Samples, bool]:
     A file that is not there counts as empty.
     """
     try:
-        size = path.stat().st_size
+        descriptor = open_plain(path)
     except FileNotFoundError:
-        size = 0
-    if size < SAMPLE_BYTES:
-        return np.empty(0, SAMPLE_DTYPE), bool(size)
-    with path.open("rb") as file:
+        return np.empty(0, SAMPLE_DTYPE), False
+    with open(descriptor, "rb") as file:
+        size = os.fstat(file.fileno()).st_size
+        if size < SAMPLE_BYTES:
+            return np.empty(0, SAMPLE_DTYPE), bool(size)
         mapped = mmap.mmap(file.fileno(), size, access=mmap.ACCESS_READ)
     return np.frombuffer(mapped, SAMPLE_DTYPE, size // SAMPLE_BYTES), bool(size % SAMPLE_BYTES)
 

@@ -8,6 +8,7 @@ packet that :meth:`StreamWriter.append` has returned for survives the death of t
 from __future__ import annotations
 
 import contextlib
+import errno
 import fcntl
 import os
 import socket
@@ -20,7 +21,9 @@ import msgspec
 import numpy as np
 from isal.isal_zlib import crc32
 
-from recall_lab.capture.info import CaptureInfo, Writer, read_info, sync_path, write_info
+from recall_lab.capture.durable import write_again
+from recall_lab.capture.files import open_own, sync_path, write_all
+from recall_lab.capture.info import CaptureInfo, Writer, read_info, write_info
 from recall_lab.capture.record import (
     HEADER_BYTES,
     RECORD_BYTES,
@@ -33,13 +36,13 @@ from recall_lab.capture.record import (
 from recall_lab.errors import CaptureError, CaptureLocked, StorageFailed
 from recall_lab.wire.pcm import SAMPLE_BYTES
 
-_OPEN: Final = os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW | os.O_CLOEXEC
 _DAY_NS: Final = 86_400_000_000_000
 
 # plain ints: combining members of an IntFlag takes longer than the write itself
 _ODD, _CARRIED, _EMPTY = int(Flag.ODD), int(Flag.CARRIED), int(Flag.EMPTY)
 _BACKWARD, _NEGATIVE = int(Flag.BACKWARD), int(Flag.NEGATIVE)
 _ZONELESS, _IMPLAUSIBLE, _RESUMED = int(Flag.ZONELESS), int(Flag.IMPLAUSIBLE), int(Flag.RESUMED)
+_UNKEPT = int(Flag.UNKEPT)
 
 
 class StreamWriter:
@@ -80,12 +83,13 @@ class StreamWriter:
         self._last_relative = -np.inf
         self._flags_next = 0
         self._named = False  # are the files' names durable?
+        self._doubtful = False  # has a sync failed since the last that succeeded?
         self._syncing = threading.Lock()  # sync runs in another thread than append and close
         self._index = self._audio = -1
         try:
-            self._index = os.open(self.index_path, _OPEN, 0o600)
+            self._index = open_own(self.index_path, os.O_RDWR)
             self._lock()
-            self._audio = os.open(self.audio_path, _OPEN, 0o600)
+            self._audio = open_own(self.audio_path, os.O_RDWR)
             self._repair()
             self.info = self._take_over(info, receiver)
         except OSError as error:
@@ -196,10 +200,10 @@ class StreamWriter:
         kept = 0
         path, error = self.audio_path, None
         if self._staged:
-            _, error = _write(self._audio, b"".join(self._payloads), self.bytes)
+            _, error = write_all(self._audio, b"".join(self._payloads), self.bytes)
         if error is None:
             path = self.index_path
-            done, error = _write(self._index, b"".join(self._records), self._index_end)
+            done, error = write_all(self._index, b"".join(self._records), self._index_end)
             kept = done // RECORD_BYTES  # whole records stay: someone may have read them already
         self.packets += kept
         self.bytes += sum(map(len, self._payloads[:kept]))
@@ -212,8 +216,13 @@ class StreamWriter:
         self._staged = 0
         if error is not None:
             self._cut()
+            self.note_loss()
             raise StorageFailed(path, error) from error
         return kept
+
+    def note_loss(self) -> None:
+        """Have the next packet that is kept say that others before it could not be."""
+        self._flags_next |= _UNKEPT
 
     def forget(self, connection: int) -> bytes:
         """Return what is left of a connection that has ended: b"" or half a sample."""
@@ -223,32 +232,61 @@ class StreamWriter:
         """Make everything appended so far durable: audio before index. Any thread may call it.
 
         Raises:
-            OSError: then nothing since the last success may be taken as durable, whatever a
-                later call says: the kernel may have dropped the pages (fsyncgate).
+            OSError: then nothing since the last success may be taken as durable, and
+                :attr:`synced` stays. The next call writes all of that anew before it syncs
+                (see :mod:`recall_lab.capture.durable`); packets that it can't read back for
+                that are told by another one, once.
         """
         with self._syncing:
             if self._index < 0:
                 return
-            packets = self.packets
+            packets, spoiled = self.packets, 0
+            doubtful, self._doubtful = self._doubtful, True
+            if doubtful:
+                spoiled = write_again(self._audio, self._index, self.synced, packets)
+                write_info(self.info_path, self.info)
+                self._named = False
             os.fdatasync(self._audio)
             os.fdatasync(self._index)
             if not self._named:
                 sync_path(self.info_path)
                 sync_path(self.directory)
                 self._named = True
+            self._doubtful = False
             self.synced = packets
+        if spoiled:
+            raise OSError(errno.EIO, f"a failed sync has spoiled {spoiled} packets")
+
+    @property
+    def doubtful(self) -> bool:
+        """Whether the last sync failed: then only :attr:`synced` packets are durable."""
+        return self._doubtful
+
+    def doubt(self, synced: int) -> None:
+        """Take over from a writer of this capture whose last sync had failed."""
+        self.synced, self._doubtful = synced, True
 
     def close(self) -> None:
-        """Sync, note the end in the ``.json`` and let go of the lock; idempotent."""
+        """Sync, note the end in the ``.json`` and let go of the lock; idempotent.
+
+        Raises:
+            StorageFailed: when that could not be synced, and not when it was written anew either.
+        """
         if self._index < 0:
             return
         try:
             if self.info.writer is not None:
                 ended = msgspec.structs.replace(self.info.writer, closed=time.time_ns())
-                self.info = msgspec.structs.replace(self.info, writer=ended)
-                write_info(self.info_path, self.info)
-            self._named = False
-            self.sync()
+                with self._syncing:
+                    self.info = msgspec.structs.replace(self.info, writer=ended)
+                    self._named = False
+                    write_info(self.info_path, self.info)
+            try:
+                self.sync()
+            except OSError:
+                if not self._doubtful:
+                    raise
+                self.sync()
         except OSError as error:
             raise StorageFailed(error.filename or self.audio_path, error) from error
         finally:
@@ -324,6 +362,11 @@ class StreamWriter:
     def _take_over(self, info: CaptureInfo, receiver: str) -> CaptureInfo:
         """Write the ``.json``: what an earlier one knew stays, we are the writer."""
         known, _ = read_info(self.info_path)
+        if known is not None and known.stem != info.stem:
+            raise CaptureError(
+                f"the files {self.stem}.* are those of {known.stem!r}: this disk does not tell "
+                "capital letters from small ones, or they were renamed; move them away"
+            )
         last = known.writer if known is not None else None
         if self.packets and (last is None or last.receiver != receiver):
             self._flags_next = _RESUMED
@@ -352,14 +395,3 @@ class StreamWriter:
                 if descriptor >= 0:
                     os.close(descriptor)
             self._audio = self._index = -1
-
-
-def _write(descriptor: int, data: bytes, at: int) -> tuple[int, OSError | None]:
-    """Write all of `data`; return how much of it was written, and what stopped it if not all."""
-    done = 0
-    try:
-        while done < len(data):
-            done += os.pwrite(descriptor, data[done:] if done else data, at + done)
-    except OSError as error:
-        return done, error
-    return done, None

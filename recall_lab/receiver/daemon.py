@@ -22,11 +22,10 @@ import asyncio
 import contextlib
 import gc
 import os
-import resource
 import signal
 import sys
 import time
-from typing import Any, Final
+from typing import Any
 
 import msgspec
 import psutil
@@ -36,9 +35,6 @@ from recall_lab.receiver.access import Access
 from recall_lab.receiver.server import Server
 from recall_lab.receiver.settings import Settings, Status
 from recall_lab.receiver.state import State, log_path, remove_state, write_state
-
-_DESCRIPTORS: Final = 65_536
-"""Descriptors asked for: two a stream, one a socket."""
 
 
 class Order(msgspec.Struct, frozen=True):
@@ -221,10 +217,6 @@ async def _run(order: Order) -> None:
 
 def main() -> None:
     """Run from standard input and output as the module's head says."""
-    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
-    wanted = _DESCRIPTORS if hard == resource.RLIM_INFINITY else min(_DESCRIPTORS, hard)
-    if soft < wanted:
-        resource.setrlimit(resource.RLIMIT_NOFILE, (wanted, hard))
     order = msgspec.json.decode(sys.stdin.buffer.readline(), type=Order)
     try:
         asyncio.run(_run(order))

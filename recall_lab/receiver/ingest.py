@@ -8,8 +8,6 @@ makes it raise.
 
 from __future__ import annotations
 
-import contextlib
-import itertools
 import time
 from collections import Counter, deque
 from dataclasses import dataclass, field
@@ -17,29 +15,19 @@ from pathlib import Path
 from typing import Any, Final
 
 import msgspec
-import pandas as pd
 
-from recall_lab.capture.continuity import Continuity
-from recall_lab.capture.events import STALLED
-from recall_lab.capture.follower import Follower
-from recall_lab.capture.info import CaptureInfo, parse_stem, stem_of
+from recall_lab.capture.events import CLOCK, STALLED
+from recall_lab.capture.info import stem_of
 from recall_lab.capture.journal import Journal, StrangersThrottle, Throttle
-from recall_lab.capture.reader import last_connection
-from recall_lab.capture.writer import StreamWriter
-from recall_lab.errors import CaptureError, InvalidMessage, StorageFailed
+from recall_lab.errors import CaptureError, InvalidMessage, LimitReached
+from recall_lab.receiver.limits import Limits
 from recall_lab.receiver.settings import Status
-from recall_lab.receiver.sync import Syncer
+from recall_lab.receiver.storage import Key, OpenStream, Storage
 from recall_lab.text import excerpt
 from recall_lab.wire.messages import AudioPacket, OtherEvent, decode
-
-IDLE_CLOSE: Final = 300.0
-"""Seconds without a packet after which a stream's files are closed; it is reopened on demand."""
-
-RETRY: Final = 1.0
-"""Seconds before a stream that could not be opened is tried again."""
+from recall_lab.wire.pcm import RATE, SAMPLE_BYTES
 
 _VIDEO: Final = "video_"
-_CLOSED_AT_ONCE: Final = 16  # idle streams closed a second: each waits for the disk
 _WINDOW: Final = 5  # seconds over which packets_per_second is taken
 
 
@@ -59,17 +47,7 @@ class Connection:
     opened: int = field(default_factory=time.time_ns)
     sequence: int = 0
     numbers: dict[str, int] = field(default_factory=dict)
-    streams: dict[tuple[str, int | None], _Stream] = field(default_factory=dict)
-
-
-@dataclass
-class _Stream:
-    """A stream while it is open."""
-
-    writer: StreamWriter
-    continuity: Continuity
-    last: float  # monotonic seconds of the last packet
-    staged: list[tuple[float, int]] = field(default_factory=list)  # relative, samples: not written
+    streams: dict[Key, OpenStream] = field(default_factory=dict)
 
 
 class Ingest:
@@ -79,31 +57,30 @@ class Ingest:
         directory: where captures go; made if it is not there, for its owner only.
         receiver: id of this run.
         sync: seconds between two syncs of a stream.
+        limits: how much is kept.
 
     All methods are called from one thread.
     """
 
-    def __init__(self, directory: Path, receiver: str, sync: float = 1.0) -> None:
+    def __init__(
+        self, directory: Path, receiver: str, sync: float = 1.0, limits: Limits | None = None
+    ) -> None:
         self.directory = Path(directory)
         self.directory.mkdir(mode=0o700, parents=True, exist_ok=True)
         self.receiver = receiver
         self.started = time.time_ns()
         self.journal = Journal(self.directory)
         self.connections: set[Connection] = set()
-        self.connected = self.packets = self.bytes = self.events = self.video = 0
+        self.connected = self.events = self.video = 0
         self.rejected: Counter[str] = Counter()
         self.refused: Counter[str] = Counter()
         self.last_error = ""
-        self._streams: dict[tuple[str, int | None], _Stream] = {}
-        self._touched: list[_Stream] = []
-        self._seen: dict[tuple[str, int | None], Continuity] = {}
-        self._earlier: dict[str, list[Path]] | None = None  # indexes of earlier runs
-        self._numbers: dict[str, int] = {}  # highest connection number of each recording
-        self._refused: dict[tuple[str, int | None], tuple[float, CaptureError]] = {}
         self._throttle = Throttle(burst=20, rate=1.0)
         self._strangers = StrangersThrottle()
         self._ticks: deque[tuple[float, int]] = deque(maxlen=_WINDOW + 1)
-        self._syncer = Syncer(sync, self._sync_failed)
+        self.storage = Storage(
+            self.directory, receiver, sync, limits or Limits(), self._note, self._trouble
+        )
 
     def opened(self, peer: str) -> Connection:
         """Note a new connection."""
@@ -145,26 +122,14 @@ class Ingest:
             self._reject(connection, error.reason, str(error), data, sequence)
         except CaptureError as error:
             self.last_error = str(error)
-            self._reject(connection, "storage", str(error), data, sequence)
+            reason = error.reason if isinstance(error, LimitReached) else "storage"
+            self._reject(connection, reason, str(error), data, sequence)
 
     def flush(self) -> None:
         """Write the audio of all messages taken since the last call, stream by stream."""
-        for stream in self._touched:
-            writer = stream.writer
-            packets, audio = writer.packets, writer.bytes
-            try:
-                writer.commit()
-            except CaptureError as error:
-                self.rejected["storage"] += writer.dropped
-                self.last_error = str(error)
-                self._note(None, "lost", stream=writer.stem, packets=writer.dropped)
-            kept = writer.packets - packets
-            for relative, samples in stream.staged[:kept]:
-                stream.continuity.add(relative, samples)
-            stream.staged.clear()
-            self.packets += kept
-            self.bytes += writer.bytes - audio
-        self._touched.clear()
+        lost = self.storage.flush()
+        if lost:
+            self.rejected["storage"] += lost
 
     def binary(self, connection: Connection, data: bytes | bytearray) -> None:
         """Count a binary message: an outdated protocol, or a stranger. Its start is journalled."""
@@ -197,23 +162,23 @@ class Ingest:
         Args:
             now: monotonic seconds.
         """
-        self._ticks.append((now, self.packets))
-        idle = (key for key, stream in self._streams.items() if now - stream.last > IDLE_CLOSE)
-        for key in list(itertools.islice(idle, _CLOSED_AT_ONCE)):
-            self._close(key)
-        for key in [key for key, stream in self._streams.items() if stream.writer.gone]:
-            self._close(key)  # the next packet begins a new capture
-            self._seen[key] = Continuity()
-            self.last_error = f"the files of {stem_of(*key)} were deleted while it was received"
+        self._ticks.append((now, self.storage.packets))
+        self.storage.tick(now)
 
     def stalled(self, seconds: float) -> None:
         """Note that this process was held up until now, and for so long."""
         if self._throttle.admit(STALLED, time.monotonic()) is not None:
             self._note(None, STALLED, seconds=round(seconds, 6))
 
+    def clock_set(self, seconds: float) -> None:
+        """Note that our wall clock was set, and by how much."""
+        if self._throttle.admit(CLOCK, time.monotonic()) is not None:
+            self._note(None, CLOCK, seconds=round(seconds, 6))
+
     def status(self, url: str) -> Status:
         """Return how things are."""
-        totals = [stream.total() for stream in self._seen.values()]
+        storage = self.storage
+        gaps, missing = storage.missing
         rate = 0.0
         if len(self._ticks) > 1:
             (start, before), (end, after) = self._ticks[0], self._ticks[-1]
@@ -224,18 +189,20 @@ class Ingest:
             started=self.started,
             connections=len(self.connections),
             connected=self.connected,
-            recordings=len({recording for recording, _ in self._seen}),
-            streams=len(self._seen),
-            gaps=sum(count for count, _ in totals),
-            missing=round(sum(seconds for _, seconds in totals), 6),
-            packets=self.packets,
+            recordings=storage.recordings,
+            streams=storage.seen,
+            gaps=gaps,
+            missing=round(missing, 6),
+            packets=storage.packets,
             packets_per_second=round(rate, 1),
-            bytes=self.bytes,
+            bytes=storage.bytes,
+            lost=storage.lost,
+            lost_seconds=round(storage.lost_samples / RATE, 6),
             events=self.events,
             video=self.video,
             rejected=dict(self.rejected),
             refused=dict(self.refused),
-            unsynced=sum(s.writer.packets - s.writer.synced for s in self._streams.values()),
+            unsynced=storage.unsynced,
             last_error=self.last_error,
         )
 
@@ -243,9 +210,7 @@ class Ingest:
         """Close every stream; what was kept is durable when this returns without an error noted."""
         for connection in list(self.connections):
             self.closed(connection, None, "the receiver stopped")
-        for key in list(self._streams):
-            self._close(key)
-        self._syncer.stop()
+        self.storage.close()
 
     def _keep(
         self,
@@ -256,16 +221,18 @@ class Ingest:
         sequence: int,
     ) -> None:
         recording = packet.recording.id
-        participant = packet.participant
-        key = (recording, None if participant is None else participant.id)
-        stream = self._streams.get(key)
-        if stream is None:
-            stream = self._open(key, packet)
+        try:
+            stream = self.storage.stream(packet, monotonic / 1e9)
+        except CaptureError as error:
+            key = recording, None if packet.participant is None else packet.participant.id
+            samples = len(packet.payload) // SAMPLE_BYTES
+            self.storage.lose(key, packet.relative, samples, error)
+            raise
         number = connection.numbers.get(recording)
         if number is None:
             number = self._number(connection, recording)
-        if connection.streams.get(key) is not stream:
-            connection.streams[key] = stream
+        if connection.streams.get(stream.key) is not stream:
+            connection.streams[stream.key] = stream
         samples = stream.writer.stage(
             packet.payload,
             packet.relative,
@@ -277,76 +244,22 @@ class Ingest:
             packet.zoneless,
         )
         stream.last = monotonic / 1e9
-        if not stream.staged:
-            self._touched.append(stream)
-        stream.staged.append((packet.relative, samples))
-
-    def _open(self, key: tuple[str, int | None], packet: AudioPacket) -> _Stream:
-        now = time.monotonic()
-        tried, error = self._refused.get(key, (0.0, None))
-        if error is not None and now - tried < RETRY:
-            raise error
-        recording = packet.recording.id
-        info = CaptureInfo(
-            recording=recording,
-            participant=packet.participant,
-            bot=packet.bot,
-            endpoint=packet.endpoint,
-            artifact=packet.artifact,
-            metadata=packet.recording.metadata,
-        )
-        try:
-            if recording not in self._numbers:
-                self._numbers[recording] = self._last_connection(recording)
-            self.directory.mkdir(mode=0o700, parents=True, exist_ok=True)  # it may have been moved
-            writer = StreamWriter(self.directory, info, self.receiver)
-        except (CaptureError, OSError) as failure:
-            if not isinstance(failure, CaptureError):
-                failure = StorageFailed(self.directory, failure)
-            self._refused[key] = (now, failure)
-            raise failure from None
-        self._refused.pop(key, None)
-        self._numbers[recording] = max(self._numbers[recording], writer.last_connection)
-        continuity = self._seen.get(key)
-        if continuity is None:
-            continuity = self._seen[key] = Continuity()
-            if writer.packets:
-                continuity.start_over(_kept(writer))
-        stream = self._streams[key] = _Stream(writer, continuity, now)
-        self._syncer.add(writer)
-        return stream
-
-    def _close(self, key: tuple[str, int | None]) -> None:
-        writer = self._streams.pop(key).writer
-        self._syncer.remove(writer)
-        try:
-            writer.close()
-        except CaptureError as error:
-            self.last_error = str(error)
+        self.storage.touched(stream, packet.relative, samples)
 
     def _number(self, connection: Connection, recording: str) -> int:
         """Give the connection its number within the recording, and journal that it is there."""
-        number = self._numbers[recording] = self._numbers[recording] + 1
-        connection.numbers[recording] = number
+        number = connection.numbers[recording] = self.storage.number(recording)
         self._note(
             recording, "connected", connection=number, peer=connection.peer,
             opened=connection.opened, receiver=self.receiver,
         )  # fmt: skip
         return number
 
-    def _last_connection(self, recording: str) -> int:
-        """Return the highest connection number that earlier runs gave in this recording."""
-        if self._earlier is None:  # one look at the folder; what comes later is ours
-            self._earlier = {}
-            for path in self.directory.glob("*.idx"):
-                parsed = parse_stem(path.stem)
-                if parsed is not None:
-                    self._earlier.setdefault(parsed[0], []).append(path)
-        return max(map(last_connection, self._earlier.pop(recording, ())), default=0)
-
     def _event(self, connection: Connection, event: OtherEvent, sequence: int) -> None:
-        self.events += 1
         recording = None if event.recording is None else event.recording.id
+        if recording is not None:
+            self.storage.claim(recording)
+        self.events += 1
         number = None if recording is None else connection.numbers.get(recording)
         fields: dict[str, Any] = {"connection": number, "sequence": sequence, "event": event.event}
         if event.event.startswith(_VIDEO):  # pictures are not ours to keep: that they came is
@@ -375,19 +288,15 @@ class Ingest:
                 held_back=held,
             )  # fmt: skip
 
-    def _note(self, recording: str | None, kind: str, **fields: Any) -> None:
+    def _note(self, recording: str | None, kind: str, **fields: Any) -> bool:
+        """Write a line into the journal; tell whether it could be written."""
         try:
-            self.journal.write(recording, kind, **fields)
+            size = self.journal.write(recording, kind, **fields)
         except OSError as error:  # the journal is a service: audio goes on without it
-            self.last_error = f"the journal could not be written: {error}"
+            self._trouble(f"the journal could not be written: {error}")
+            return False
+        self.storage.budget.spend(recording, size)
+        return True
 
-    def _sync_failed(self, writer: StreamWriter, error: OSError) -> None:
-        self.last_error = f"{writer.stem} could not be synced to the disk: {error}"
-
-
-def _kept(writer: StreamWriter) -> pd.DataFrame:
-    """Return the packets that a writer has on the disk."""
-    kept = Follower(writer.audio_path)
-    with contextlib.suppress(OSError):  # out of descriptors: gaps are counted from here on, then
-        kept.poll()
-    return kept.frame()
+    def _trouble(self, problem: str) -> None:
+        self.last_error = problem

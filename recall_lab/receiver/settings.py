@@ -10,6 +10,7 @@ import msgspec
 
 from recall_lab.errors import InvalidArgument
 from recall_lab.receiver.access import Access, public_address
+from recall_lab.receiver.limits import Limits
 from recall_lab.receiver.tunnel import check_tunnel
 from recall_lab.wire.addresses import is_loopback
 
@@ -32,6 +33,7 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
         domain: the tunnel's, where it has a lasting one.
         public_url: where bots connect when a tunnel of the user's own leads here.
         access: fingerprint of what is demanded of those who connect; ``""`` for nothing.
+        limits: how much is taken.
     """
 
     host: str = "127.0.0.1"
@@ -44,6 +46,7 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     domain: str = ""
     public_url: str = ""
     access: str = ""
+    limits: Limits = Limits()
 
     @property
     def reach(self) -> str:
@@ -77,6 +80,7 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
         tunnel: str | None = None,
         domain: str | None = None,
         public_url: str | None = None,
+        limits: Limits | None = None,
     ) -> Settings:
         """Return settings, or raise for the first that can't be (as :func:`recall_lab.receive`)."""
         if not isinstance(port, int) or isinstance(port, bool) or not 0 <= port <= 65_535:
@@ -88,6 +92,8 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
         for name, value in (("linger", linger), ("sync", sync)):
             if not 0 < value < 1e9:
                 raise InvalidArgument(name, value, "a positive number of seconds")
+        if limits is not None and not isinstance(limits, Limits):
+            raise InvalidArgument("limits", limits, "rl.Limits(...)")
         if tunnel is not None:
             check_tunnel(tunnel, domain or "")
         if domain is not None and (tunnel is None or not _HOST.fullmatch(str(domain))):
@@ -104,6 +110,7 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
             tunnel=tunnel or "",
             domain=domain or "",
             public_url="" if public_url is None else public_address(public_url),
+            limits=Limits() if limits is None else limits.checked(),
         )
 
 
@@ -131,6 +138,9 @@ class Status(msgspec.Struct, frozen=True, kw_only=True):
         video: those of them that were pictures.
         rejected: messages refused, by reason.
         refused: connections not let in, by reason (see :mod:`recall_lab.receiver.access`).
+        lost: audio packets that were received and could not be kept: the disk refused them, or
+            a limit did.
+        lost_seconds: how long their audio is, s.
         unsynced: packets kept that are not yet known to be durable.
         last_error: the last thing that went wrong, in words; "" when nothing did.
     """
@@ -154,6 +164,8 @@ class Status(msgspec.Struct, frozen=True, kw_only=True):
     video: int = 0
     rejected: dict[str, int] = {}
     refused: dict[str, int] = {}
+    lost: int = 0
+    lost_seconds: float = 0.0
     unsynced: int = 0
     last_error: str = ""
 

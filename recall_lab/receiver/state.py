@@ -17,7 +17,7 @@ from typing import Final
 
 import msgspec
 
-from recall_lab.capture.info import replace_file
+from recall_lab.capture.files import replace_file
 from recall_lab.errors import ReceiverFailed
 from recall_lab.receiver.settings import Settings
 

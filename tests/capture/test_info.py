@@ -280,11 +280,15 @@ def test_a_link_in_place_of_the_file_is_replaced_not_followed(tmp_path: Path) ->
     assert read_info(path) == (FULL, None)
 
 
-def test_a_link_in_place_of_the_temporary_file_is_refused(tmp_path: Path) -> None:
+@pytest.mark.parametrize("kind", ["symbolic", "hard"])
+def test_a_link_in_place_of_the_temporary_file_is_removed_not_followed(
+    tmp_path: Path, kind: str
+) -> None:
     victim = tmp_path / "victim"
     victim.write_text("precious")
-    (tmp_path / f".x.json.{os.getpid()}.tmp").symlink_to(victim)
-    with pytest.raises(OSError, match="symbolic link"):
-        write_info(tmp_path / "x.json", FULL)
+    planted = tmp_path / f".x.json.{os.getpid()}.tmp"
+    planted.symlink_to(victim) if kind == "symbolic" else planted.hardlink_to(victim)
+    write_info(tmp_path / "x.json", FULL)
     assert victim.read_text() == "precious"
-    assert not (tmp_path / "x.json").exists()
+    assert read_info(tmp_path / "x.json") == (FULL, None)
+    assert not planted.is_symlink()

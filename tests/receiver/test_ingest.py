@@ -13,7 +13,8 @@ from hypothesis import strategies as st
 
 from recall_lab.capture.reader import load
 from recall_lab.capture.record import Flag
-from recall_lab.receiver.ingest import IDLE_CLOSE, Connection, Ingest
+from recall_lab.receiver.ingest import Connection, Ingest
+from recall_lab.receiver.storage import IDLE_CLOSE
 from recall_lab.wire.messages import AudioPacket, Participant, Ref, encode
 
 
@@ -169,7 +170,7 @@ def test_a_locked_capture_is_refused_while_others_go_on(ingest: Ingest) -> None:
     assert "is being written by process" in status.last_error
     assert status.packets == 1
     ingest.close()
-    second._refused.clear()  # the second it waits before trying again
+    second.storage._refusals.clear()  # the second it waits before trying again
     give(second, connection, packet(3))
     second.close()
     assert load(ingest.directory / "r1.bin").packets["relative"].tolist() == [0.0, 0.03]
@@ -189,7 +190,7 @@ def test_metadata_nested_as_deeply_as_it_goes_harms_only_its_own_stream(ingest: 
         deep = packet(recording=f"deep{depth}").replace(b'{"team":"audio"}', nested)
         give(ingest, connection, deep, packet(recording="good"))
         # the same recording, without the metadata, is not locked out by what went wrong
-        ingest._refused.clear()
+        ingest.storage._refusals.clear()
         give(ingest, connection, packet(1, recording=f"deep{depth}"))
     status = ingest.status("")
     assert 200 <= status.packets <= 300
@@ -222,7 +223,7 @@ def test_a_connection_of_many_recordings_closes_at_once(ingest: Ingest) -> None:
             seen += 1
             return super().items()
 
-    ingest._streams = Watched(ingest._streams)
+    ingest.storage._open = Watched(ingest.storage._open)
     ingest.closed(busy, 1000, "")
     assert seen == 0  # it looks at its own streams, not at everybody's for each
     ingest.close()
@@ -257,7 +258,7 @@ def test_idle_streams_are_closed_and_opened_again_on_demand(ingest: Ingest) -> N
     connection = ingest.opened("a:1")
     give(ingest, connection, packet(0))
     ingest.tick(now=1e9 + IDLE_CLOSE)
-    assert not ingest._streams
+    assert not ingest.storage._open
     give(ingest, connection, packet(1))
     ingest.close()
     packets = load(ingest.directory / "r1.bin").packets

@@ -1,0 +1,375 @@
+"""The streams of one receiver that are being written: opened, committed, closed, and what is lost.
+
+Everything here that touches the disk is called from the loop's thread, but for the syncs.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import itertools
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Final, TypeAlias
+
+import pandas as pd
+
+from recall_lab.capture.continuity import Continuity
+from recall_lab.capture.events import LOST
+from recall_lab.capture.follower import Follower
+from recall_lab.capture.info import CaptureInfo, parse_stem, stem_of
+from recall_lab.capture.journal import SUFFIX as JOURNAL
+from recall_lab.capture.reader import last_connection
+from recall_lab.capture.writer import StreamWriter
+from recall_lab.errors import CaptureError, StorageFailed
+from recall_lab.receiver.limits import Budget, Limits, streams_at_once
+from recall_lab.receiver.sync import Syncer
+from recall_lab.wire.messages import AudioPacket
+from recall_lab.wire.pcm import RATE
+
+IDLE_CLOSE: Final = 300.0
+"""Seconds without a packet after which a stream's files are closed; it is reopened on demand."""
+
+RETRY: Final = 1.0
+"""Seconds before a stream that could not be opened is tried again."""
+
+_CLOSED_AT_ONCE: Final = 16  # idle streams closed a second: each waits for the disk
+_REMEMBERED: Final = 20_000  # streams whose gaps are at hand, and refusals
+
+Key: TypeAlias = tuple[str, int | None]
+"""A stream: its recording, and its participant or None."""
+
+
+@dataclass
+class Loss:
+    """Packets of a stream, one after another, that were received and could not be kept."""
+
+    error: str
+    since: float  # relative, s
+    packets: int = 0
+    samples: int = 0
+
+
+@dataclass(eq=False)
+class OpenStream:
+    """A stream while it is open."""
+
+    key: Key
+    writer: StreamWriter
+    continuity: Continuity
+    last: float  # monotonic seconds of the last packet
+    staged: list[tuple[float, int]] = field(default_factory=list)  # relative, samples: not written
+
+
+class Storage:
+    """Keeps packets, stream by stream.
+
+    Args:
+        directory: an existing folder.
+        receiver: id of this run.
+        sync: seconds between two syncs of a stream.
+        limits: how much is kept.
+        note: writes a line into the journal, of a recording, a kind and fields; tells whether
+            it could.
+        trouble: is told what went wrong, in words, by any thread.
+
+    Attributes:
+        packets, bytes: kept since the start.
+        lost, lost_samples: of packets that were received and could not be kept.
+    """
+
+    def __init__(
+        self,
+        directory: Path,
+        receiver: str,
+        sync: float,
+        limits: Limits,
+        note: Callable[..., bool],
+        trouble: Callable[[str], None],
+    ) -> None:
+        self.directory = directory
+        self.receiver = receiver
+        self.budget = Budget(limits, directory)
+        self.packets = self.bytes = 0
+        self.lost = self.lost_samples = 0
+        self.seen = 0  # streams
+        self._note = note
+        self._trouble = trouble
+        self._open: dict[Key, OpenStream] = {}  # the one that was opened the longest ago first
+        self._most = streams_at_once(limits.connections)
+        self._touched: list[OpenStream] = []
+        self._continuity: dict[Key, Continuity] = {}
+        self._forgotten = (0, 0.0)  # gaps and seconds of streams that are no longer remembered
+        self._losses: dict[Key, Loss] = {}  # not yet told
+        self._doubts: dict[Key, int] = {}  # closed without a sync that did not fail
+        self._refusals: dict[Key, tuple[float, CaptureError]] = {}
+        self._numbers: dict[str, int] = {}  # highest connection number of each recording
+        self._claimed: dict[str, str] = {}  # recordings, by what a disk that folds case makes of it
+        self._earlier: dict[str, list[Path]] | None = None  # files of earlier runs
+        self._syncer = Syncer(sync, self._sync_failed)
+
+    def stream(self, packet: AudioPacket, now: float) -> OpenStream:
+        """Return the stream of a packet, opened if it was not.
+
+        Args:
+            packet: the one to be kept.
+            now: monotonic seconds.
+
+        Raises:
+            CaptureError: when nothing more is to be kept of it, or it can't be written.
+        """
+        recording, participant = packet.recording.id, packet.participant
+        key = (recording, None if participant is None else participant.id)
+        stream = self._open.get(key)
+        if stream is None:
+            return self._opened(key, packet, now)
+        self.budget.check(recording)
+        return stream
+
+    def touched(self, stream: OpenStream, relative: float, samples: int) -> None:
+        """Note that a packet was staged: :meth:`flush` is to commit it."""
+        if not stream.staged:
+            self._touched.append(stream)
+        stream.staged.append((relative, samples))
+
+    def flush(self) -> int:
+        """Commit what was staged, stream by stream; return how many packets could not be kept."""
+        lost = 0
+        for stream in self._touched:
+            writer = stream.writer
+            packets, audio = writer.packets, writer.bytes
+            error: CaptureError | None = None
+            try:
+                writer.commit()
+            except CaptureError as failure:
+                error = failure
+            kept = writer.packets - packets
+            for relative, samples in stream.staged[:kept]:
+                stream.continuity.add(relative, samples)
+            size = writer.bytes - audio
+            self.packets += kept
+            self.bytes += size
+            self.budget.spend(stream.key[0], size + 64 * kept)
+            if kept and stream.key in self._losses:
+                self._tell_loss(stream.key)
+            if error is not None:
+                self._trouble(str(error))
+                for relative, samples in stream.staged[kept:]:
+                    self.lose(stream.key, relative, samples, error)
+                lost += writer.dropped
+            stream.staged.clear()
+        self._touched.clear()
+        return lost
+
+    def lose(self, key: Key, relative: float, samples: int, error: CaptureError) -> None:
+        """Count a packet that could not be kept."""
+        self.lost += 1
+        self.lost_samples += samples
+        loss = self._losses.get(key)
+        if loss is None:
+            loss = self._losses[key] = Loss(_cause(error), relative)
+            if len(self._losses) > _REMEMBERED:
+                del self._losses[next(iter(self._losses))]
+        loss.packets += 1
+        loss.samples += samples
+
+    def claim(self, recording: str) -> None:
+        """Make sure that files of a recording may be written.
+
+        Raises:
+            CaptureError: when its limits are reached, or the disk takes its name for another's.
+        """
+        folded = recording.lower()
+        owner = self._claimed.get(folded)
+        if owner is not None:
+            if owner != recording and self._folds(owner):
+                raise CaptureError(
+                    f"this disk does not tell {recording!r} from {owner!r}, which is received "
+                    "already: capture into a folder on another disk"
+                )
+            self.budget.check(recording)
+        if recording in self._numbers:
+            return
+        try:
+            earlier = self._earlier_files(recording)
+            if not earlier:
+                self.budget.check_room()
+        except OSError as error:
+            raise StorageFailed(self.directory, error) from None
+        self.budget.begin(recording)
+        self.budget.found(recording, sum(map(_size, earlier)))
+        indexes = [path for path in earlier if path.suffix == ".idx"]
+        self._numbers[recording] = max(map(last_connection, indexes), default=0)
+        self._claimed.setdefault(folded, recording)
+
+    def number(self, recording: str) -> int:
+        """Return the number of one more connection of a recording."""
+        number = self._numbers[recording] = self._numbers[recording] + 1
+        return number
+
+    def tick(self, now: float) -> None:
+        """Do what is due about once a second: idle streams, files that were deleted, a new day.
+
+        Args:
+            now: monotonic seconds.
+        """
+        self.budget.tick()
+        idle = (key for key, stream in self._open.items() if now - stream.last > IDLE_CLOSE)
+        for key in list(itertools.islice(idle, _CLOSED_AT_ONCE)):
+            self._close(key)
+        for key in [key for key, stream in self._open.items() if stream.writer.gone]:
+            self._close(key)  # the next packet begins a new capture
+            self._continuity[key] = Continuity()
+            self._trouble(f"the files of {stem_of(*key)} were deleted while it was received")
+
+    def close(self) -> None:
+        """Close every stream; what was kept is durable when this returns without trouble."""
+        for key in list(self._open):
+            self._close(key)
+        for key in [key for key in self._losses if key[0] in self._numbers]:
+            self._tell_loss(key)
+        self._syncer.stop()
+
+    @property
+    def recordings(self) -> int:
+        """Recordings seen since the start."""
+        return len(self._numbers)
+
+    @property
+    def missing(self) -> tuple[int, float]:
+        """Gaps in all streams since the start, and how long they are together, s."""
+        totals = [self._forgotten, *(stream.total() for stream in self._continuity.values())]
+        return sum(count for count, _ in totals), sum(seconds for _, seconds in totals)
+
+    @property
+    def unsynced(self) -> int:
+        """Packets kept that are not yet known to be durable."""
+        return sum(s.writer.packets - s.writer.synced for s in self._open.values())
+
+    def _opened(self, key: Key, packet: AudioPacket, now: float) -> OpenStream:
+        tried, error = self._refusals.get(key, (0.0, None))
+        if error is not None and now - tried < RETRY:
+            raise error
+        try:
+            self.directory.mkdir(mode=0o700, parents=True, exist_ok=True)  # it may have been moved
+            stream = self._begin(key, packet, now)
+        except (CaptureError, OSError) as failure:
+            if not isinstance(failure, CaptureError):
+                failure = StorageFailed(self.directory, failure)
+            self._refusals[key] = (now, failure)
+            if len(self._refusals) > _REMEMBERED:
+                del self._refusals[next(iter(self._refusals))]
+            raise failure from None
+        self._refusals.pop(key, None)
+        return stream
+
+    def _begin(self, key: Key, packet: AudioPacket, now: float) -> OpenStream:
+        recording = key[0]
+        self.claim(recording)
+        known = key in self._continuity
+        if not known and not (self.directory / f"{stem_of(*key)}.idx").exists():
+            self.budget.begin(recording)
+        while len(self._open) >= self._most:  # descriptors are few: the quietest has to wait
+            self._close(min(self._open, key=lambda key: self._open[key].last))
+        info = CaptureInfo(
+            recording=recording,
+            participant=packet.participant,
+            bot=packet.bot,
+            endpoint=packet.endpoint,
+            artifact=packet.artifact,
+            metadata=packet.recording.metadata,
+        )
+        writer = StreamWriter(self.directory, info, self.receiver)
+        if key in self._doubts:
+            writer.doubt(self._doubts.pop(key))
+        if key in self._losses:
+            writer.note_loss()
+        self._numbers[recording] = max(self._numbers[recording], writer.last_connection)
+        stream = OpenStream(key, writer, self._continuity_of(key, writer), now)
+        self._open[key] = stream
+        self._syncer.add(writer)
+        return stream
+
+    def _continuity_of(self, key: Key, writer: StreamWriter) -> Continuity:
+        continuity = self._continuity.get(key)
+        if continuity is None:
+            self.seen += 1
+            continuity = self._continuity[key] = Continuity()
+            if writer.packets:
+                continuity.start_over(_kept(writer))
+            if len(self._continuity) > _REMEMBERED:
+                self._forget_one()
+        return continuity
+
+    def _forget_one(self) -> None:
+        """Remember of the stream that came first, and is closed, only what it adds to the sum."""
+        first = next((key for key in self._continuity if key not in self._open), None)
+        if first is not None:
+            count, seconds = self._continuity.pop(first).total()
+            self._forgotten = self._forgotten[0] + count, self._forgotten[1] + seconds
+
+    def _close(self, key: Key) -> None:
+        writer = self._open.pop(key).writer
+        self._syncer.remove(writer)
+        try:
+            writer.close()
+        except CaptureError as error:
+            self._trouble(str(error))
+            if writer.doubtful:
+                self._doubts[key] = writer.synced
+        if key in self._losses:
+            self._tell_loss(key)
+
+    def _tell_loss(self, key: Key) -> None:
+        """Write down what could not be kept, once writing goes on."""
+        loss = self._losses[key]
+        told = self._note(
+            key[0], LOST, stream=stem_of(*key), packets=loss.packets,
+            seconds=round(loss.samples / RATE, 6), since=loss.since, error=loss.error,
+        )  # fmt: skip
+        if told:
+            del self._losses[key]
+
+    def _earlier_files(self, recording: str) -> list[Path]:
+        """Return the files that earlier runs have made of a recording."""
+        if self._earlier is None:  # one look at the folder; what comes later is ours
+            self._earlier = {}
+            for path in self.directory.iterdir():
+                stem = path.name.removesuffix(JOURNAL) if path.suffix == ".jsonl" else path.stem
+                parsed = parse_stem(stem)
+                if parsed is not None:
+                    self._earlier.setdefault(parsed[0], []).append(path)
+        return self._earlier.pop(recording, [])
+
+    def _folds(self, recording: str) -> bool:
+        """Whether the disk takes small and capital letters for the same."""
+        name = f"{recording}{JOURNAL}"
+        try:
+            return (self.directory / name).samefile(self.directory / name.swapcase())
+        except OSError:
+            return False
+
+    def _sync_failed(self, writer: StreamWriter, error: OSError) -> None:
+        self._trouble(f"{writer.stem} could not be synced to the disk: {error}")
+
+
+def _cause(error: CaptureError) -> str:
+    """Say in a few words why something could not be kept."""
+    return (
+        str(error.cause.strerror or error.cause) if isinstance(error, StorageFailed) else str(error)
+    )
+
+
+def _size(path: Path) -> int:
+    try:
+        return path.stat(follow_symlinks=False).st_size
+    except OSError:
+        return 0
+
+
+def _kept(writer: StreamWriter) -> pd.DataFrame:
+    """Return the packets that a writer has on the disk."""
+    kept = Follower(writer.audio_path)
+    with contextlib.suppress(OSError):  # out of descriptors: gaps are counted from here on, then
+        kept.poll()
+    return kept.frame()
