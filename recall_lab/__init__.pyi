@@ -72,6 +72,7 @@ from .errors import InvalidAudio as InvalidAudio
 from .errors import InvalidFrame as InvalidFrame
 from .errors import InvalidMessage as InvalidMessage
 from .errors import InvalidPolicy as InvalidPolicy
+from .errors import LimitReached as LimitReached
 from .errors import MissingExtra as MissingExtra
 from .errors import MissingSetting as MissingSetting
 from .errors import MissingTimestamps as MissingTimestamps
@@ -89,6 +90,7 @@ from .errors import TunnelFailed as TunnelFailed
 from .errors import WaitTimeout as WaitTimeout
 from .fake_recall.api import FakeRecall as FakeRecall
 from .receiver.faults import Faults as Faults
+from .receiver.limits import Limits as Limits
 from .receiver.meeting import Meeting as Meeting
 from .receiver.meeting import Turn as Turn
 from .receiver.meeting import Voice as Voice

@@ -104,7 +104,7 @@ class InvalidMessage(RecallLabError, ValueError):
         field: dotted path of the field, ``""`` for the message as a whole.
         value: what stood there (an excerpt at most).
         valid: what would have been right, in words.
-        reason: one short stable word for counting: ``json``, ``field``, ``timestamp``,
+        reason: one short stable word for counting: ``utf8``, ``json``, ``field``, ``timestamp``,
             ``base64``, ``recording``, ``participant``, ``number``, ``size``.
     """
 
@@ -347,7 +347,11 @@ class StorageFailed(CaptureError, OSError):
     def __init__(self, path: object, cause: OSError) -> None:
         self.path = str(path)
         self.cause = cause
-        super().__init__(cause.errno, f"could not write {str(path)!r}: {cause.strerror or cause}")
+        super().__init__(
+            cause.errno,
+            f"could not write {str(path)!r}: {cause.strerror or cause} (what comes is tried again "
+            "at once; make room or mend the disk, or capture into another directory)",
+        )
 
 
 class ReceiverError(RecallLabError):

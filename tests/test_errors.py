@@ -20,6 +20,7 @@ from recall_lab.errors import (
     InvalidFrame,
     InvalidMessage,
     InvalidPolicy,
+    LimitReached,
     MissingExtra,
     MissingSetting,
     MissingTimestamps,
@@ -106,6 +107,11 @@ EVERY: list[tuple[RecallLabError, dict[str, Any], str]] = [
         CaptureLocked("r1.idx", "process 5 on 'host'"),
         {"path": "r1.idx", "holder": "process 5 on 'host'"},
         "'r1.idx' is being written by process 5 on 'host': stop that receiver first",
+    ),
+    (
+        LimitReached("quota", "20 GiB have been kept today", "day"),
+        {"reason": "quota", "limit": "day"},
+        "20 GiB have been kept today: make room, or raise limits.day of the receiver",
     ),
     (
         StorageFailed("r1.bin", FULL),

@@ -10,8 +10,8 @@ import pytest
 
 sys.path.insert(0, str(Path(__file__).parent.parent))
 
-from benchmarks.torture.__main__ import TRIALS, outcome_of, table  # noqa: E402
-from benchmarks.torture.figures import Scale  # noqa: E402
+from benchmarks.torture.__main__ import TRIALS, outcome_of, table
+from benchmarks.torture.figures import Scale
 
 
 @pytest.mark.slow

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import mmap
 import os
 from functools import partial
@@ -124,10 +125,20 @@ def load_recording(path: str | os.PathLike[str]) -> list[Capture]:
 
 def _map_bytes(path: Path) -> memoryview:
     """Return a file's bytes, mapped: twice as fast as reading them when there are millions."""
-    with open(open_plain(path), "rb") as file:
+    with open(_opened(path), "rb") as file:
         if not os.fstat(file.fileno()).st_size:
             return memoryview(b"")
         return memoryview(mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ))
+
+
+def _opened(path: Path) -> int:
+    """Open a file of a capture; one that is a folder, or a link to itself, is not there."""
+    try:
+        return open_plain(path)
+    except OSError as error:
+        if error.errno in (errno.EISDIR, errno.ELOOP):
+            raise FileNotFoundError(error.errno, error.strerror, str(path)) from None
+        raise
 
 
 def last_connection(index_path: Path) -> int:
@@ -164,7 +175,7 @@ def map_samples(path: Path) -> tuple[Samples, bool]:
     A file that is not there counts as empty.
     """
     try:
-        descriptor = open_plain(path)
+        descriptor = _opened(path)
     except FileNotFoundError:
         return np.empty(0, SAMPLE_DTYPE), False
     with open(descriptor, "rb") as file:

@@ -37,6 +37,7 @@ from recall_lab.errors import CaptureError, CaptureLocked, StorageFailed
 from recall_lab.wire.pcm import SAMPLE_BYTES
 
 _DAY_NS: Final = 86_400_000_000_000
+_FAR: Final = 1 << 40  # a year of audio: a record that points beyond is no record of ours
 
 # plain ints: combining members of an IntFlag takes longer than the write itself
 _ODD, _CARRIED, _EMPTY = int(Flag.ODD), int(Flag.CARRIED), int(Flag.EMPTY)
@@ -104,8 +105,20 @@ class StreamWriter:
 
     @property
     def gone(self) -> bool:
-        """Whether the files were deleted while we hold them: what is kept there, nobody finds."""
-        return os.fstat(self._index).st_nlink == 0
+        """Whether our files are no longer those of that name: what is kept there, nobody finds.
+
+        They were deleted, moved or replaced, or their disk was unmounted.
+        """
+        try:
+            return not all(
+                os.path.samestat(os.fstat(descriptor), os.lstat(path))
+                for descriptor, path in (
+                    (self._index, self.index_path),
+                    (self._audio, self.audio_path),
+                )
+            )
+        except OSError:
+            return True
 
     def append(
         self,
@@ -275,7 +288,7 @@ class StreamWriter:
         if self._index < 0:
             return
         try:
-            if self.info.writer is not None:
+            if self.info.writer is not None and not self.gone:
                 ended = msgspec.structs.replace(self.info.writer, closed=time.time_ns())
                 with self._syncing:
                     self.info = msgspec.structs.replace(self.info, writer=ended)
@@ -348,8 +361,9 @@ class StreamWriter:
             if len(records):
                 self.last_connection = int(records["connection"].max())
                 # never write where a record already claims bytes, though they may be lost
-                claimed = int((records["offset"] + records["length"]).max())
-                audio_end = max(audio_end, claimed)
+                near = records[records["offset"] < _FAR]
+                claimed = (near["offset"] + near["length"]).max(initial=0)
+                audio_end = max(audio_end, int(claimed))
                 self._last_relative = float(records["relative"][-1])
         self.bytes = audio_end + (audio_end & 1)
 

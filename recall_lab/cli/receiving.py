@@ -45,6 +45,11 @@ def add(commands: Commands) -> None:
     receive.add_argument("--domain", help="the address that ngrok keeps for you")
     receive.add_argument("--public-url", metavar="URL", help="where a tunnel of your own begins")
     receive.add_argument(
+        "--limit", type=_limit, action="append", default=[], metavar="NAME=N",
+        help=f"of {', '.join(rl.Limits.__struct_fields__)}: how much is taken, as day=20G "
+        "(several times, if need be)",
+    )  # fmt: skip
+    receive.add_argument(
         "--show-url", action="store_true", help="print what a bot has to be told, token included"
     )
     receive.epilog = (
@@ -106,6 +111,17 @@ def add(commands: Commands) -> None:
     stop.set_defaults(run=_stop)
 
 
+def _limit(text: str) -> tuple[str, int]:
+    """Return a limit's name and value, from text such as ``day=20G``."""
+    name, _, value = text.partition("=")
+    power = {"K": 10, "M": 20, "G": 30, "T": 40}.get(value[-1:].upper(), 0)
+    number = value[:-1] if power else value
+    if name not in rl.Limits.__struct_fields__ or not (number.isascii() and number.isdigit()):
+        names = ", ".join(rl.Limits.__struct_fields__)
+        raise argparse.ArgumentTypeError(f"{text!r}: expected one of {names}, as day=20G")
+    return name, int(number) << power
+
+
 def _receive(options: argparse.Namespace) -> int:
     if options.background:
         rx = rl.receive(options.port, options.directory, options.host, **_access(options))
@@ -117,12 +133,13 @@ def _receive(options: argparse.Namespace) -> int:
 
 
 def _access(options: argparse.Namespace) -> dict[str, Any]:
-    """Return who may connect, and from where, as rl.receive takes it."""
+    """Return who may connect, from where, and how much, as rl.receive takes it."""
     return {
         "token": options.token or None,
         "tunnel": options.tunnel,
         "domain": options.domain,
         "public_url": options.public_url,
+        "limits": rl.Limits(**dict(options.limit)),
     }
 
 

@@ -31,6 +31,7 @@ from recall_lab.receiver.state import State, forget_logs, log_path, remove_state
 START_TIMEOUT: Final = 45.0  # seconds; a tunnel takes its time
 ANSWER_TIMEOUT: Final = 5.0
 STOP_TIMEOUT: Final = 20.0
+_LONGEST: Final = 1 << 20  # bytes of an answer
 
 
 class Host(Protocol):
@@ -200,13 +201,8 @@ class ProcessHost:
                     self._socket.connect(str(self._state.socket))
                 self._socket.settimeout(timeout)
                 self._socket.sendall(request)
-                line = b""
-                while not line.endswith(b"\n"):
-                    part = self._socket.recv(65_536)
-                    if not part:
-                        raise ConnectionError("it hung up")
-                    line += part
-                answer: dict[str, Any] = msgspec.json.decode(line)
+                line = _line(self._socket, time.monotonic() + timeout)
+                answer = msgspec.json.decode(line, type=dict[str, Any])
             except (OSError, ValueError) as error:
                 self._hang_up()
                 raise ReceiverFailed(self._why(error), _tail(self.id)) from None
@@ -217,9 +213,17 @@ class ProcessHost:
 
     def _why(self, error: Exception) -> str:
         pid = self._state.pid
-        if not self.alive():
+        process = _process(self._state)
+        if process is None:
             return f"the receiver's process {pid} is gone; run the start cell again to go on"
-        return f"the receiver's process {pid} does not answer ({error or 'timed out'})"
+        why = f"the receiver's process {pid} does not answer ({error or 'timed out'})"
+        with contextlib.suppress(psutil.Error):
+            if process.status() in (psutil.STATUS_STOPPED, psutil.STATUS_TRACING_STOP):
+                return (
+                    f"{why}: it was stopped, by a debugger or a signal; 'kill -CONT {pid}' lets it "
+                    "go on, and what bots send meanwhile waits for it"
+                )
+        return f"{why}: ask again in a moment; stop() ends it, and what it has kept stays"
 
 
 class ThreadHost(threading.Thread):
@@ -314,6 +318,20 @@ class ThreadHost(threading.Thread):
 
     def close(self) -> None:
         """Nothing to hang up."""
+
+
+def _line(peer: socket.socket, deadline: float) -> bytes:
+    """Return the next line, which somebody else may have written, and not to end it."""
+    line = bytearray()
+    while not line.endswith(b"\n"):
+        peer.settimeout(max(0.001, deadline - time.monotonic()))
+        part = peer.recv(65_536)
+        if not part:
+            raise ConnectionError("it hung up")
+        line += part
+        if len(line) > _LONGEST or time.monotonic() > deadline:
+            raise TimeoutError("its answer does not end")
+    return bytes(line)
 
 
 def _process(state: State) -> psutil.Process | None:

@@ -101,13 +101,16 @@ class Ingest:
 
     def text(
         self, connection: Connection, data: bytes | bytearray, received: int, monotonic: int
-    ) -> None:
+    ) -> bool:
         """Take one text message. Audio is kept once :meth:`flush` has been called.
 
         Args:
             connection: where it came from.
             data: its bytes, undecoded.
             received, monotonic: our clocks when it arrived, in ns.
+
+        Returns:
+            False when it was no text: then the connection is to be failed (RFC 6455, 8.1).
         """
         sequence = connection.sequence
         connection.sequence = sequence + 1
@@ -120,10 +123,12 @@ class Ingest:
                 self._event(connection, message, sequence)
         except InvalidMessage as error:
             self._reject(connection, error.reason, str(error), data, sequence)
+            return error.reason != "utf8"
         except CaptureError as error:
             self.last_error = str(error)
             reason = error.reason if isinstance(error, LimitReached) else "storage"
             self._reject(connection, reason, str(error), data, sequence)
+        return True
 
     def flush(self) -> None:
         """Write the audio of all messages taken since the last call, stream by stream."""
@@ -136,6 +141,19 @@ class Ingest:
         sequence = connection.sequence
         connection.sequence = sequence + 1
         self._reject(connection, "binary", "a binary message", data, sequence)
+
+    def unfinished(self, connection: Connection, size: int) -> None:
+        """Count a message of which so much had come, and which is waited for no longer."""
+        problem = f"{size} bytes of a message that did not come whole, and no room to wait for it"
+        self._reject(connection, "unfinished", problem, b"", connection.sequence)
+
+    def no_memory(self, peer: str, size: int) -> None:
+        """Note that there was no memory for what a peer had sent, and that it is let go."""
+        self.rejected["memory"] += 1
+        self._trouble(
+            f"out of memory: the connection of {peer} was given up, with {size} bytes of a message; "
+            "lower limits.connections, or give the receiver's process more"
+        )
 
     def closed(self, connection: Connection, code: int | None, reason: str) -> None:
         """Note that a connection has ended; never raises."""

@@ -38,7 +38,7 @@ class Receiver:
         self._host = host
         self._last = Status(state="running", url=_url(host), started=host.started)
         self._stopped = False
-        self._streams = Streams(self.directory, host.id, host.started)
+        self._streams = Streams(self.directory, host.id)
 
     @property
     def settings(self) -> Settings:

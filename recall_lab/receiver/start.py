@@ -14,6 +14,7 @@ import msgspec
 from recall_lab.errors import PortInUse
 from recall_lab.receiver.access import Access, Secrets, hidden_all
 from recall_lab.receiver.hosts import Host, ProcessHost, ThreadHost
+from recall_lab.receiver.limits import Limits
 from recall_lab.receiver.receiver import Receiver
 from recall_lab.receiver.settings import Settings
 
@@ -36,6 +37,7 @@ def receive(
     tunnel: str | None = None,
     domain: str | None = None,
     public_url: str | None = None,
+    limits: Limits | None = None,
 ) -> Receiver:
     """Start to receive in the background and return at once.
 
@@ -66,6 +68,8 @@ def receive(
             (see :mod:`recall_lab.receiver.tunnel`); closed when it stops.
         domain: the address that ngrok keeps for you.
         public_url: where bots connect, when a tunnel or proxy of yours leads to this port.
+        limits: how much is taken of those who connect, such as ``rl.Limits(day=20 * 2**30)``:
+            space on the disk, streams, sockets.
 
     A receiver that can be reached from outside (by a tunnel, a `public_url`, or a `host` other
     than this machine's own) has to have a secret or a token. What of them is not given is taken
@@ -86,7 +90,7 @@ def receive(
     secret, token = hidden_all(secret), hidden_all(token)
     settings = Settings.checked(
         host=host, port=port, directory=directory, mode=mode, linger=linger, sync=sync,
-        tunnel=tunnel, domain=domain, public_url=public_url,
+        tunnel=tunnel, domain=domain, public_url=public_url, limits=limits,
     )  # fmt: skip
     access = Access.checked(secret, token, replay_check=replay_check, public=settings.reach)
     settings = settings.demanding(access)

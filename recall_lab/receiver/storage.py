@@ -218,9 +218,13 @@ class Storage:
         for key in list(itertools.islice(idle, _CLOSED_AT_ONCE)):
             self._close(key)
         for key in [key for key, stream in self._open.items() if stream.writer.gone]:
-            self._close(key)  # the next packet begins a new capture
+            self._close(key)
             self._continuity[key] = Continuity()
-            self._trouble(f"the files of {stem_of(*key)} were deleted while it was received")
+            self._trouble(
+                f"the files of {stem_of(*key)} are gone (deleted, moved, or their disk unmounted) "
+                "and new ones are begun: if that was not meant, put the folder "
+                f"{str(self.directory)!r} back, or start the receiver with another directory"
+            )
 
     def close(self) -> None:
         """Close every stream; what was kept is durable when this returns without trouble."""

@@ -24,13 +24,11 @@ class Streams:
     Args:
         directory: the folder.
         receiver: id of the run.
-        started: when it started, in ns since 1970 UTC; older files are not looked into.
     """
 
-    def __init__(self, directory: Path, receiver: str, started: int) -> None:
+    def __init__(self, directory: Path, receiver: str) -> None:
         self.directory = directory
         self._receiver = receiver
-        self._earliest = started - 2_000_000_000  # file times may lag behind the clock
         self._followers: dict[str, Follower] = {}
         self._since: dict[str, int] = {}  # when each was opened, in ns since 1970 UTC
         self._foreign: dict[str, int] = {}  # streams of other runs: when they were last looked at
@@ -46,7 +44,7 @@ class Streams:
             if suffix != "idx" or stem in self._followers or parse_stem(stem) is None:
                 continue
             touched = entry.stat(follow_symlinks=False).st_mtime_ns
-            if touched < self._earliest or self._foreign.get(stem) == touched:
+            if self._foreign.get(stem) == touched:
                 continue
             info, _ = read_info(self.directory / f"{stem}.json")
             writer = None if info is None else info.writer

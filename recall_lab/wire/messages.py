@@ -198,6 +198,13 @@ def decode(message: bytes | bytearray | memoryview) -> Message:
         >>> decode(b'{"event": "participant_events.join", "data": {}}').event
         'participant_events.join'
     """
+    if isinstance(message, memoryview) or not message.isascii():
+        try:
+            str(message, "utf-8")  # the decoder does not look into what it passes over
+        except UnicodeDecodeError as error:
+            raise InvalidMessage(
+                "", bytes(message[error.start : error.end]), "JSON in UTF-8", reason="utf8"
+            ) from None
     wire: _Mixed | _Separate
     quick = None if isinstance(message, memoryview) else _decode_around_buffer(message)
     if quick is not None:
@@ -332,7 +339,6 @@ def _check(recording_id: str, relative: float) -> None:
 def _other_event(message: bytes | bytearray | memoryview) -> OtherEvent:
     try:
         wire = _decode_other(message)
-        str(message, "utf-8")  # the decoder does not look into what it passes over, and we keep it
     except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
         raise _explain(error, message) from None
     try:

@@ -205,7 +205,7 @@ def test_files_deleted_while_they_are_written_are_noticed_and_begun_again(ingest
     shutil.rmtree(ingest.directory)
     give(ingest, connection, packet(1))  # nobody can know yet
     ingest.tick(0.0)
-    assert "r1 were deleted" in ingest.status("").last_error
+    assert "r1 are gone (deleted" in ingest.status("").last_error
     give(ingest, connection, packet(2))
     ingest.close()
     assert load(ingest.directory / "r1.bin").packets["relative"].tolist() == [0.02]

@@ -103,6 +103,15 @@ def raw_value(golden: bytes, path: str, text: bytes) -> bytes:
     return changed(golden, path, "@HERE@").replace(b'"@HERE@"', text)
 
 
+def reason_of(message: bytes) -> str:
+    """Why what is no JSON is refused."""
+    try:
+        message.decode()
+    except UnicodeDecodeError:
+        return "utf8"
+    return "json"
+
+
 def refusal(message: bytes) -> InvalidMessage:
     with pytest.raises(InvalidMessage) as caught:
         decode(message)
@@ -333,7 +342,7 @@ def test_other_event_does_not_hold_on_to_the_receive_buffer() -> None:
 )
 def test_other_event_that_is_not_json_is_refused_like_any(message: bytes) -> None:
     error = refusal(message)
-    assert (error.field, error.reason) == ("", "json")
+    assert (error.field, error.reason) == ("", reason_of(message))
     assert "JSON" in error.valid
 
 
@@ -373,7 +382,7 @@ def test_other_event_that_is_not_json_is_refused_like_any(message: bytes) -> Non
 )
 def test_what_is_not_json_is_refused(message: bytes) -> None:
     error = refusal(message)
-    assert (error.field, error.reason) == ("", "json")
+    assert (error.field, error.reason) == ("", reason_of(message))
     assert str(error).startswith("message is b")
 
 
@@ -381,7 +390,7 @@ def test_what_is_not_json_is_refused(message: bytes) -> None:
 def test_truncated_at_every_length(golden: bytes) -> None:
     for length in range(len(golden)):
         error = refusal(golden[:length])
-        assert (error.field, error.reason) == ("", "json"), length
+        assert (error.field, error.reason) == ("", reason_of(golden[:length])), length
 
 
 @pytest.mark.parametrize("message", [b"null", b"[]", b"3", b'"x"', b"true", b"[[]]"])
@@ -722,7 +731,7 @@ def value_or_refusal(message: bytes) -> None:
         value = decode(message)
     except InvalidMessage as error:
         assert error.reason in {
-            "json", "field", "timestamp", "base64", "recording", "participant", "number",
+            "utf8", "json", "field", "timestamp", "base64", "recording", "participant", "number",
         }  # fmt: skip
         assert str(error).isprintable()
         return
@@ -842,3 +851,9 @@ def test_cutting_the_buffer_out_changes_nothing(message: bytes) -> None:
 def test_a_mutated_message_means_the_same_whole_or_cut(at: int, cut: int, put: bytes) -> None:
     message = LONG[:at] + put + LONG[at + cut :]
     assert outcome(message) == outcome(memoryview(message))
+
+
+def test_what_is_no_utf8_is_refused_though_nobody_would_look_at_it() -> None:
+    message = GOLDEN_MIXED.replace(b'"event"', b'"n\xffew":"x","event"', 1)
+    error = refusal(message)
+    assert (error.reason, error.value) == ("utf8", r"b'\xff'")

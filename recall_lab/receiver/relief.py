@@ -1,0 +1,129 @@
+"""A thread that reads on while the loop is held up, so that packets keep their time of arrival.
+
+Audio is written by the loop itself: that takes microseconds, and a packet is kept before the next
+is looked at. When the disk stalls, the loop stands still within such a write. Then this thread
+takes what comes in from the sockets, notes when it came, and holds it, up to a bound; beyond that
+it stays in the system's own buffers, and senders have to wait. Once the loop goes on it takes
+what was held first, in order. Nothing is dropped, and nothing is read by both: the loop touches
+no socket before it has left, and it leaves under the lock under which this thread reads.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import select
+import threading
+import time
+from collections import deque
+from typing import Final, Protocol
+
+HELD: Final = 64 << 20
+"""Bytes that are held at most, of all connections together."""
+
+_LATE: Final = 0.03  # seconds in one callback after which the loop counts as held up
+_LOOK: Final = 0.02  # seconds between two looks
+_READ: Final = 256 * 1024
+
+
+class Source(Protocol):
+    """What is read from: an open connection."""
+
+    def feed(self, data: bytes, received: int, monotonic: int) -> None:
+        """Take bytes that were read earlier, with our clocks at that time, in ns."""
+
+
+class Relief:
+    """Reads for a loop that is held up. One for each server.
+
+    The loop's callbacks that may touch the disk run within it: ``with relief: ...``
+    """
+
+    def __init__(self) -> None:
+        self._since = 0  # when the loop came into its callback, monotonic ns; 0: it is in none
+        self._lock = threading.Lock()
+        self._sources: dict[int, Source] = {}
+        self._held: deque[tuple[int, bytes, int, int]] = deque()
+        self._size = 0
+        self._over = threading.Event()
+        self._thread = threading.Thread(target=self._watch, name="relief", daemon=True)
+
+    def start(self) -> None:
+        """Begin to watch the loop."""
+        self._thread.start()
+
+    def stop(self) -> None:
+        """End the thread."""
+        self._over.set()
+        if self._thread.is_alive():
+            self._thread.join()
+
+    def add(self, descriptor: int, source: Source) -> None:
+        """Read from this connection, too, when it comes to that."""
+        self._sources[descriptor] = source
+
+    def remove(self, descriptor: int) -> None:
+        """Read from it no more: called before the descriptor is closed."""
+        with self._lock:
+            self._sources.pop(descriptor, None)
+
+    def __enter__(self) -> None:
+        self._since = time.monotonic_ns()
+
+    def __exit__(self, *_: object) -> None:
+        with self._lock:
+            if not self._held:
+                self._since = 0
+                return
+        self._hand_over()
+
+    def _hand_over(self) -> None:
+        """Give the loop what was read for it; it may well be held up again by that."""
+        try:
+            while True:
+                with self._lock:
+                    if not self._held:
+                        self._since = 0
+                        return
+                    descriptor, data, received, monotonic = self._held.popleft()
+                    self._size -= len(data)
+                    source = self._sources.get(descriptor)
+                    self._since = time.monotonic_ns()
+                if source is not None:
+                    source.feed(data, received, monotonic)
+        except BaseException:
+            self._since = 0
+            raise
+
+    def _watch(self) -> None:
+        while not self._over.wait(_LOOK):
+            if self._held_up():
+                self._stand_in()
+
+    def _held_up(self) -> bool:
+        since = self._since
+        return bool(since) and time.monotonic_ns() - since > _LATE * 1e9
+
+    def _stand_in(self) -> None:
+        """Read from all sockets until the loop goes on."""
+        poll = select.poll()
+        for descriptor in list(self._sources):
+            poll.register(descriptor, select.POLLIN)
+        while not self._over.is_set():
+            ready = poll.poll(_LOOK * 1000)
+            with self._lock:
+                if not self._held_up() or self._size >= HELD:
+                    return
+                for descriptor, _ in ready:
+                    if descriptor not in self._sources or not self._read(descriptor):
+                        poll.unregister(descriptor)
+
+    def _read(self, descriptor: int) -> bool:
+        """Read what has come in; False when there is nothing more to be had from it."""
+        data = b""
+        with contextlib.suppress(OSError):  # the loop will meet it too
+            data = os.read(descriptor, _READ)
+        if data:
+            self._held.append((descriptor, data, time.time_ns(), time.monotonic_ns()))
+            self._size += len(data)
+        return bool(data)
