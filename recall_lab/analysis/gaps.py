@@ -119,8 +119,8 @@ def gaps(
           last ended; ``duplicate``, same time and length as an earlier packet; ``reordered``,
           arrived after one that begins later
         - ``cause`` (str): of a gap, ``reconnect``, ``loss``, ``mute``, ``silence`` (packets
-          without audio), ``receiver restart``, ``pause`` or ``unknown``; of a duplicate,
-          ``exact`` or ``conflicting`` by the payload's checksum; else ``""``
+          without audio), ``storage``, ``receiver restart``, ``pause`` or ``unknown``; of a
+          duplicate, ``exact`` or ``conflicting`` by the payload's checksum; else ``""``
         - ``start``, ``end``, ``duration`` (float64): s on the relative clock, half-open
         - ``samples`` (int64): the duration, in samples
         - ``absolute`` (datetime64[ns, UTC]): the start on the sender's wall clock

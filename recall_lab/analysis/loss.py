@@ -16,7 +16,7 @@ from recall_lab.capture.capture import Capture
 from recall_lab.errors import InvalidArgument
 from recall_lab.wire.pcm import RATE
 
-LOST: Final = ("loss", "reconnect", "receiver restart", "unknown")
+LOST: Final = ("loss", "reconnect", "storage", "receiver restart", "unknown")
 """Causes that count as loss: not what was silent by design."""
 
 GMIN: Final = 16

@@ -1,62 +1,126 @@
-"""What is done after a sync has failed: all that it may have cost is written anew.
+"""What is done after a sync has failed: all that it may have cost is written anew, and looked at.
 
 When the disk refuses pages, the kernel tells it once, to one sync, and takes the pages for
-clean: a second sync has nothing to write, succeeds, and means nothing (P. Rebello et al., Can
-Applications Recover from fsync Failures?, USENIX ATC 2020). What was in them is most often still
-in memory. So the packets since the last sync that did succeed are read back, held against their
-checksums, and written once more: then there is something to sync again.
+clean: a second sync has nothing to write, succeeds, and means nothing (Rebello et al., Can
+Applications Recover from fsync Failures?, USENIX ATC 2020). Writing the same bytes once more is
+not enough either: ext4 then writes to blocks that it still holds for unwritten, and which are
+zeros for whoever comes after the next boot. So the pages are dropped in between; and what was
+written is durable only when it was read back past the cache, and its checksums are right.
+
+All of it is still in the cache when it is read for this, most often; what is not was lost, and
+its checksums tell. For the moment between dropping a piece and writing it, a kill would lose it.
 """
 
 from __future__ import annotations
 
+import errno
+import mmap
 import os
-from typing import Final
+from collections.abc import Callable
+from pathlib import Path
+from typing import Final, TypeAlias
 
 from isal.isal_zlib import crc32
 
 from recall_lab.capture.files import write_all
 from recall_lab.capture.record import HEADER_BYTES, RECORD_BYTES, good_records
 
+_PIECE: Final = 1 << 20  # bytes; a multiple of any page
+_BLOCK: Final = 4_096  # bytes; what disks are read by, or a multiple of it
 _BATCH: Final = 1_024  # records at once
+_LONGEST: Final = 4 << 20  # bytes of a payload; a message has 2 MiB at most
+
+Read: TypeAlias = Callable[[int, int], bytes]
+"""Returns bytes of a file: at, how many."""
 
 
-def write_again(audio: int, index: int, first: int, end: int) -> int:
-    """Write packets anew, over themselves.
+def write_again(audio: int, index: int, first: int, end: int, audio_end: int) -> int:
+    """Write packets anew, over themselves. Nobody may append meanwhile.
 
     Args:
         audio, index: descriptors of the ``.bin`` and the ``.idx``.
         first, end: which packets, by their position in the index, half-open.
+        audio_end: length of the ``.bin``.
 
     Returns:
-        How many can't be read back as they were written: these are left as they are, for their
-        checksums to tell.
+        How many can't be read back as they were written.
 
     Raises:
         OSError: when the disk refuses.
     """
-    spoiled = 0
+    for descriptor in (audio, index):
+        os.fdatasync(descriptor)  # only clean pages can be dropped
+
+    def cached(descriptor: int) -> Read:
+        return lambda at, size: os.pread(descriptor, size, at)
+
+    wrong = _wrong(cached(audio), cached(index), first, end)
+    begin, stop = (HEADER_BYTES + number * RECORD_BYTES for number in (first, end))
+    records, _ = good_records(os.pread(index, stop - begin, begin))
+    if len(records):
+        _again(audio, int(records["offset"].min()), audio_end)
+    _again(index, begin, stop)
+    return wrong
+
+
+def not_on_disk(audio: Path, index: Path, first: int, end: int) -> int:
+    """Return how many packets the disk itself does not hold as they were written.
+
+    Args:
+        audio, index: the ``.bin`` and the ``.idx``, synced.
+        first, end: which packets, by their position in the index, half-open.
+
+    Returns:
+        0, too, where a disk can't be read past the cache: one in memory, say.
+    """
+    try:
+        return _wrong(_direct(audio), _direct(index), first, end)
+    except OSError as error:
+        if error.errno in (errno.EINVAL, errno.ENOTSUP):
+            return 0
+        raise
+
+
+def _wrong(read_audio: Read, read_index: Read, first: int, end: int) -> int:
+    """Return how many packets are not what their checksums say."""
+    wrong = 0
     for start in range(first, end, _BATCH):
         count = min(_BATCH, end - start)
-        at = HEADER_BYTES + start * RECORD_BYTES
-        data = os.pread(index, count * RECORD_BYTES, at)
+        data = read_index(HEADER_BYTES + start * RECORD_BYTES, count * RECORD_BYTES)
         records, _ = good_records(data)
-        spoiled += count - len(records)
+        wrong += count - len(records)
         for offset, length, crc in zip(
             records["offset"].tolist(),
             records["length"].tolist(),
             records["payload_crc"].tolist(),
             strict=True,
         ):
-            payload = os.pread(audio, length, offset)
-            if crc32(payload) == crc:
-                _put(audio, payload, offset)
-            else:
-                spoiled += 1
-        _put(index, data, at)
-    return spoiled
+            wrong += length > _LONGEST or crc32(read_audio(offset, length)) != crc
+    return wrong
 
 
-def _put(descriptor: int, data: bytes, at: int) -> None:
-    _, error = write_all(descriptor, data, at)
-    if error is not None:
-        raise error
+def _again(descriptor: int, begin: int, end: int) -> None:
+    """Write part of a file anew, from before `begin` on, having dropped it from the cache."""
+    for at in range(begin // _BLOCK * _BLOCK, end, _PIECE):
+        data = os.pread(descriptor, min(_PIECE, end - at), at)
+        if hasattr(os, "posix_fadvise"):
+            os.posix_fadvise(descriptor, at, _PIECE, os.POSIX_FADV_DONTNEED)
+        _, error = write_all(descriptor, data, at)
+        if error is not None:
+            raise error
+
+
+def _direct(path: Path) -> Read:
+    """Return what reads a file past the cache."""
+
+    def read(at: int, size: int) -> bytes:
+        begin = at // _BLOCK * _BLOCK
+        room = mmap.mmap(-1, -(-(at + size - begin) // _BLOCK) * _BLOCK or _BLOCK)  # aligned
+        descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC | getattr(os, "O_DIRECT", 0))
+        try:
+            os.preadv(descriptor, [room], begin)
+        finally:
+            os.close(descriptor)
+        return room[at - begin : at - begin + size]
+
+    return read

@@ -21,23 +21,15 @@ import msgspec
 import numpy as np
 from isal.isal_zlib import crc32
 
-from recall_lab.capture.durable import write_again
+from recall_lab.capture.durable import not_on_disk, write_again
 from recall_lab.capture.files import open_own, sync_path, write_all
 from recall_lab.capture.info import CaptureInfo, Writer, read_info, write_info
-from recall_lab.capture.record import (
-    HEADER_BYTES,
-    RECORD_BYTES,
-    Flag,
-    good_records,
-    header_problem,
-    pack_header,
-    pack_record,
-)
+from recall_lab.capture.opening import mend
+from recall_lab.capture.record import HEADER_BYTES, RECORD_BYTES, Flag, pack_record
 from recall_lab.errors import CaptureError, CaptureLocked, StorageFailed
 from recall_lab.wire.pcm import SAMPLE_BYTES
 
 _DAY_NS: Final = 86_400_000_000_000
-_FAR: Final = 1 << 40  # a year of audio: a record that points beyond is no record of ours
 
 # plain ints: combining members of an IntFlag takes longer than the write itself
 _ODD, _CARRIED, _EMPTY = int(Flag.ODD), int(Flag.CARRIED), int(Flag.EMPTY)
@@ -86,12 +78,15 @@ class StreamWriter:
         self._named = False  # are the files' names durable?
         self._doubtful = False  # has a sync failed since the last that succeeded?
         self._syncing = threading.Lock()  # sync runs in another thread than append and close
+        self._appending = threading.Lock()
         self._index = self._audio = -1
         try:
             self._index = open_own(self.index_path, os.O_RDWR)
             self._lock()
             self._audio = open_own(self.audio_path, os.O_RDWR)
-            self._repair()
+            found = mend(self._index, self._audio, self.index_path)
+            self.packets, self.bytes = found.packets, found.bytes
+            self.last_connection, self._last_relative = found.connection, found.relative
             self.info = self._take_over(info, receiver)
         except OSError as error:
             self._release()
@@ -210,16 +205,8 @@ class StreamWriter:
                 All before them still is.
         """
         count = len(self._records)
-        kept = 0
-        path, error = self.audio_path, None
-        if self._staged:
-            _, error = write_all(self._audio, b"".join(self._payloads), self.bytes)
-        if error is None:
-            path = self.index_path
-            done, error = write_all(self._index, b"".join(self._records), self._index_end)
-            kept = done // RECORD_BYTES  # whole records stay: someone may have read them already
-        self.packets += kept
-        self.bytes += sum(map(len, self._payloads[:kept]))
+        with self._appending:
+            kept, path, error = self._append_staged()
         self.dropped = count - kept
         if kept:
             self._flags_next = 0
@@ -232,6 +219,18 @@ class StreamWriter:
             self.note_loss()
             raise StorageFailed(path, error) from error
         return kept
+
+    def _append_staged(self) -> tuple[int, Path, OSError | None]:
+        """Write what is staged; return how many packets are kept, and what stopped it where."""
+        if self._staged:
+            _, error = write_all(self._audio, b"".join(self._payloads), self.bytes)
+            if error is not None:
+                return 0, self.audio_path, error
+        done, error = write_all(self._index, b"".join(self._records), self._index_end)
+        kept = done // RECORD_BYTES  # whole records stay: someone may have read them already
+        self.packets += kept
+        self.bytes += sum(map(len, self._payloads[:kept]))
+        return kept, self.index_path, error
 
     def note_loss(self) -> None:
         """Have the next packet that is kept say that others before it could not be."""
@@ -254,9 +253,11 @@ class StreamWriter:
             if self._index < 0:
                 return
             packets, spoiled = self.packets, 0
-            doubtful, self._doubtful = self._doubtful, True
+            first, doubtful, self._doubtful = self.synced, self._doubtful, True
             if doubtful:
-                spoiled = write_again(self._audio, self._index, self.synced, packets)
+                with self._appending:
+                    packets, end = self.packets, self.bytes
+                    spoiled = write_again(self._audio, self._index, first, packets, end)
                 write_info(self.info_path, self.info)
                 self._named = False
             os.fdatasync(self._audio)
@@ -265,6 +266,10 @@ class StreamWriter:
                 sync_path(self.info_path)
                 sync_path(self.directory)
                 self._named = True
+            if doubtful:
+                found = not_on_disk(self.audio_path, self.index_path, first, packets)
+                if found > spoiled:
+                    raise OSError(errno.EIO, f"the disk does not hold {found} packets rightly")
             self._doubtful = False
             self.synced = packets
         if spoiled:
@@ -342,36 +347,6 @@ class StreamWriter:
             return "another process (which has not yet said who it is)"
         since = time.strftime("%Y-%m-%d %H:%M:%S UTC", time.gmtime(info.writer.since / 1e9))
         return f"process {info.writer.pid} on {info.writer.host!r} since {since}"
-
-    def _repair(self) -> None:
-        size = os.fstat(self._index).st_size
-        audio_end = os.fstat(self._audio).st_size
-        if size < HEADER_BYTES:
-            self._write_header()
-            size = HEADER_BYTES
-        problem = header_problem(os.pread(self._index, HEADER_BYTES, 0))
-        if problem is not None and "this release" in problem:
-            raise CaptureError(f"{self.index_path.name} can't be appended to: {problem}")
-        self.packets = (size - HEADER_BYTES) // RECORD_BYTES
-        torn = (size - HEADER_BYTES) % RECORD_BYTES
-        if torn:
-            os.ftruncate(self._index, size - torn)
-        if self.packets:
-            records, _ = good_records(self.index_path.read_bytes()[HEADER_BYTES:])
-            if len(records):
-                self.last_connection = int(records["connection"].max())
-                # never write where a record already claims bytes, though they may be lost
-                near = records[records["offset"] < _FAR]
-                claimed = (near["offset"] + near["length"]).max(initial=0)
-                audio_end = max(audio_end, int(claimed))
-                self._last_relative = float(records["relative"][-1])
-        self.bytes = audio_end + (audio_end & 1)
-
-    def _write_header(self) -> None:
-        header = pack_header()
-        os.ftruncate(self._index, 0)
-        if os.pwrite(self._index, header, 0) != len(header):
-            raise OSError(28, "no room for the header", str(self.index_path))
 
     def _take_over(self, info: CaptureInfo, receiver: str) -> CaptureInfo:
         """Write the ``.json``: what an earlier one knew stays, we are the writer."""

@@ -26,6 +26,7 @@ from recall_lab.display.style import (
     PURPLE,
     SKY,
     VERMILION,
+    WINE,
     bars,
     ink,
     shift_of,
@@ -41,6 +42,7 @@ from recall_lab.wire.pcm import RATE
 COLORS: Final = {
     "loss": VERMILION,
     "reconnect": ORANGE,
+    "storage": WINE,
     "receiver restart": PURPLE,
     "mute": SKY,
     "silence": PALE,

@@ -28,6 +28,7 @@ GREEN: Final = "#009E73"
 PURPLE: Final = "#CC79A7"
 GREY: Final = "#999999"
 PALE: Final = "#C4D3DC"
+WINE: Final = "#AA3377"  # of Tol's bright scheme: kin to PURPLE, and seen on white and on black
 
 
 DARK: Final[dict[Any, str]] = {

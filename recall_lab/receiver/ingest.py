@@ -151,8 +151,8 @@ class Ingest:
         """Note that there was no memory for what a peer had sent, and that it is let go."""
         self.rejected["memory"] += 1
         self._trouble(
-            f"out of memory: the connection of {peer} was given up, with {size} bytes of a message; "
-            "lower limits.connections, or give the receiver's process more"
+            f"out of memory: the connection of {peer} was given up, with {size} bytes of a "
+            "message; lower limits.connections, or give the receiver's process more"
         )
 
     def closed(self, connection: Connection, code: int | None, reason: str) -> None:

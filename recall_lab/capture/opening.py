@@ -1,0 +1,83 @@
+"""What opening a capture for writing finds, and mends: what was never committed is cut off."""
+
+from __future__ import annotations
+
+import errno
+import os
+from pathlib import Path
+from typing import Final, NamedTuple
+
+import numpy as np
+
+from recall_lab.capture.record import (
+    HEADER_BYTES,
+    RECORD_BYTES,
+    good_records,
+    header_problem,
+    pack_header,
+)
+from recall_lab.errors import CaptureError
+
+_FAR: Final = 1 << 40  # a year of audio: a record that points beyond is no record of ours
+
+
+class Found(NamedTuple):
+    """What is there already.
+
+    Attributes:
+        packets: records in the index, damaged ones included.
+        bytes: where the next payload goes.
+        connection: the highest connection number; 0 for none.
+        relative: of the last packet, s; minus infinity for none.
+    """
+
+    packets: int
+    bytes: int
+    connection: int
+    relative: float
+
+
+def mend(index: int, audio: int, index_path: Path) -> Found:
+    """Make a capture ready to be appended to.
+
+    Half a record at the end of the index is cut off, and an index without a whole header gets
+    one. Nothing else is changed. Done twice, or killed in the middle and done again, it gives
+    the same bytes.
+
+    Args:
+        index, audio: descriptors, locked by the caller.
+        index_path: names the index in errors, and is read.
+
+    Raises:
+        CaptureError: for an index of another release.
+        OSError: when the disk refuses.
+    """
+    size = os.fstat(index).st_size
+    audio_end = os.fstat(audio).st_size
+    if size < HEADER_BYTES:
+        _write_header(index, index_path)
+        size = HEADER_BYTES
+    problem = header_problem(os.pread(index, HEADER_BYTES, 0))
+    if problem is not None and "this release" in problem:
+        raise CaptureError(f"{index_path.name} can't be appended to: {problem}")
+    packets, torn = divmod(size - HEADER_BYTES, RECORD_BYTES)
+    if torn:
+        os.ftruncate(index, size - torn)
+    connection, relative = 0, -np.inf
+    if packets:
+        records, _ = good_records(index_path.read_bytes()[HEADER_BYTES:])
+        if len(records):
+            connection = int(records["connection"].max())
+            relative = float(records["relative"][-1])
+        # never write where a record already claims bytes, though they may be lost
+        near = records[records["offset"] < _FAR]
+        claimed = (near["offset"] + near["length"]).max(initial=0)
+        audio_end = max(audio_end, int(claimed))
+    return Found(packets, audio_end + (audio_end & 1), connection, relative)
+
+
+def _write_header(index: int, index_path: Path) -> None:
+    header = pack_header()
+    os.ftruncate(index, 0)
+    if os.pwrite(index, header, 0) != len(header):
+        raise OSError(errno.ENOSPC, "no room for the header", str(index_path))
