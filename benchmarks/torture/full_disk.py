@@ -9,18 +9,17 @@ it is timed until each stream goes on.
 
 from __future__ import annotations
 
-import os
-import subprocess
 import time
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Final, Self
+from typing import Final
 
 from websockets.sync.client import connect
 
 import recall_lab as rl
 from benchmarks.torture.company import numbers_of, odd_captures, place, until
-from benchmarks.torture.figures import Figure, Scale, Unavailable
+from benchmarks.torture.disks import SmallDisk
+from benchmarks.torture.figures import Figure, Scale
 from benchmarks.torture.live import STEP, Bots, recording
 
 BOTS: Final = 4
@@ -94,34 +93,3 @@ def _knock(rx: rl.Receiver, name: str) -> None:
     )
     with connect(rx.url, compression=None, proxy=None) as peer:
         peer.send(rl.encode(packet), text=True)
-
-
-class SmallDisk:
-    """A disk of 32 MiB in memory, mounted on a folder, as a context manager."""
-
-    def __init__(self, folder: Path) -> None:
-        self.folder = folder
-
-    def __enter__(self) -> Self:
-        self.folder.mkdir()
-        command = ["mount", "-t", "tmpfs", "-o", "size=32m", "tmpfs", str(self.folder)]
-        try:
-            done = subprocess.run(command, capture_output=True, text=True)
-        except FileNotFoundError:
-            raise Unavailable("needs mount") from None
-        if done.returncode:
-            raise Unavailable("needs root, to mount a small disk")
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        subprocess.run(["umount", "--lazy", str(self.folder)], check=True)
-
-    def fill(self, leave: int) -> None:
-        """Have so many bytes left on it."""
-        ballast = self.folder / "ballast"
-        ballast.touch()
-        disk = os.statvfs(self.folder)
-        size = ballast.stat().st_size + disk.f_bavail * disk.f_frsize - leave
-        with ballast.open("r+b") as file:
-            file.truncate(max(size, 0))
-            os.posix_fallocate(file.fileno(), 0, max(size, 1))

@@ -38,6 +38,9 @@ STALLED: Final = "stalled"
 LOST: Final = "lost"
 """Kind of the line that tells of packets which were received and could not be kept."""
 
+UNSYNCED: Final = "unsynced"
+"""Kind of the line that tells of a sync that failed."""
+
 CLOCK: Final = "clock"
 """Kind of the line by which a receiver notes that its wall clock was set."""
 

@@ -53,6 +53,7 @@ class StreamWriter:
         packets: records in the index, damaged ones included.
         bytes: length of the ``.bin``.
         synced: how many of the packets are known to be durable.
+        halves: half a sample that waits for the next packet, by connection.
         last_connection: the highest connection number in the index; 0 for a new capture.
 
     Raises:
@@ -72,7 +73,7 @@ class StreamWriter:
         self._payloads: list[bytes] = []
         self._records: list[bytes] = []
         self._staged = 0  # bytes of payloads
-        self._carry: dict[int, bytes] = {}
+        self.halves: dict[int, bytes] = {}
         self._last_relative = -np.inf
         self._flags_next = 0
         self._named = False  # are the files' names durable?
@@ -166,7 +167,7 @@ class StreamWriter:
         flags = 0 if self._records else self._flags_next
         if not payload:
             flags |= _EMPTY
-        elif len(payload) & 1 or self._carry:
+        elif len(payload) & 1 or self.halves:
             payload, flags = self._align(payload, connection, flags)
         if zoneless:
             flags |= _ZONELESS
@@ -238,7 +239,7 @@ class StreamWriter:
 
     def forget(self, connection: int) -> bytes:
         """Return what is left of a connection that has ended: b"" or half a sample."""
-        return self._carry.pop(connection, b"")
+        return self.halves.pop(connection, b"")
 
     def sync(self) -> None:
         """Make everything appended so far durable: audio before index. Any thread may call it.
@@ -313,12 +314,12 @@ class StreamWriter:
     def _align(self, payload: bytes, connection: int, flags: int) -> tuple[bytes, int]:
         if len(payload) & 1:
             flags |= _ODD
-        carried = self._carry.pop(connection, None)
+        carried = self.halves.pop(connection, None)
         if carried is not None:
             payload = carried + payload
             flags |= _CARRIED
         if len(payload) & 1:
-            self._carry[connection] = payload[-1:]
+            self.halves[connection] = payload[-1:]
             payload = payload[:-1]
         return payload, flags
 

@@ -37,7 +37,7 @@ _LARGE: Final = _BUFFER // 2
 _REQUEST: Final = 16 * 1024  # bytes before the handshake is done
 _UNREAD: Final = 64 * 1024
 
-UNFINISHED: Final = 32 << 20
+UNFINISHED: Final = 24 << 20
 """Bytes of messages that have not come whole, of all connections together."""
 
 

@@ -132,9 +132,7 @@ class Ingest:
 
     def flush(self) -> None:
         """Write the audio of all messages taken since the last call, stream by stream."""
-        lost = self.storage.flush()
-        if lost:
-            self.rejected["storage"] += lost
+        self.storage.flush()
 
     def binary(self, connection: Connection, data: bytes | bytearray) -> None:
         """Count a binary message: an outdated protocol, or a stranger. Its start is journalled."""
@@ -218,7 +216,7 @@ class Ingest:
             lost_seconds=round(storage.lost_samples / RATE, 6),
             events=self.events,
             video=self.video,
-            rejected=dict(self.rejected),
+            rejected=dict(self.rejected + Counter(storage=storage.uncommitted)),
             refused=dict(self.refused),
             unsynced=storage.unsynced,
             last_error=self.last_error,

@@ -15,11 +15,14 @@ import os
 import select
 import threading
 import time
-from collections import deque
+from collections import Counter, deque
 from typing import Final, Protocol
 
-HELD: Final = 64 << 20
+HELD: Final = 32 << 20
 """Bytes that are held at most, of all connections together."""
+
+HELD_OF_ONE: Final = 4 << 20
+"""And of one: more than a minute of a stream, five seconds of twenty."""
 
 _LATE: Final = 0.03  # seconds in one callback after which the loop counts as held up
 _LOOK: Final = 0.02  # seconds between two looks
@@ -44,6 +47,7 @@ class Relief:
         self._lock = threading.Lock()
         self._sources: dict[int, Source] = {}
         self._held: deque[tuple[int, bytes, int, int]] = deque()
+        self._sizes: Counter[int] = Counter()  # of what is held, by descriptor
         self._size = 0
         self._over = threading.Event()
         self._thread = threading.Thread(target=self._watch, name="relief", daemon=True)
@@ -66,6 +70,7 @@ class Relief:
         """Read from it no more: called before the descriptor is closed."""
         with self._lock:
             self._sources.pop(descriptor, None)
+            self._sizes.pop(descriptor, None)
 
     def __enter__(self) -> None:
         self._since = time.monotonic_ns()
@@ -87,6 +92,7 @@ class Relief:
                         return
                     descriptor, data, received, monotonic = self._held.popleft()
                     self._size -= len(data)
+                    self._sizes[descriptor] -= len(data)
                     source = self._sources.get(descriptor)
                     self._since = time.monotonic_ns()
                 if source is not None:
@@ -119,11 +125,14 @@ class Relief:
                         poll.unregister(descriptor)
 
     def _read(self, descriptor: int) -> bool:
-        """Read what has come in; False when there is nothing more to be had from it."""
+        """Read what has come in; False when there is nothing more to be had from it now."""
+        if self._sizes[descriptor] >= HELD_OF_ONE:
+            return False
         data = b""
         with contextlib.suppress(OSError):  # the loop will meet it too
             data = os.read(descriptor, _READ)
         if data:
             self._held.append((descriptor, data, time.time_ns(), time.monotonic_ns()))
             self._size += len(data)
+            self._sizes[descriptor] += len(data)
         return bool(data)

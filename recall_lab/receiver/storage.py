@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import contextlib
 import itertools
+import time
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -15,10 +16,11 @@ from typing import Final, TypeAlias
 import pandas as pd
 
 from recall_lab.capture.continuity import Continuity
-from recall_lab.capture.events import LOST
+from recall_lab.capture.events import LOST, UNSYNCED
 from recall_lab.capture.follower import Follower
 from recall_lab.capture.info import CaptureInfo, parse_stem, stem_of
 from recall_lab.capture.journal import SUFFIX as JOURNAL
+from recall_lab.capture.journal import Throttle
 from recall_lab.capture.reader import last_connection
 from recall_lab.capture.writer import StreamWriter
 from recall_lab.errors import CaptureError, StorageFailed
@@ -76,6 +78,7 @@ class Storage:
     Attributes:
         packets, bytes: kept since the start.
         lost, lost_samples: of packets that were received and could not be kept.
+        uncommitted: those of them that were refused by the disk as they were written.
     """
 
     def __init__(
@@ -91,7 +94,7 @@ class Storage:
         self.receiver = receiver
         self.budget = Budget(limits, directory)
         self.packets = self.bytes = 0
-        self.lost = self.lost_samples = 0
+        self.lost = self.lost_samples = self.uncommitted = 0
         self.seen = 0  # streams
         self._note = note
         self._trouble = trouble
@@ -101,11 +104,13 @@ class Storage:
         self._continuity: dict[Key, Continuity] = {}
         self._forgotten = (0, 0.0)  # gaps and seconds of streams that are no longer remembered
         self._losses: dict[Key, Loss] = {}  # not yet told
+        self._halves: dict[Key, dict[int, bytes]] = {}  # of samples, of streams closed for a while
         self._doubts: dict[Key, int] = {}  # closed without a sync that did not fail
         self._refusals: dict[Key, tuple[float, CaptureError]] = {}
         self._numbers: dict[str, int] = {}  # highest connection number of each recording
         self._claimed: dict[str, str] = {}  # recordings, by what a disk that folds case makes of it
         self._earlier: dict[str, list[Path]] | None = None  # files of earlier runs
+        self._failures = Throttle(burst=5, rate=0.1)  # of syncs
         self._syncer = Syncer(sync, self._sync_failed)
 
     def stream(self, packet: AudioPacket, now: float) -> OpenStream:
@@ -132,9 +137,8 @@ class Storage:
             self._touched.append(stream)
         stream.staged.append((relative, samples))
 
-    def flush(self) -> int:
-        """Commit what was staged, stream by stream; return how many packets could not be kept."""
-        lost = 0
+    def flush(self) -> None:
+        """Commit what was staged, stream by stream."""
         for stream in self._touched:
             writer = stream.writer
             packets, audio = writer.packets, writer.bytes
@@ -156,10 +160,9 @@ class Storage:
                 self._trouble(str(error))
                 for relative, samples in stream.staged[kept:]:
                     self.lose(stream.key, relative, samples, error)
-                lost += writer.dropped
+                self.uncommitted += writer.dropped
             stream.staged.clear()
         self._touched.clear()
-        return lost
 
     def lose(self, key: Key, relative: float, samples: int, error: CaptureError) -> None:
         """Count a packet that could not be kept."""
@@ -274,6 +277,7 @@ class Storage:
         if not known and not (self.directory / f"{stem_of(*key)}.idx").exists():
             self.budget.begin(recording)
         while len(self._open) >= self._most:  # descriptors are few: the quietest has to wait
+            self.flush()
             self._close(min(self._open, key=lambda key: self._open[key].last))
         info = CaptureInfo(
             recording=recording,
@@ -288,6 +292,7 @@ class Storage:
             writer.doubt(self._doubts.pop(key))
         if key in self._losses:
             writer.note_loss()
+        writer.halves.update(self._halves.pop(key, {}))
         self._numbers[recording] = max(self._numbers[recording], writer.last_connection)
         stream = OpenStream(key, writer, self._continuity_of(key, writer), now)
         self._open[key] = stream
@@ -315,6 +320,8 @@ class Storage:
     def _close(self, key: Key) -> None:
         writer = self._open.pop(key).writer
         self._syncer.remove(writer)
+        if writer.halves:
+            self._halves[key] = writer.halves
         try:
             writer.close()
         except CaptureError as error:
@@ -354,7 +361,13 @@ class Storage:
             return False
 
     def _sync_failed(self, writer: StreamWriter, error: OSError) -> None:
-        self._trouble(f"{writer.stem} could not be synced to the disk: {error}")
+        """Note it; this is the syncing thread."""
+        self._trouble(
+            f"{writer.stem} could not be synced to the disk: {error}; it is written anew and tried "
+            "again, and status.unsynced says how much is not durable"
+        )
+        if self._failures.admit(writer.stem, time.monotonic()) is not None:
+            self._note(None, UNSYNCED, stream=writer.stem, error=str(error))
 
 
 def _cause(error: CaptureError) -> str:

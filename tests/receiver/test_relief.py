@@ -1,0 +1,209 @@
+"""Relief: while the loop is held up a thread reads on; nothing twice, lost or out of order."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import random
+import socket
+import threading
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from websockets.asyncio.client import connect
+
+from recall_lab.capture.reader import load, verify
+from recall_lab.capture.writer import StreamWriter
+from recall_lab.receiver import relief as module
+from recall_lab.receiver.relief import Relief
+from recall_lab.receiver.server import Server
+from recall_lab.wire.messages import AudioPacket, Ref, encode
+
+
+class Kept:
+    """A source that notes what it is fed."""
+
+    def __init__(self) -> None:
+        self.fed: list[tuple[bytes, int, int]] = []
+
+    def feed(self, data: bytes, received: int, monotonic: int) -> None:
+        self.fed.append((data, received, monotonic))
+
+    @property
+    def data(self) -> bytes:
+        return b"".join(data for data, _, _ in self.fed)
+
+
+@pytest.fixture
+def pair() -> Iterator[tuple[socket.socket, socket.socket]]:
+    ours, theirs = socket.socketpair()
+    ours.setblocking(False)
+    with ours, theirs:
+        yield ours, theirs
+
+
+@pytest.fixture
+def relief() -> Iterator[Relief]:
+    relief = Relief()
+    relief.start()
+    yield relief
+    relief.stop()
+
+
+def test_what_comes_while_the_loop_stands_still_keeps_its_time(
+    relief: Relief, pair: tuple[socket.socket, socket.socket]
+) -> None:
+    ours, theirs = pair
+    source, sent = Kept(), []
+    relief.add(ours.fileno(), source)
+
+    def send() -> None:
+        for number in range(5):
+            sent.append(time.monotonic_ns())
+            theirs.send(bytes([number]))
+            time.sleep(0.1)
+
+    sender = threading.Thread(target=send)
+    sender.start()
+    with relief:
+        time.sleep(0.6)
+        assert source.fed == []  # the loop's own thread is to take it, when it can
+    sender.join()
+    assert source.data == bytes(range(5))
+    late = [stamp - before for (_, _, stamp), before in zip(source.fed, sent, strict=True)]
+    assert max(late) < 0.2e9  # the loop itself would have noted the first after 0.6 s
+    assert all(abs(received - time.time_ns()) < 5e9 for _, received, _ in source.fed)
+
+
+def test_a_loop_that_is_not_held_up_reads_for_itself(
+    relief: Relief, pair: tuple[socket.socket, socket.socket]
+) -> None:
+    ours, theirs = pair
+    source = Kept()
+    relief.add(ours.fileno(), source)
+    theirs.send(b"x")
+    for _ in range(100):
+        with relief:
+            pass
+        time.sleep(0.001)
+    assert source.fed == []
+    assert ours.recv(10) == b"x"
+
+
+def test_an_end_is_left_for_the_loop_and_what_was_taken_out_is_not_read(
+    relief: Relief, pair: tuple[socket.socket, socket.socket]
+) -> None:
+    ours, theirs = pair
+    source, gone = Kept(), Kept()
+    relief.add(ours.fileno(), source)
+    other, their_other = socket.socketpair()
+    with other, their_other:
+        relief.add(other.fileno(), gone)
+        relief.remove(other.fileno())
+        their_other.send(b"y")
+        theirs.send(b"x")
+        theirs.close()
+        with relief:
+            time.sleep(0.2)
+        assert (source.data, gone.data) == (b"x", b"")
+        assert (ours.recv(10), other.recv(10)) == (b"", b"y")
+
+
+def test_what_is_held_is_bounded_and_the_rest_waits(
+    relief: Relief, pair: tuple[socket.socket, socket.socket], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(module, "HELD_OF_ONE", 100_000)
+    ours, theirs = pair
+    source = Kept()
+    relief.add(ours.fileno(), source)
+    theirs.setblocking(False)
+    sent = bytearray()
+
+    def push() -> None:
+        for _ in range(40):
+            piece = random.Random(len(sent)).randbytes(20_000)
+            with contextlib.suppress(BlockingIOError):
+                sent.extend(piece[: theirs.send(piece)])
+            time.sleep(0.01)
+
+    pusher = threading.Thread(target=push)
+    pusher.start()
+    with relief:
+        time.sleep(0.7)
+    pusher.join()
+    assert 100_000 <= len(source.data) < 100_000 + module._READ
+    rest = b""
+    with pytest.raises(BlockingIOError):
+        while True:
+            rest += ours.recv(1 << 20)
+    assert rest
+    assert source.data + rest == bytes(sent)
+
+
+def test_a_source_that_fails_does_not_leave_the_thread_reading(
+    relief: Relief, pair: tuple[socket.socket, socket.socket]
+) -> None:
+    class Broken(Kept):
+        def feed(self, data: bytes, received: int, monotonic: int) -> None:
+            raise ValueError("broken")
+
+    ours, theirs = pair
+    relief.add(ours.fileno(), Broken())
+    theirs.send(b"x")
+    with pytest.raises(ValueError, match="broken"), relief:
+        time.sleep(0.2)
+    theirs.send(b"y")
+    time.sleep(0.1)
+    assert ours.recv(10) == b"y"
+
+
+def test_a_server_whose_writes_stall_at_random_keeps_everything_in_order(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    draw = random.Random(7)
+    commit = StreamWriter.commit
+
+    def slow(writer: StreamWriter) -> int:
+        if draw.random() < 0.1:
+            time.sleep(draw.choice([0.01, 0.05, 0.15]))
+        return commit(writer)
+
+    monkeypatch.setattr(StreamWriter, "commit", slow)
+    payloads = [random.Random(n).randbytes(2 * (1 + n * 37 % 4_000)) for n in range(150)]
+
+    async def send(server: Server, name: str) -> None:
+        async with connect(server.url, compression=None) as bot:
+            for number, payload in enumerate(payloads):
+                packet = AudioPacket(
+                    recording=Ref(name), payload=payload, relative=number / 10,
+                    absolute=time.time_ns(),
+                )  # fmt: skip
+                await bot.send(encode(packet), text=True)
+                if number % 5 == 0:
+                    await bot.ping()
+                await asyncio.sleep(0.005)
+
+    async def main() -> None:
+        # the bots in a loop of their own: they go on while the server's stands still
+        async with Server(tmp_path, port=0) as server:
+
+            def bots() -> None:
+                async def all_of_them() -> None:
+                    await asyncio.gather(*(send(server, f"r{n}") for n in range(4)))
+
+                asyncio.run(all_of_them())
+
+            await asyncio.to_thread(bots)
+            async with asyncio.timeout(20):
+                while server.status.packets < 4 * len(payloads):
+                    await asyncio.sleep(0.01)
+
+    asyncio.run(main())
+    for n in range(4):
+        capture = load(tmp_path / f"r{n}.bin")
+        assert capture.samples.tobytes() == b"".join(payloads)
+        assert capture.packets["sequence"].tolist() == list(range(150))
+        assert (capture.packets["monotonic"].diff().dropna() >= 0).all()
+        assert verify(capture).empty
