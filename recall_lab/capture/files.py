@@ -39,7 +39,12 @@ def open_plain(path: str | os.PathLike[str]) -> int:
         FileNotFoundError: when there is no plain file: a pipe or a device is none of ours.
         OSError: when it can't be read.
     """
-    descriptor = os.open(path, os.O_RDONLY | _ALWAYS)
+    try:
+        descriptor = os.open(path, os.O_RDONLY | _ALWAYS)
+    except OSError as error:
+        if error.errno == errno.ENXIO:  # a socket
+            raise FileNotFoundError(errno.ENOENT, "no plain file", os.fspath(path)) from None
+        raise
     kind = os.fstat(descriptor).st_mode
     if not stat.S_ISREG(kind):
         os.close(descriptor)

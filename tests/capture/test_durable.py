@@ -1,0 +1,216 @@
+"""After a failed sync: what may be lost is written anew, and looked at on the disk itself."""
+
+from __future__ import annotations
+
+import errno
+import os
+import threading
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from recall_lab.capture import writer as writing
+from recall_lab.capture.durable import not_on_disk, write_again
+from recall_lab.capture.reader import load, verify
+from recall_lab.capture.record import HEADER_BYTES, RECORD_BYTES
+
+
+@pytest.fixture
+def failing(monkeypatch: pytest.MonkeyPatch) -> Iterator[list[int]]:
+    """The next so many syncs fail, as counted down in the list."""
+    left = [0]
+    real = os.fdatasync
+
+    def sync(descriptor: int) -> None:
+        if left[0]:
+            left[0] -= 1
+            raise OSError(errno.EIO, os.strerror(errno.EIO))
+        real(descriptor)
+
+    monkeypatch.setattr(os, "fdatasync", sync)
+    yield left
+
+
+def flip(path: Path, at: int) -> None:
+    with path.open("r+b") as file:
+        file.seek(at)
+        byte = file.read(1)[0]
+        file.seek(at)
+        file.write(bytes([byte ^ 1]))
+        os.fsync(file.fileno())
+
+
+@pytest.mark.parametrize("size", [2, 640, 5_000, 300_000])
+def test_written_again_it_is_the_same(
+    tmp_path: Path, open_writer: Any, put: Any, size: int
+) -> None:
+    writer = open_writer(tmp_path)
+    for number in range(12):
+        put(writer, bytes([number + 1, 0]) * (size // 2))
+    before = writer.audio_path.read_bytes(), writer.index_path.read_bytes()
+    assert write_again(writer._audio, writer._index, 3, 12, writer.bytes) == 0
+    assert (writer.audio_path.read_bytes(), writer.index_path.read_bytes()) == before
+    writer.sync()
+    assert not_on_disk(writer.audio_path, writer.index_path, 0, 12) == 0
+    writer.close()
+
+
+def test_what_is_not_as_it_was_written_is_counted(
+    tmp_path: Path, open_writer: Any, put: Any
+) -> None:
+    writer = open_writer(tmp_path)
+    for number in range(2_000):  # two batches
+        put(writer, bytes([number % 250 + 1, 0]) * 100)
+    writer.sync()
+    flip(writer.audio_path, 200 * 7 + 5)
+    flip(writer.index_path, HEADER_BYTES + RECORD_BYTES * 1_500 + 20)
+    assert not_on_disk(writer.audio_path, writer.index_path, 0, 2_000) == 2
+    assert not_on_disk(writer.audio_path, writer.index_path, 8, 1_500) == 0
+    assert write_again(writer._audio, writer._index, 0, 2_000, writer.bytes) == 2
+    writer.close()
+
+
+def test_a_disk_that_can_not_be_read_past_the_cache_is_believed(
+    tmp_path: Path, open_writer: Any, put: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    writer = open_writer(tmp_path)
+    put(writer, b"ab")
+    writer.close()
+    real = os.open
+
+    def no_direct(path: Any, flags: int, *rest: Any) -> int:
+        if flags & getattr(os, "O_DIRECT", 0):
+            raise OSError(errno.EINVAL, os.strerror(errno.EINVAL))
+        return real(path, flags, *rest)
+
+    monkeypatch.setattr(os, "open", no_direct)
+    assert not_on_disk(writer.audio_path, writer.index_path, 0, 1) == 0
+
+
+def test_after_a_failed_sync_all_of_it_is_written_before_the_next(
+    tmp_path: Path,
+    open_writer: Any,
+    put: Any,
+    failing: list[int],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    writer = open_writer(tmp_path)
+    put(writer, b"abcd")
+    writer.sync()
+    put(writer, b"efgh")
+    put(writer, b"ijkl")
+    failing[0] = 1
+    with pytest.raises(OSError, match="Input/output error"):
+        writer.sync()
+    assert (writer.doubtful, writer.synced) == (True, 1)
+    written: list[str] = []
+    real = os.pwrite
+
+    def note(descriptor: int, data: bytes, at: int) -> int:
+        written.append(Path(f"/proc/self/fd/{descriptor}").readlink().suffix)
+        return real(descriptor, data, at)
+
+    monkeypatch.setattr(os, "pwrite", note)
+    failing[0] = 1  # the disk is still not well: nothing is durable yet
+    with pytest.raises(OSError, match="Input/output error"):
+        writer.sync()
+    assert (writer.doubtful, writer.synced) == (True, 1)
+    writer.sync()
+    assert (writer.doubtful, writer.synced) == (False, 3)
+    assert written == [".bin", ".idx"]
+    written.clear()
+    writer.sync()
+    assert written == []
+    writer.close()
+    assert load(tmp_path / "r1").samples.tobytes() == b"abcdefghijkl"
+
+
+def test_what_the_disk_does_not_hold_is_not_durable_however_often_it_is_synced(
+    tmp_path: Path,
+    open_writer: Any,
+    put: Any,
+    failing: list[int],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    writer = open_writer(tmp_path)
+    put(writer, b"abcd")
+    failing[0] = 1
+    with pytest.raises(OSError, match="Input/output error"):
+        writer.sync()
+    with monkeypatch.context() as patched:
+        patched.setattr(writing, "not_on_disk", lambda *_: 1)
+        for _ in range(3):
+            with pytest.raises(OSError, match="does not hold 1 packet"):
+                writer.sync()
+            assert (writer.doubtful, writer.synced) == (True, 0)
+    writer.sync()
+    assert (writer.doubtful, writer.synced) == (False, 1)
+    writer.close()
+
+
+def test_what_a_failed_sync_has_spoiled_is_told_once(
+    tmp_path: Path, open_writer: Any, put: Any, failing: list[int]
+) -> None:
+    writer = open_writer(tmp_path)
+    put(writer, b"abcd")
+    put(writer, b"efgh")
+    failing[0] = 1
+    with pytest.raises(OSError, match="Input/output error"):
+        writer.sync()
+    flip(writer.audio_path, 5)
+    with pytest.raises(OSError, match="has spoiled 1 packet"):
+        writer.sync()
+    assert (writer.doubtful, writer.synced) == (False, 2)
+    writer.sync()
+    writer.close()
+    assert verify(load(tmp_path / "r1")).index.tolist() == [1]
+
+
+def test_appending_waits_while_it_is_written_anew(
+    tmp_path: Path,
+    open_writer: Any,
+    put: Any,
+    failing: list[int],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    writer = open_writer(tmp_path)
+    put(writer, b"abcd")
+    failing[0] = 1
+    with pytest.raises(OSError, match="Input/output error"):
+        writer.sync()
+    inside, go_on = threading.Event(), threading.Event()
+    real = writing.write_again
+
+    def slow(*arguments: int) -> int:
+        inside.set()
+        go_on.wait(5)
+        return real(*arguments)
+
+    monkeypatch.setattr(writing, "write_again", slow)
+    syncing = threading.Thread(target=writer.sync)
+    syncing.start()
+    assert inside.wait(5)
+    appending = threading.Thread(target=lambda: put(writer, b"efgh"))
+    appending.start()
+    time.sleep(0.05)
+    assert writer.packets == 1
+    go_on.set()
+    appending.join(5)
+    syncing.join(5)
+    assert writer.packets == 2
+    writer.close()
+    assert writer.synced == 2
+    assert load(tmp_path / "r1").samples.tobytes() == b"abcdefgh"
+
+
+def test_closing_writes_anew_too(
+    tmp_path: Path, open_writer: Any, put: Any, failing: list[int]
+) -> None:
+    writer = open_writer(tmp_path)
+    put(writer, b"abcd")
+    failing[0] = 1
+    writer.close()
+    assert (writer.doubtful, writer.synced) == (False, 1)
