@@ -347,11 +347,8 @@ class StorageFailed(CaptureError, OSError):
     def __init__(self, path: object, cause: OSError) -> None:
         self.path = str(path)
         self.cause = cause
-        super().__init__(
-            cause.errno,
-            f"could not write {str(path)!r}: {cause.strerror or cause} (what comes is tried again "
-            "at once; make room or mend the disk, or capture into another directory)",
-        )
+        what = f"could not write {str(path)!r}: {cause.strerror or cause}"
+        super().__init__(cause.errno, f"{what} (make room, or capture into another directory)")
 
 
 class ReceiverError(RecallLabError):

@@ -12,9 +12,17 @@ from recall_lab.capture.files import read_small, replace_file, sync_path
 from recall_lab.capture.record import VERSION
 from recall_lab.errors import InvalidArgument
 from recall_lab.version import __version__
-from recall_lab.wire.messages import RECORDING_ID_VALID, Participant, Ref, is_recording_id
+from recall_lab.wire.messages import (
+    RECORDING_ID_VALID,
+    AudioPacket,
+    Participant,
+    Ref,
+    is_recording_id,
+)
 
 _STEM: Final = re.compile(r"([A-Za-z0-9][A-Za-z0-9_-]{0,63})(?:\.(0|[1-9]\d{0,18}))?", re.ASCII)
+_MOST: Final = 64 << 10  # bytes of JSON
+_NAME: Final = 1_000  # characters
 _Time: TypeAlias = Annotated[int, msgspec.Meta(ge=0, le=2**63 - 1)]  # ns since 1970 UTC
 
 
@@ -65,6 +73,41 @@ class CaptureInfo(msgspec.Struct, frozen=True, kw_only=True):
     def stem(self) -> str:
         """Name that the files of this stream share, without the suffix."""
         return stem_of(self.recording, None if self.participant is None else self.participant.id)
+
+
+def info_from(packet: AudioPacket) -> tuple[CaptureInfo, int]:
+    """Return what is kept beside the audio of a packet's stream.
+
+    Returns:
+        It, and 0; or where that would be more than 64 KiB of JSON, or can't be JSON again, its
+        ids alone, and how many bytes it would have been at least. A message may have 2 MiB, and
+        what is kept here stays in memory for as long as the stream is open.
+    """
+    info = CaptureInfo(
+        recording=packet.recording.id,
+        participant=packet.participant,
+        bot=packet.bot,
+        endpoint=packet.endpoint,
+        artifact=packet.artifact,
+        metadata=packet.recording.metadata,
+    )
+    try:
+        size = len(msgspec.json.encode(info))
+    except (RecursionError, ValueError):  # nested as deeply as it goes: it can't be written
+        size = _MOST + 1
+    if size <= _MOST:
+        return info, 0
+    who = packet.participant
+    name = None if who is None or who.name is None else who.name[:_NAME]
+    ids = [None if ref is None else Ref(ref.id) for ref in (info.bot, info.endpoint, info.artifact)]
+    slim = CaptureInfo(
+        recording=info.recording,
+        participant=None if who is None else Participant(who.id, name),
+        bot=ids[0],
+        endpoint=ids[1],
+        artifact=ids[2],
+    )
+    return slim, size
 
 
 def stem_of(recording: str, participant: int | None = None) -> str:

@@ -21,8 +21,9 @@ from recall_lab.capture.info import stem_of
 from recall_lab.capture.journal import Journal, StrangersThrottle, Throttle
 from recall_lab.errors import CaptureError, InvalidMessage, LimitReached
 from recall_lab.receiver.limits import Limits
+from recall_lab.receiver.losses import Key
 from recall_lab.receiver.settings import Status
-from recall_lab.receiver.storage import Key, OpenStream, Storage
+from recall_lab.receiver.storage import OpenStream, Storage
 from recall_lab.text import excerpt
 from recall_lab.wire.messages import AudioPacket, OtherEvent, decode
 from recall_lab.wire.pcm import RATE, SAMPLE_BYTES
@@ -212,8 +213,8 @@ class Ingest:
             packets=storage.packets,
             packets_per_second=round(rate, 1),
             bytes=storage.bytes,
-            lost=storage.lost,
-            lost_seconds=round(storage.lost_samples / RATE, 6),
+            lost=storage.losses.packets,
+            lost_seconds=round(storage.losses.samples / RATE, 6),
             events=self.events,
             video=self.video,
             rejected=dict(self.rejected + Counter(storage=storage.uncommitted)),
@@ -242,7 +243,7 @@ class Ingest:
         except CaptureError as error:
             key = recording, None if packet.participant is None else packet.participant.id
             samples = len(packet.payload) // SAMPLE_BYTES
-            self.storage.lose(key, packet.relative, samples, error)
+            self.storage.losses.add(key, packet.relative, samples, error)
             raise
         number = connection.numbers.get(recording)
         if number is None:

@@ -9,25 +9,27 @@ import contextlib
 import itertools
 import time
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Final, TypeAlias
+from typing import Final
 
 import pandas as pd
 
 from recall_lab.capture.continuity import Continuity
-from recall_lab.capture.events import LOST, UNSYNCED
+from recall_lab.capture.events import UNSYNCED
 from recall_lab.capture.follower import Follower
-from recall_lab.capture.info import CaptureInfo, parse_stem, stem_of
+from recall_lab.capture.info import info_from, parse_stem, stem_of
 from recall_lab.capture.journal import SUFFIX as JOURNAL
 from recall_lab.capture.journal import Throttle
 from recall_lab.capture.reader import last_connection
 from recall_lab.capture.writer import StreamWriter
 from recall_lab.errors import CaptureError, StorageFailed
 from recall_lab.receiver.limits import Budget, Limits, streams_at_once
+from recall_lab.receiver.losses import Key, Losses
 from recall_lab.receiver.sync import Syncer
+from recall_lab.text import sized
 from recall_lab.wire.messages import AudioPacket
-from recall_lab.wire.pcm import RATE
 
 IDLE_CLOSE: Final = 300.0
 """Seconds without a packet after which a stream's files are closed; it is reopened on demand."""
@@ -37,19 +39,6 @@ RETRY: Final = 1.0
 
 _CLOSED_AT_ONCE: Final = 16  # idle streams closed a second: each waits for the disk
 _REMEMBERED: Final = 20_000  # streams whose gaps are at hand, and refusals
-
-Key: TypeAlias = tuple[str, int | None]
-"""A stream: its recording, and its participant or None."""
-
-
-@dataclass
-class Loss:
-    """Packets of a stream, one after another, that were received and could not be kept."""
-
-    error: str
-    since: float  # relative, s
-    packets: int = 0
-    samples: int = 0
 
 
 @dataclass(eq=False)
@@ -77,8 +66,8 @@ class Storage:
 
     Attributes:
         packets, bytes: kept since the start.
-        lost, lost_samples: of packets that were received and could not be kept.
-        uncommitted: those of them that were refused by the disk as they were written.
+        losses: what was received and could not be kept.
+        uncommitted: packets of it that the disk refused as they were written.
     """
 
     def __init__(
@@ -94,7 +83,8 @@ class Storage:
         self.receiver = receiver
         self.budget = Budget(limits, directory)
         self.packets = self.bytes = 0
-        self.lost = self.lost_samples = self.uncommitted = 0
+        self.losses = Losses(note)
+        self.uncommitted = 0
         self.seen = 0  # streams
         self._note = note
         self._trouble = trouble
@@ -103,7 +93,6 @@ class Storage:
         self._touched: list[OpenStream] = []
         self._continuity: dict[Key, Continuity] = {}
         self._forgotten = (0, 0.0)  # gaps and seconds of streams that are no longer remembered
-        self._losses: dict[Key, Loss] = {}  # not yet told
         self._halves: dict[Key, dict[int, bytes]] = {}  # of samples, of streams closed for a while
         self._doubts: dict[Key, int] = {}  # closed without a sync that did not fail
         self._refusals: dict[Key, tuple[float, CaptureError]] = {}
@@ -154,27 +143,15 @@ class Storage:
             self.packets += kept
             self.bytes += size
             self.budget.spend(stream.key[0], size + 64 * kept)
-            if kept and stream.key in self._losses:
-                self._tell_loss(stream.key)
+            if kept:
+                self.losses.tell(stream.key)
             if error is not None:
                 self._trouble(str(error))
                 for relative, samples in stream.staged[kept:]:
-                    self.lose(stream.key, relative, samples, error)
+                    self.losses.add(stream.key, relative, samples, error)
                 self.uncommitted += writer.dropped
             stream.staged.clear()
         self._touched.clear()
-
-    def lose(self, key: Key, relative: float, samples: int, error: CaptureError) -> None:
-        """Count a packet that could not be kept."""
-        self.lost += 1
-        self.lost_samples += samples
-        loss = self._losses.get(key)
-        if loss is None:
-            loss = self._losses[key] = Loss(_cause(error), relative)
-            if len(self._losses) > _REMEMBERED:
-                del self._losses[next(iter(self._losses))]
-        loss.packets += 1
-        loss.samples += samples
 
     def claim(self, recording: str) -> None:
         """Make sure that files of a recording may be written.
@@ -231,10 +208,15 @@ class Storage:
 
     def close(self) -> None:
         """Close every stream; what was kept is durable when this returns without trouble."""
-        for key in list(self._open):
-            self._close(key)
-        for key in [key for key in self._losses if key[0] in self._numbers]:
-            self._tell_loss(key)
+        self.flush()
+        open_ = [(key, self._taken_out(key)) for key in list(self._open)]
+        # each waits for the disk, which takes many at once in little more time than one
+        with ThreadPoolExecutor(_CLOSED_AT_ONCE) as pool:
+            for (key, writer), error in zip(
+                open_, pool.map(_close, [writer for _, writer in open_]), strict=True
+            ):
+                self._closed(key, writer, error)
+        self.losses.tell_all(self._numbers)
         self._syncer.stop()
 
     @property
@@ -279,18 +261,13 @@ class Storage:
         while len(self._open) >= self._most:  # descriptors are few: the quietest has to wait
             self.flush()
             self._close(min(self._open, key=lambda key: self._open[key].last))
-        info = CaptureInfo(
-            recording=recording,
-            participant=packet.participant,
-            bot=packet.bot,
-            endpoint=packet.endpoint,
-            artifact=packet.artifact,
-            metadata=packet.recording.metadata,
-        )
+        info, size = info_from(packet)
+        if size:
+            self._trouble(f"metadata of {info.stem} is not kept: it has {sized(size)}, of 64 KiB")
         writer = StreamWriter(self.directory, info, self.receiver)
         if key in self._doubts:
             writer.doubt(self._doubts.pop(key))
-        if key in self._losses:
+        if self.losses.pending(key):
             writer.note_loss()
         writer.halves.update(self._halves.pop(key, {}))
         self._numbers[recording] = max(self._numbers[recording], writer.last_connection)
@@ -318,28 +295,24 @@ class Storage:
             self._forgotten = self._forgotten[0] + count, self._forgotten[1] + seconds
 
     def _close(self, key: Key) -> None:
+        writer = self._taken_out(key)
+        self._closed(key, writer, _close(writer))
+
+    def _taken_out(self, key: Key) -> StreamWriter:
+        """Return the writer of a stream that is open no more, and is to be closed."""
         writer = self._open.pop(key).writer
         self._syncer.remove(writer)
         if writer.halves:
             self._halves[key] = writer.halves
-        try:
-            writer.close()
-        except CaptureError as error:
+        return writer
+
+    def _closed(self, key: Key, writer: StreamWriter, error: CaptureError | None) -> None:
+        """Note what became of a writer that was closed."""
+        if error is not None:
             self._trouble(str(error))
             if writer.doubtful:
                 self._doubts[key] = writer.synced
-        if key in self._losses:
-            self._tell_loss(key)
-
-    def _tell_loss(self, key: Key) -> None:
-        """Write down what could not be kept, once writing goes on."""
-        loss = self._losses[key]
-        told = self._note(
-            key[0], LOST, stream=stem_of(*key), packets=loss.packets,
-            seconds=round(loss.samples / RATE, 6), since=loss.since, error=loss.error,
-        )  # fmt: skip
-        if told:
-            del self._losses[key]
+        self.losses.tell(key)
 
     def _earlier_files(self, recording: str) -> list[Path]:
         """Return the files that earlier runs have made of a recording."""
@@ -370,11 +343,13 @@ class Storage:
             self._note(None, UNSYNCED, stream=writer.stem, error=str(error))
 
 
-def _cause(error: CaptureError) -> str:
-    """Say in a few words why something could not be kept."""
-    return (
-        str(error.cause.strerror or error.cause) if isinstance(error, StorageFailed) else str(error)
-    )
+def _close(writer: StreamWriter) -> CaptureError | None:
+    """Close a writer; return what went wrong. Any thread."""
+    try:
+        writer.close()
+    except CaptureError as error:
+        return error
+    return None
 
 
 def _size(path: Path) -> int:

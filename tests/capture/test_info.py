@@ -9,16 +9,18 @@ import stat
 import threading
 from pathlib import Path
 
+import msgspec
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from recall_lab.capture.files import replace_file
 from recall_lab.capture.info import (
     CaptureInfo,
     Writer,
+    info_from,
     parse_stem,
     read_info,
-    replace_file,
     stem_of,
     sync_info,
     write_info,
@@ -26,7 +28,7 @@ from recall_lab.capture.info import (
 from recall_lab.capture.record import VERSION
 from recall_lab.errors import InvalidArgument
 from recall_lab.version import __version__
-from recall_lab.wire.messages import MAX_PARTICIPANT, Participant, Ref
+from recall_lab.wire.messages import MAX_PARTICIPANT, AudioPacket, Participant, Ref
 
 FULL = CaptureInfo(
     recording="9f3c",
@@ -292,3 +294,26 @@ def test_a_link_in_place_of_the_temporary_file_is_removed_not_followed(
     assert victim.read_text() == "precious"
     assert read_info(tmp_path / "x.json") == (FULL, None)
     assert not planted.is_symlink()
+
+
+def test_what_is_kept_beside_a_stream_is_bounded() -> None:
+    def packet(**metadata: object) -> AudioPacket:
+        return AudioPacket(
+            recording=Ref("r1", dict(metadata)), payload=b"", relative=0.0, absolute=0,
+            participant=Participant(7, "Ada" * 40_000, extra_data={"a": 1}), bot=Ref("b", {"c": 1}),
+        )  # fmt: skip
+
+    info, size = info_from(packet(team="x"))
+    assert size > 120_000
+    assert info == CaptureInfo(
+        recording="r1", participant=Participant(7, ("Ada" * 40_000)[:1_000]), bot=Ref("b")
+    )
+    small = msgspec.structs.replace(packet(team="x"), participant=Participant(7, "Ada"))
+    info, size = info_from(small)
+    assert (size, info.metadata, info.bot) == (0, {"team": "x"}, Ref("b", {"c": 1}))
+    deep: object = 1
+    for _ in range(5_000):
+        deep = {"a": deep}
+    info, size = info_from(msgspec.structs.replace(small, recording=Ref("r1", {"a": deep})))
+    assert size > 0
+    assert info.metadata is None
