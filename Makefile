@@ -4,7 +4,7 @@ VENV   := .venv
 BIN    := $(VENV)/bin
 PIP    := $(BIN)/python -m pip install --disable-pip-version-check --quiet --constraint constraints.txt
 
-.PHONY: demo test check lab bench kill clean
+.PHONY: demo test check lab bench clean
 
 demo: $(VENV)/.base          ## see it work: no account, no network, a minute at most
 	$(BIN)/recall-lab demo
@@ -30,9 +30,6 @@ bench: $(VENV)/.full         ## speed beside other receivers (minutes; uses Node
 	$(BIN)/python benchmarks/panel.py
 	$(BIN)/python benchmarks/explore.py
 	$(BIN)/python benchmarks/compare.py
-
-kill: $(VENV)/.full          ## 300 times kill -9 while receiving; prints what was lost
-	$(BIN)/python benchmarks/kill.py
 
 clean:
 	rm -rf $(VENV) build dist demo .pytest_cache .mypy_cache .ruff_cache .hypothesis

@@ -76,9 +76,17 @@ def write_all(descriptor: int, data: bytes, at: int) -> tuple[int, OSError | Non
     return done, None
 
 
-def replace_file(path: Path, data: bytes, *, durable: bool = False) -> None:
-    """Write `data` to a temporary file beside `path` and rename it over `path`."""
-    temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
+def replace_file(path: Path, data: bytes, *, durable: bool = False, alone: bool = False) -> None:
+    """Write `data` to a temporary file beside `path` and rename it over `path`.
+
+    Args:
+        path: the file.
+        data: what is to be in it.
+        durable: whether the data are synced before the file has its name.
+        alone: whether nobody else can be replacing it: then the temporary file has one name
+            always, and what a kill has left is taken away by the next time.
+    """
+    temporary = path.with_name(f".{path.name}{'' if alone else f'.{os.getpid()}'}.tmp")
     with contextlib.suppress(FileNotFoundError):
         temporary.unlink()  # left by a process with our number that was killed, or planted
     flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC

@@ -6,6 +6,7 @@ it, so a follower that looks at the index first and at the ``.bin`` second alway
 
 from __future__ import annotations
 
+import contextlib
 import mmap
 import os
 from functools import partial
@@ -26,6 +27,8 @@ from recall_lab.capture.record import HEADER_BYTES, RECORD, RECORD_BYTES, Record
 from recall_lab.wire.pcm import RATE, SAMPLE_BYTES, SAMPLE_DTYPE, Samples
 
 _BATCH: Final = 1 << 15  # records read at once: 2 MiB
+_MANY: Final = 1 << 19  # packets, and room for them: two weeks at 50 a second
+_WEEKS: Final = 1 << 26
 
 
 class Follower:
@@ -115,11 +118,13 @@ class Follower:
         info, _ = info_of(self.audio_path)
         offsets, counts = self.column("offset"), self.column("samples")
         end = int(offsets[-1]) + int(counts[-1]) if self.packets else 0
-        if not end or end > len(samples):  # cut from outside, or gone
-            return Capture(samples[:0], None, info)
         # audio is appended, so packets lie in the file as they arrived
         first = max(int(np.searchsorted(offsets, end - seconds * RATE, "right")) - 1, 0)
-        begin = int(offsets[first])
+        begin = int(offsets[first:].min(initial=end))
+        if begin < end:  # unless somebody has changed the order of records
+            end = max(end, int((offsets[first:] + counts[first:]).max()))
+        if not end or end > len(samples):  # cut from outside, or gone
+            return Capture(samples[:0], None, info)
         columns = {name: self.column(name)[first:] for name in COLUMNS}
         columns["offset"] = offsets[first:] - begin
         return Capture(samples[begin:end], frame_of(columns), info)
@@ -163,7 +168,7 @@ class Follower:
         size = self.packets + len(records)
         for name, array in self._columns.items():
             if size > len(array):
-                grown = _room_for(max(1_024, size + size // 2), array.dtype)
+                grown = _room_for(size, array.dtype)
                 grown[: self.packets] = array[: self.packets]
                 self._columns[name] = array = grown
                 self._whole = None
@@ -187,10 +192,19 @@ def last_samples(path: Path, count: int) -> Samples:
 
 
 def _room_for(count: int, dtype: np.dtype[np.generic]) -> npt.NDArray[np.generic]:
-    """Return an array straight from the system, to which it goes back when it is outgrown.
+    """Return an array with room to spare, straight from the system, to which it goes back.
 
     malloc keeps what arrays of up to 32 MiB leave behind: over a day, a tenth of the whole.
-    Pages that are not written to take no memory, so there can be room to spare.
+    Pages that are not written to take no memory: from some size on there is room at once for
+    weeks, as moving it all takes longer and longer.
     """
+    wanted = max(1_024, count + count // 2)
+    if count >= _MANY:
+        with contextlib.suppress(OSError):  # little is promised here: then it is moved now and then
+            return _pages(max(wanted, _WEEKS), dtype)
+    return _pages(wanted, dtype)
+
+
+def _pages(count: int, dtype: np.dtype[np.generic]) -> npt.NDArray[np.generic]:
     pages = mmap.mmap(-1, count * dtype.itemsize, flags=mmap.MAP_PRIVATE | mmap.MAP_ANONYMOUS)
     return np.frombuffer(pages, dtype)

@@ -162,12 +162,14 @@ def read_info(path: Path) -> tuple[CaptureInfo | None, str | None]:
 def write_info(path: Path, info: CaptureInfo) -> None:
     """Replace `path` in one step: whoever reads sees the old text or the new, never a part.
 
+    Only whoever holds the lock of the capture may.
+
     Not yet durable: :func:`sync_info` makes it so, and may be called from another thread.
 
     Raises:
         OSError: when the disk refuses; the old text then stands.
     """
-    replace_file(path, msgspec.json.format(msgspec.json.encode(info), indent=2))
+    replace_file(path, msgspec.json.format(msgspec.json.encode(info), indent=2), alone=True)
 
 
 def sync_info(path: Path) -> None:

@@ -141,6 +141,7 @@ def header_problem(header: bytes) -> str | None:
     return None
 
 
+_MAGIC = np.uint64(int.from_bytes(MAGIC, "little"))  # where a record has its offset
 _CHUNK = 4_096  # records checked at once: 256 KiB
 
 
@@ -151,7 +152,10 @@ def _crc_of_valid(count: int) -> int:
 
 
 def find_damaged(data: bytes | memoryview) -> npt.NDArray[np.int64]:
-    """Return the positions of the records in `data` whose checksum is wrong, in order.
+    """Return the positions of what is no record in `data`, in order: its checksum is wrong.
+
+    A header among them is none either, though it ends in a checksum as records do: indexes that
+    were joined have one.
 
     A CRC-32 over bytes that end in their own CRC-32 comes out the same whatever the bytes are.
     So the checksum of a run of whole records depends on nothing but their number, and thousands
@@ -164,11 +168,12 @@ def find_damaged(data: bytes | memoryview) -> npt.NDArray[np.int64]:
     bad: list[int] = []
     for start in range(0, len(view), _CHUNK * RECORD_BYTES):
         chunk = view[start : start + _CHUNK * RECORD_BYTES]
-        if crc32(chunk) == _crc_of_valid(len(chunk) // RECORD_BYTES):
+        begins = np.frombuffer(chunk, "<u8")[:: RECORD_BYTES // 8]
+        if crc32(chunk) == _crc_of_valid(len(begins)) and not (begins == _MAGIC).any():
             continue
         for at in range(0, len(chunk), RECORD_BYTES):
             body, crc = chunk[at : at + 60], chunk[at + 60 : at + 64]
-            if crc32(body) != _CRC.unpack(crc)[0]:
+            if crc32(body) != _CRC.unpack(crc)[0] or bytes(body[:8]) == MAGIC:
                 bad.append((start + at) // RECORD_BYTES)
     return np.array(bad, np.int64)
 

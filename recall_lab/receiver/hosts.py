@@ -149,7 +149,7 @@ class ProcessHost:
         return [pid for pid in clients if pid not in (0, os.getpid())]
 
     def status(self) -> Status:
-        return msgspec.convert(self._ask("status", ANSWER_TIMEOUT), Status)
+        return _status(self._ask("status", ANSWER_TIMEOUT))
 
     def token(self) -> tuple[str, bool]:
         told = self._ask("access", ANSWER_TIMEOUT)
@@ -163,7 +163,7 @@ class ProcessHost:
 
     def stop(self) -> Status:
         try:
-            status = msgspec.convert(self._ask("stop", STOP_TIMEOUT), Status)
+            status = _status(self._ask("stop", STOP_TIMEOUT))
         except ReceiverFailed:
             status = None
         self.close()
@@ -318,6 +318,17 @@ class ThreadHost(threading.Thread):
 
     def close(self) -> None:
         """Nothing to hang up."""
+
+
+def _status(told: dict[str, Any]) -> Status:
+    """Return what was told as a status; raises ReceiverFailed when it is none."""
+    try:
+        return msgspec.convert(told, Status)
+    except msgspec.ValidationError as error:
+        raise ReceiverFailed(
+            f"what the receiver answers is no status ({error}): was it started by another version "
+            "of recall_lab? stop() ends it, and what it has kept stays"
+        ) from None
 
 
 def _line(peer: socket.socket, deadline: float) -> bytes:

@@ -10,7 +10,9 @@ from collections.abc import Callable
 
 from recall_lab.capture.writer import StreamWriter
 
-_REST = 2.0  # rests for each sync: however many streams, most of the core is the receiver's
+# Rests for each sync: however many streams, most of the core is the receiver's. At most a tenth
+# of the interval: a slow disk is not to make the others wait for their turn.
+_REST = 2.0
 _GOLDEN = 0.6180339887498949  # its multiples spread evenly over a turn, however many there are
 
 
@@ -71,7 +73,7 @@ class Syncer:
                 writer.sync()
             except OSError as error:
                 self._failed(writer, error)
-            time.sleep(_REST * (time.monotonic() - began))
+            time.sleep(min(_REST * (time.monotonic() - began), self._interval / 10))
 
     def _next(self) -> StreamWriter | None:
         """Wait for the next stream that is due; None when there is to be an end."""

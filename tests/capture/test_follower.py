@@ -330,3 +330,36 @@ def test_a_follower_starts_over_when_the_capture_is_another(
     os.truncate(tmp_path / "r1.idx", 64 + 3 * 64)
     follower.poll()
     assert len(follower.frame()) == 3
+
+
+def test_the_last_seconds_of_records_whose_order_was_changed(
+    tmp_path: Path, open_writer: Any, put: Any
+) -> None:
+    writer = open_writer(tmp_path)
+    for number in range(3):
+        put(writer, bytes([number, 0]) * 10)
+    writer.close()
+    index = tmp_path / "r1.idx"
+    data = index.read_bytes()
+    index.write_bytes(data[:64] + data[192:256] + data[64:192])
+    follower = Follower(tmp_path / "r1.bin")
+    assert follower.poll() == 3
+    last = follower.last(1.0)
+    held = [last.samples[row.offset] for row in last.packets.itertuples()]
+    assert held == [2, 0, 1][-len(held) :]
+
+
+def test_room_for_weeks_is_made_once_and_nothing_is_lost_by_it(
+    tmp_path: Path, open_writer: Any, put: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(module, "_MANY", 2_000)
+    monkeypatch.setattr(module, "_WEEKS", 50_000)
+    writer = open_writer(tmp_path)
+    follower = Follower(tmp_path / "r1.bin")
+    for number in range(6_000):
+        put(writer, b"ab", number * 0.02)
+        if number % 500 == 499:
+            follower.poll()
+    assert follower.frame()["relative"].tolist() == [number * 0.02 for number in range(6_000)]
+    assert len(follower._columns["relative"]) == 50_000
+    writer.close()

@@ -288,7 +288,7 @@ def test_a_link_in_place_of_the_temporary_file_is_removed_not_followed(
 ) -> None:
     victim = tmp_path / "victim"
     victim.write_text("precious")
-    planted = tmp_path / f".x.json.{os.getpid()}.tmp"
+    planted = tmp_path / ".x.json.tmp"
     planted.symlink_to(victim) if kind == "symbolic" else planted.hardlink_to(victim)
     write_info(tmp_path / "x.json", FULL)
     assert victim.read_text() == "precious"

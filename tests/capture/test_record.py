@@ -211,3 +211,11 @@ def test_good_records_leave_out_damage_and_the_torn_tail(tail: int) -> None:
 def test_good_records_of_nothing() -> None:
     good, damaged = good_records(b"")
     assert (len(good), good.dtype, damaged) == (0, RECORD, 0)
+
+
+def test_a_header_among_the_records_is_none_of_them() -> None:
+    record = pack_record(0, 2, 0, 0.0, 0, 0, 0, 1, 0, 5)
+    joined = record * 5_000 + pack_header() + record
+    assert find_damaged(joined).tolist() == [5_000]
+    records, damaged = good_records(joined)
+    assert (len(records), damaged) == (5_001, 1)

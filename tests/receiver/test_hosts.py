@@ -64,6 +64,17 @@ def test_a_stranger_at_the_socket_of_a_note_is_passed_over(answer: bytes, tmp_pa
     remove_state(state.id)
 
 
+def test_an_answer_that_is_no_status_is_told_as_such(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with receive(0, tmp_path) as rx:
+        with monkeypatch.context() as other:
+            other.setattr(hosts.ProcessHost, "_ask", lambda *_: {"id": rx.id, "clients": []})
+            assert rx.status.state == "failed"
+            assert "another version" in rx.status.last_error
+        assert rx.status.state == "running"
+
+
 def test_a_receiver_that_was_stopped_says_how_it_goes_on(tmp_path: Path) -> None:
     with receive(0, tmp_path) as rx:
         (pid,) = [state.pid for state in states() if state.id == rx.id]

@@ -1,0 +1,267 @@
+"""The power is cut while streams are written: is anything gone that was reported as durable?
+
+A disk of its own: ext4 in a file, on a loop device. A receiver writes a dozen streams there at
+the rate of real bots, once as `rl.receive` starts it, once as our `Server` in a bare process,
+which tells stream by stream how much its writers say is durable. Right after it has said so, the
+file system is shut down (EXT4_IOC_SHUTDOWN, the journal not flushed): from that instant on
+nothing reaches the disk any more, and what is in memory only is dropped. The receiver's process
+is killed, the disk unmounted, checked by e2fsck, and mounted again. Then every capture is loaded
+and compared with what was sent.
+
+The file lies in memory where that can be, so that others' use of the disk does not count; a disk
+that is slow is another trial. What a disk's own cache does when the power goes is not tried: that
+takes a disk and a plug.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import fcntl
+import os
+import random
+import shutil
+import struct
+import subprocess
+import tempfile
+import time
+from collections import Counter
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Final, Self
+
+import numpy as np
+
+import recall_lab as rl
+from benchmarks.torture.figures import Figure, Scale, Unavailable
+from benchmarks.torture.kills import Received, Victim
+from benchmarks.torture.sending import STEP, Bot, Senders, audio, numbers_of
+from benchmarks.torture.served import Served
+from recall_lab.capture.writer import StreamWriter
+from recall_lab.receiver.state import RUNTIME_VARIABLE
+
+BOTS: Final = tuple(Bot(f"stream-{n}") for n in range(12))
+SYNC: Final = 1.0  # seconds: what a receiver has unless told otherwise
+_SHUTDOWN: Final = 0x8004587D  # _IOR('X', 125, __u32): linux/fs/ext4/ext4.h
+_NO_LOG_FLUSH: Final = 2
+_PROGRAMS: Final = ("losetup", "mount", "umount", "mkfs.ext4", "e2fsck")
+_SBIN: Final = f"{os.environ.get('PATH', '')}:/usr/sbin:/sbin"
+
+
+def run(scale: Scale) -> Iterator[Figure]:
+    """Cut the power again and again."""
+    if os.geteuid():
+        raise Unavailable("needs root, to mount a disk of its own")
+    for program in _PROGRAMS:
+        if shutil.which(program, path=_SBIN) is None:
+            raise Unavailable(f"needs {program}")
+    draw = random.Random(scale.seed)
+    counts: Counter[str] = Counter()
+    losses: list[float] = []
+    rounds = scale.pick(2, 10)
+    with tempfile.TemporaryDirectory(prefix="recall_lab_power_") as runtime:
+        os.environ[RUNTIME_VARIABLE] = str(Path(runtime, "run"))
+        for number in range(rounds):
+            start = Served if number % 2 else Received
+            with Disk() as disk:
+                cut = lose_power(disk, start, draw.uniform(1.5, 3.5))
+                left = disk.folder / "captures"
+                losses += [judge(left / bot.recording, cut, counts) for bot in BOTS]
+                if not cut.synced:  # only the sum was told
+                    counts["durable and lost"] += max(cut.total - counts["kept now"], 0)
+                counts["durable"] += cut.total
+                counts["kept now"] = 0
+    yield Figure("cuts of the power", rounds, "=", scale.pick(2, 10))
+    yield Figure(
+        "packets reported as durable", counts["durable"], ">=", rounds * len(BOTS) * 20,
+        note=f"{len(BOTS)} streams, synced every {SYNC:g} s",
+    )  # fmt: skip
+    yield Figure("of them, lost or with wrong audio", counts["durable and lost"], "=", 0)
+    yield Figure("packets that the cuts took away", counts["taken"], ">=", 1, note="so they cut")
+    yield Figure("captures unreadable", counts["unreadable"], "=", 0)
+    yield Figure("packets with wrong audio that verify passes", counts["wrong"], "=", 0)
+    yield Figure("captures that could not be gone on with", counts["stuck"], "=", 0)
+    yield Figure("audio lost of a stream, at most", max(losses), "<=", SYNC + 0.5, "s")
+
+
+@dataclass(frozen=True)
+class Cut:
+    """What was known when the power was cut.
+
+    Attributes:
+        began, ended: when the first packet was sent at the earliest, when the power was gone at
+            the latest: ns since 1970 UTC.
+        total: packets that the receiver had reported as durable, over all streams.
+        synced: the same stream by stream, where it could be asked.
+        kept: packets that a reader saw of each stream, right before.
+    """
+
+    began: int
+    ended: int
+    total: int
+    synced: dict[str, int]
+    kept: dict[str, int]
+
+
+def lose_power(disk: Disk, start: Callable[..., Victim], seconds: float) -> Cut:
+    """Receive for so many seconds, cut the power, kill the receiver, and look at the disk again."""
+    folder = disk.folder / "captures"
+    victim = start(folder, sync=SYNC)
+    try:
+        port = victim.port
+        began = time.time_ns()
+        with Senders(BOTS, port):
+            _await_all(folder)
+            time.sleep(seconds)
+            kept = {bot.recording: _records(folder / bot.recording) for bot in BOTS}
+            if isinstance(victim, Served):
+                synced = victim.synced()
+                total = sum(synced.values())
+            else:
+                status, synced = victim.receiver.status, {}
+                total = status.packets - status.unsynced
+            disk.lose_power()
+            ended = time.time_ns()
+            victim.kill()
+    except BaseException:
+        with contextlib.suppress(Exception):
+            victim.kill()
+        raise
+    disk.recover()
+    return Cut(began, ended, total, synced, kept)
+
+
+def judge(path: Path, cut: Cut, counts: Counter[str]) -> float:
+    """Compare what is left of a stream with what was sent; return the seconds that are lost."""
+    durable = cut.synced.get(path.name, 0)
+    try:
+        capture = rl.load(path)
+        right = _right(capture)
+        told = rl.verify(capture).index
+    except rl.CaptureNotFound:  # begun so late that not even its name was durable
+        counts["taken"] += cut.kept[path.name]
+        counts["durable and lost"] += durable
+        return (cut.ended - cut.began) / 1e9
+    except Exception:
+        counts["unreadable"] += 1
+        return (cut.ended - cut.began) / 1e9
+    whole = len(right) if right.all() else int(np.argmin(right))  # up to the first that is not
+    counts["kept now"] += whole
+    counts["taken"] += max(cut.kept[path.name] - whole, 0)
+    counts["durable and lost"] += max(durable - whole, 0)
+    counts["wrong"] += len(set(np.flatnonzero(~right).tolist()) - set(told.tolist()))
+    counts["stuck"] += not _goes_on(path, capture)
+    last = capture.packets["received"].iloc[whole - 1].value if whole else cut.began
+    return (cut.ended - last) / 1e9
+
+
+def _await_all(folder: Path) -> None:
+    deadline = time.monotonic() + 30
+    while not all(_records(folder / bot.recording) for bot in BOTS):
+        if time.monotonic() > deadline:
+            raise TimeoutError("not all streams are received")
+        time.sleep(0.02)
+
+
+def _records(path: Path) -> int:
+    try:
+        return len(rl.load(path).packets)
+    except rl.CaptureNotFound:
+        return 0
+
+
+def _right(capture: rl.Capture) -> np.ndarray:
+    """Tell of each packet whether it is the next one that was sent, with its audio."""
+    rows = capture.packets[["offset", "samples"]].itertuples(index=False)
+    name, samples = capture.info.recording, capture.samples
+    found = [
+        number == expected and samples[at : at + count].tobytes() == audio(name, number)
+        for expected, ((at, count), number) in enumerate(
+            zip(rows, numbers_of(capture), strict=True)
+        )
+    ]
+    return np.array(found, bool)
+
+
+def _goes_on(path: Path, before: rl.Capture) -> bool:
+    """Append a packet as the next receiver does; tell whether it is there, and all before it."""
+    number = 10**6
+    try:
+        writer = StreamWriter(path.parent, before.info)
+        writer.append(
+            audio(path.name, number), relative=number * STEP, absolute=0, received=0,
+            monotonic=0, connection=2, sequence=0,
+        )  # fmt: skip
+        writer.close()
+        after = rl.load(path)
+    except rl.RecallLabError:
+        return False
+    row = after.packets.iloc[-1]
+    held = after.samples[row["offset"] : row["offset"] + row["samples"]].tobytes()
+    return held == audio(path.name, number) and len(after.packets) > len(before.packets)
+
+
+class Disk:
+    """An ext4 file system on a loop device, as a context manager.
+
+    Attributes:
+        folder: where it is mounted.
+    """
+
+    def __enter__(self) -> Self:
+        memory = "/dev/shm" if Path("/dev/shm").is_dir() else None
+        self._scratch = Path(tempfile.mkdtemp(prefix="recall_lab_disk_", dir=memory))
+        self.folder = self._scratch / "mounted"
+        self.folder.mkdir()
+        self._device = ""
+        try:
+            image = self._scratch / "ext4"
+            with image.open("wb") as file:
+                file.truncate(1 << 30)  # receivers keep 256 MiB of a disk in reserve
+            _do("mkfs.ext4", "-q", image)
+            try:
+                self._device = _do("losetup", "--find", "--show", image).strip()
+                self._mount()
+            except subprocess.CalledProcessError as error:
+                raise Unavailable(f"needs loop devices: {error.stderr.strip()}") from None
+        except BaseException:
+            self.__exit__()
+            raise
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        if self.folder.is_mount():
+            try:
+                _do("umount", self.folder)
+            except subprocess.CalledProcessError:
+                _do("umount", "--lazy", self.folder)
+        if self._device:
+            _do("losetup", "--detach", self._device)
+        shutil.rmtree(self._scratch)
+
+    def lose_power(self) -> None:
+        """Let nothing more reach the disk, and nothing that is in memory now."""
+        descriptor = os.open(self.folder, os.O_RDONLY)
+        try:
+            fcntl.ioctl(descriptor, _SHUTDOWN, struct.pack("I", _NO_LOG_FLUSH))
+        finally:
+            os.close(descriptor)
+
+    def recover(self) -> None:
+        """Mount it as the next boot does."""
+        _do("umount", self.folder)
+        _do("e2fsck", "-p", self._device, good=(0, 1))
+        self._mount()
+
+    def _mount(self) -> None:
+        _do("mount", "-t", "ext4", self._device, self.folder)
+
+
+def _do(program: str, *arguments: str | Path, good: tuple[int, ...] = (0,)) -> str:
+    command = [shutil.which(program, path=_SBIN) or program, *map(str, arguments)]
+    done = subprocess.run(command, capture_output=True, text=True)
+    if done.returncode not in good:
+        raise subprocess.CalledProcessError(
+            done.returncode, command, done.stdout, done.stderr or done.stdout
+        )
+    return done.stdout
