@@ -4,7 +4,7 @@ VENV   := .venv
 BIN    := $(VENV)/bin
 PIP    := $(BIN)/python -m pip install --disable-pip-version-check --quiet --constraint constraints.txt
 
-.PHONY: demo test check lab bench clean
+.PHONY: demo test check lab bench torture audit clean
 
 demo: $(VENV)/.base          ## see it work: no account, no network, a minute at most
 	$(BIN)/recall-lab demo
@@ -30,6 +30,13 @@ bench: $(VENV)/.full         ## speed beside other receivers (minutes; uses Node
 	$(BIN)/python benchmarks/panel.py
 	$(BIN)/python benchmarks/explore.py
 	$(BIN)/python benchmarks/compare.py
+
+torture: $(VENV)/.full       ## everything that may go wrong, done on purpose (two hours; root sees more)
+	$(BIN)/python -m benchmarks.torture --markdown
+
+audit: $(VENV)/.full         ## known vulnerabilities of what is pinned (asks the package index)
+	@$(PIP) --editable '.[audit]'
+	$(BIN)/pip-audit --strict --no-deps --disable-pip -r constraints.txt || $(BIN)/python benchmarks/audit.py
 
 clean:
 	rm -rf $(VENV) build dist demo .pytest_cache .mypy_cache .ruff_cache .hypothesis

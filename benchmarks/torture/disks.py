@@ -2,15 +2,20 @@
 
 from __future__ import annotations
 
+import fcntl
 import os
 import shutil
+import struct
 import subprocess
+import tempfile
 from pathlib import Path
 from typing import Final, Self
 
 from benchmarks.torture.figures import Unavailable
 
 MIB: Final = 1 << 20
+_SHUTDOWN: Final = 0x8004587D  # _IOR('X', 125, __u32): linux/fs/ext4/ext4.h
+_NO_LOG_FLUSH: Final = 2
 _SBIN: Final = f"{os.environ.get('PATH', '')}:/usr/sbin:/sbin"
 
 
@@ -38,6 +43,60 @@ def loop_device(image: Path) -> str:
         return do("losetup", "--find", "--show", image).strip()
     except subprocess.CalledProcessError as error:
         raise Unavailable(f"needs loop devices: {error.stderr.strip()}") from None
+
+
+class Disk:
+    """An ext4 file system on a loop device, as a context manager.
+
+    Attributes:
+        folder: where it is mounted.
+    """
+
+    def __enter__(self) -> Self:
+        memory = "/dev/shm" if Path("/dev/shm").is_dir() else None
+        # in memory: the machine's own disk may be slow, and is not what is tried
+        self._scratch = Path(tempfile.mkdtemp(prefix="recall_lab_disk_", dir=memory))
+        self.folder = self._scratch / "mounted"
+        self.folder.mkdir()
+        self._device = ""
+        try:
+            image = self._scratch / "ext4"
+            with image.open("wb") as file:
+                file.truncate(1 << 30)  # receivers keep 256 MiB of a disk in reserve
+            do("mkfs.ext4", "-q", image)
+            self._device = loop_device(image)
+            self._mount()
+        except BaseException:
+            self.__exit__()
+            raise
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        if self.folder.is_mount():
+            try:
+                do("umount", self.folder)
+            except subprocess.CalledProcessError:
+                do("umount", "--lazy", self.folder)
+        if self._device:
+            do("losetup", "--detach", self._device)
+        shutil.rmtree(self._scratch)
+
+    def lose_power(self) -> None:
+        """Let nothing more reach the disk, and nothing that is in memory now."""
+        descriptor = os.open(self.folder, os.O_RDONLY)
+        try:
+            fcntl.ioctl(descriptor, _SHUTDOWN, struct.pack("I", _NO_LOG_FLUSH))
+        finally:
+            os.close(descriptor)
+
+    def recover(self) -> None:
+        """Mount it as the next boot does."""
+        do("umount", self.folder)
+        do("e2fsck", "-p", self._device, good=(0, 1))
+        self._mount()
+
+    def _mount(self) -> None:
+        do("mount", "-t", "ext4", self._device, self.folder)
 
 
 class SmallDisk:

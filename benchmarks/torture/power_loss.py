@@ -16,24 +16,21 @@ takes a disk and a plug.
 from __future__ import annotations
 
 import contextlib
-import fcntl
 import os
 import random
-import shutil
-import struct
-import subprocess
 import tempfile
 import time
 from collections import Counter
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Final, Self
+from typing import Final
 
 import numpy as np
 
 import recall_lab as rl
-from benchmarks.torture.figures import Figure, Scale, Unavailable
+from benchmarks.torture.disks import Disk
+from benchmarks.torture.figures import Figure, Scale
 from benchmarks.torture.kills import Received, Victim
 from benchmarks.torture.sending import STEP, Bot, Senders, audio, numbers_of
 from benchmarks.torture.served import Served
@@ -42,19 +39,10 @@ from recall_lab.receiver.state import RUNTIME_VARIABLE
 
 BOTS: Final = tuple(Bot(f"stream-{n}") for n in range(12))
 SYNC: Final = 1.0  # seconds: what a receiver has unless told otherwise
-_SHUTDOWN: Final = 0x8004587D  # _IOR('X', 125, __u32): linux/fs/ext4/ext4.h
-_NO_LOG_FLUSH: Final = 2
-_PROGRAMS: Final = ("losetup", "mount", "umount", "mkfs.ext4", "e2fsck")
-_SBIN: Final = f"{os.environ.get('PATH', '')}:/usr/sbin:/sbin"
 
 
 def run(scale: Scale) -> Iterator[Figure]:
     """Cut the power again and again."""
-    if os.geteuid():
-        raise Unavailable("needs root, to mount a disk of its own")
-    for program in _PROGRAMS:
-        if shutil.which(program, path=_SBIN) is None:
-            raise Unavailable(f"needs {program}")
     draw = random.Random(scale.seed)
     counts: Counter[str] = Counter()
     losses: list[float] = []
@@ -199,69 +187,3 @@ def _goes_on(path: Path, before: rl.Capture) -> bool:
     row = after.packets.iloc[-1]
     held = after.samples[row["offset"] : row["offset"] + row["samples"]].tobytes()
     return held == audio(path.name, number) and len(after.packets) > len(before.packets)
-
-
-class Disk:
-    """An ext4 file system on a loop device, as a context manager.
-
-    Attributes:
-        folder: where it is mounted.
-    """
-
-    def __enter__(self) -> Self:
-        memory = "/dev/shm" if Path("/dev/shm").is_dir() else None
-        self._scratch = Path(tempfile.mkdtemp(prefix="recall_lab_disk_", dir=memory))
-        self.folder = self._scratch / "mounted"
-        self.folder.mkdir()
-        self._device = ""
-        try:
-            image = self._scratch / "ext4"
-            with image.open("wb") as file:
-                file.truncate(1 << 30)  # receivers keep 256 MiB of a disk in reserve
-            _do("mkfs.ext4", "-q", image)
-            try:
-                self._device = _do("losetup", "--find", "--show", image).strip()
-                self._mount()
-            except subprocess.CalledProcessError as error:
-                raise Unavailable(f"needs loop devices: {error.stderr.strip()}") from None
-        except BaseException:
-            self.__exit__()
-            raise
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        if self.folder.is_mount():
-            try:
-                _do("umount", self.folder)
-            except subprocess.CalledProcessError:
-                _do("umount", "--lazy", self.folder)
-        if self._device:
-            _do("losetup", "--detach", self._device)
-        shutil.rmtree(self._scratch)
-
-    def lose_power(self) -> None:
-        """Let nothing more reach the disk, and nothing that is in memory now."""
-        descriptor = os.open(self.folder, os.O_RDONLY)
-        try:
-            fcntl.ioctl(descriptor, _SHUTDOWN, struct.pack("I", _NO_LOG_FLUSH))
-        finally:
-            os.close(descriptor)
-
-    def recover(self) -> None:
-        """Mount it as the next boot does."""
-        _do("umount", self.folder)
-        _do("e2fsck", "-p", self._device, good=(0, 1))
-        self._mount()
-
-    def _mount(self) -> None:
-        _do("mount", "-t", "ext4", self._device, self.folder)
-
-
-def _do(program: str, *arguments: str | Path, good: tuple[int, ...] = (0,)) -> str:
-    command = [shutil.which(program, path=_SBIN) or program, *map(str, arguments)]
-    done = subprocess.run(command, capture_output=True, text=True)
-    if done.returncode not in good:
-        raise subprocess.CalledProcessError(
-            done.returncode, command, done.stdout, done.stderr or done.stdout
-        )
-    return done.stdout

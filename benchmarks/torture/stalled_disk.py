@@ -21,7 +21,7 @@ import psutil
 
 import recall_lab as rl
 from benchmarks.torture.company import latencies, odd_captures, pid_of, place
-from benchmarks.torture.power_loss import Disk
+from benchmarks.torture.disks import Disk
 from benchmarks.torture.figures import Figure, Scale
 from benchmarks.torture.live import Bots, recording
 from benchmarks.torture.soak import anonymous

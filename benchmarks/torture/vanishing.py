@@ -103,7 +103,7 @@ def _trial(what: str, deed: Callable[[Disk], None], scale: Scale) -> Iterator[Fi
             gone = lost(before, disk.captures)
     helps = any(word in told.last_error for word in _HELP)
     yield Figure(f"{what}: errors that do not say what to do", int(not helps), "=", 0,
-                 note=told.last_error[:300])  # fmt: skip
+                 note="" if helps else told.last_error[:300])  # fmt: skip
     yield Figure(f"{what}: receivers of the port", servers, "=", 1)
     yield Figure(f"{what}: start cells that do not find it", int(same.id != rx.id), "=", 0)
     if what == "folder deleted":
