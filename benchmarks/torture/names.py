@@ -270,19 +270,16 @@ class Ground:
         """Give what has to hold whatever was done."""
         status, steady = self.status, self.steady
         counted = status.packets + status.events + sum(status.rejected.values())
-        changed = [path for path in self.before | self.after if self._changed(path)]
+        both = self.before | self.after
+        changed = [path for path in both if self.before.get(path) != self.after.get(path)]
         yield Figure(f"{what}: changes outside the folder", len(changed), "=", 0)
         yield Figure(f"{what}: the receiver hangs", self.unanswered, "=", 0)
-        lost = steady.lost(self.captures)
-        yield Figure(f"{what}: packets lost of a stream beside", lost, "=", 0)
+        yield Figure(f"{what}: packets lost beside", steady.lost(self.captures), "=", 0)
         yield Figure(f"{what}: its longest pause", steady.pause(self.captures), "<=", 1.0, "s")
         uncounted = abs(self.given + steady.sent - counted)
         yield Figure(f"{what}: messages counted nowhere", uncounted, "=", 0)
         yield Figure(f"{what}: files that others may read", len(self.open_to_others()), "=", 0)
         yield Figure(f"{what}: files with another's audio", self.mixed(), "=", 0)
-
-    def _changed(self, path: str) -> bool:
-        return self.before.get(path) != self.after.get(path)
 
     def open_to_others(self) -> list[Path]:
         """Return the files made by the receiver that others may touch, or its folder."""

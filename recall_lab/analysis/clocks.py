@@ -170,6 +170,8 @@ def _steps(times: Seconds, ahead: Seconds, quantum: float) -> list[tuple[int, fl
     for at in (np.flatnonzero(np.abs(moved) > bound) + 1).tolist():
         before = ahead[max(0, at - _AROUND) : at]
         after = ahead[at : at + _AROUND]
+        if min(len(before), len(after)) < 2:  # an odd stamp at the edge would look the same
+            continue
         stayed = float(np.median(after) - np.median(before))
         if abs(stayed - moved[at - 1]) <= max(abs(moved[at - 1]) / 2, quantum):
             found.append((at, float(moved[at - 1])))

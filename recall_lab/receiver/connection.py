@@ -36,9 +36,24 @@ _BUFFER: Final = 256 * 1024
 _LARGE: Final = _BUFFER // 2
 _REQUEST: Final = 16 * 1024  # bytes before the handshake is done
 _UNREAD: Final = 64 * 1024
+_AT_ONCE: Final = 1_000_000  # ns
 
 UNFINISHED: Final = 24 << 20
 """Bytes of messages that have not come whole, of all connections together."""
+
+
+def clocks() -> tuple[int, int]:
+    """Return both our clocks at one moment, wall and monotonic, ns.
+
+    Whoever is preempted between two readings would note a step of the wall clock.
+    """
+    for _ in range(5):
+        before = time.monotonic_ns()
+        received = time.time_ns()
+        monotonic = time.monotonic_ns()
+        if monotonic - before < _AT_ONCE:
+            break
+    return received, monotonic
 
 
 @dataclass
@@ -139,8 +154,7 @@ class BotConnection(ServerConnection, asyncio.BufferedProtocol):
     def buffer_updated(self, nbytes: int) -> None:
         if not self._address:
             return
-        self._received = time.time_ns()
-        self._monotonic = time.monotonic_ns()
+        self._received, self._monotonic = clocks()
         try:
             with self.shared.relief:
                 self._took(nbytes)

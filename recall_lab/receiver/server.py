@@ -27,7 +27,7 @@ from websockets.http11 import Request, Response
 
 from recall_lab.errors import PortInUse, ReceiverFailed
 from recall_lab.receiver.access import Access, Gate, Redacting, Secrets, hidden_all, with_token
-from recall_lab.receiver.connection import BotConnection, Shared
+from recall_lab.receiver.connection import BotConnection, Shared, clocks
 from recall_lab.receiver.ingest import Ingest
 from recall_lab.receiver.limits import Door, Limits
 from recall_lab.receiver.ports import hang_up, who_listens
@@ -51,6 +51,7 @@ STEP: Final = 0.5
 """Seconds by which the wall clock may jump before it is noted in the journal."""
 
 _HEARTBEAT: Final = 0.05  # seconds
+_FAREWELL: Final = 2.0  # seconds: one who is gone without a word is not waited for
 
 
 class Server:
@@ -201,6 +202,7 @@ class Server:
                 max_size=MAX_MESSAGE_BYTES,
                 ping_interval=PING_INTERVAL,
                 ping_timeout=PING_INTERVAL,
+                close_timeout=_FAREWELL,
                 logger=_logger,
                 server_header=None,
             )
@@ -261,13 +263,13 @@ class Server:
 
     async def _listen_to_itself(self, ingest: Ingest) -> None:
         """Note when the loop was held up, and when the wall clock was set."""
-        ahead = time.time() - time.monotonic()
+        wall, monotonic = clocks()
         while True:
-            due = time.monotonic() + _HEARTBEAT
+            ahead, due = wall - monotonic, monotonic + int(_HEARTBEAT * 1e9)
             await asyncio.sleep(_HEARTBEAT)
-            late = time.monotonic() - due
+            wall, monotonic = clocks()
+            late, step = (monotonic - due) / 1e9, (wall - monotonic - ahead) / 1e9
             if late > STALL:
                 ingest.stalled(late)
-            before, ahead = ahead, time.time() - time.monotonic()
-            if abs(ahead - before) > STEP:
-                ingest.clock_set(ahead - before)
+            if abs(step) > STEP:
+                ingest.clock_set(step)
