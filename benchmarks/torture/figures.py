@@ -66,5 +66,7 @@ class Unavailable(Exception):
 
 
 def _told(value: float, unit: str) -> str:
-    number = f"{value:,.0f}" if value == int(value) or abs(value) >= 1_000 else f"{value:,.3g}"
+    number = (
+        f"{value:,.0f}" if float(value).is_integer() or abs(value) >= 1_000 else f"{value:,.3g}"
+    )
     return f"{number} {unit}" if unit else number

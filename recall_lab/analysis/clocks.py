@@ -76,8 +76,8 @@ def arrivals(packets: pd.DataFrame) -> Seconds:
         received = nanoseconds(packets["received"])
         monotonic = monotonic.copy()
         for at in restarts:
-            step = (received[at] - received[at - 1]) - (monotonic[at] - monotonic[at - 1])
-            monotonic[at:] += step
+            wall, ours = (int(times[at]) - int(times[at - 1]) for times in (received, monotonic))
+            monotonic[at:] += min(max(wall - ours, -_FAR), _FAR)  # stamps may be anything
     elapsed: Seconds = (monotonic - monotonic[0]) / 1e9
     return elapsed
 
@@ -96,8 +96,9 @@ def clock_steps(capture: Capture) -> pd.DataFrame:
     """Return where a wall clock was set: the sender's, or our own.
 
     The sender's absolute clock is held against its relative clock, our received wall clock
-    against our monotonic one. A shift counts when it stays: a single odd stamp is none, nor is
-    a drift of up to 1,000 ppm however long the pause, nor rounding to whole seconds.
+    against our monotonic one. A shift counts when it stays, two packets on either side at least:
+    a single odd stamp is none, nor is a drift of up to 1,000 ppm however long the pause, nor
+    rounding to whole seconds.
 
     Returns:
         One row a step: ``clock`` (str: ``absolute`` or ``received``), ``relative`` (float64, s:
@@ -142,6 +143,7 @@ def clock_steps(capture: Capture) -> pd.DataFrame:
 
 
 _LEAST_STEP = 0.01  # s
+_FAR = 1 << 61  # ns: 73 years
 _FASTEST_DRIFT = 1e-3  # 1,000 ppm
 _AROUND = 5  # packets on either side that must agree
 

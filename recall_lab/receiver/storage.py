@@ -98,7 +98,8 @@ class Storage:
         self._refusals: dict[Key, tuple[float, CaptureError]] = {}
         self._numbers: dict[str, int] = {}  # highest connection number of each recording
         self._claimed: dict[str, str] = {}  # recordings, by what a disk that folds case makes of it
-        self._earlier: dict[str, list[Path]] | None = None  # files of earlier runs
+        self._looked = False
+        self._earlier: dict[str, list[Path]] = {}  # files of earlier runs
         self._failures = Throttle(burst=5, rate=0.1)  # of syncs
         self._syncer = Syncer(sync, self._sync_failed)
 
@@ -159,6 +160,7 @@ class Storage:
         Raises:
             CaptureError: when its limits are reached, or the disk takes its name for another's.
         """
+        self._look_back()
         folded = recording.lower()
         owner = self._claimed.get(folded)
         if owner is not None:
@@ -170,12 +172,12 @@ class Storage:
             self.budget.check(recording)
         if recording in self._numbers:
             return
-        try:
-            earlier = self._earlier_files(recording)
-            if not earlier:
+        earlier = self._earlier.pop(recording, [])
+        if not earlier:
+            try:
                 self.budget.check_room()
-        except OSError as error:
-            raise StorageFailed(self.directory, error) from None
+            except OSError as error:
+                raise StorageFailed(self.directory, error) from None
         self.budget.begin(recording)
         self.budget.found(recording, sum(map(_size, earlier)))
         indexes = [path for path in earlier if path.suffix == ".idx"]
@@ -314,24 +316,26 @@ class Storage:
                 self._doubts[key] = writer.synced
         self.losses.tell(key)
 
-    def _earlier_files(self, recording: str) -> list[Path]:
-        """Return the files that earlier runs have made of a recording."""
-        if self._earlier is None:  # one look at the folder; what comes later is ours
-            self._earlier = {}
+    def _look_back(self) -> None:
+        """Find out which recordings earlier runs have left here; what comes later is ours."""
+        if self._looked:
+            return
+        self._looked = True
+        with contextlib.suppress(OSError):
             for path in self.directory.iterdir():
                 stem = path.name.removesuffix(JOURNAL) if path.suffix == ".jsonl" else path.stem
                 parsed = parse_stem(stem)
                 if parsed is not None:
                     self._earlier.setdefault(parsed[0], []).append(path)
-        return self._earlier.pop(recording, [])
+                    self._claimed.setdefault(parsed[0].lower(), parsed[0])
 
     def _folds(self, recording: str) -> bool:
         """Whether the disk takes small and capital letters for the same."""
-        name = f"{recording}{JOURNAL}"
-        try:
-            return (self.directory / name).samefile(self.directory / name.swapcase())
-        except OSError:
-            return False
+        for suffix in (".idx", JOURNAL):
+            name = f"{recording}{suffix}"
+            with contextlib.suppress(OSError):
+                return (self.directory / name).samefile(self.directory / name.swapcase())
+        return False
 
     def _sync_failed(self, writer: StreamWriter, error: OSError) -> None:
         """Note it; this is the syncing thread."""

@@ -196,14 +196,13 @@ def test_a_peer_that_pings_and_never_reads_is_let_go(tmp_path: Path) -> None:
         async with connect(server.url) as good:
             await good.send(message(0, b"\1\0"), text=True)
             peer = await asyncio.to_thread(raw, server.port)
-            peer.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
             ping = Frame(Opcode.PING, b"x" * 125).serialize(mask=True) * 500
 
             def flood() -> int:
                 for number in range(2_000):  # 120 MB if nobody stopped it
                     try:
                         peer.sendall(ping)
-                    except OSError:
+                    except (ConnectionResetError, BrokenPipeError):
                         return number
                 return 2_000
 
