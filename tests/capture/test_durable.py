@@ -16,6 +16,7 @@ from recall_lab.capture import writer as writing
 from recall_lab.capture.durable import not_on_disk, write_again
 from recall_lab.capture.reader import load, verify
 from recall_lab.capture.record import HEADER_BYTES, RECORD_BYTES
+from recall_lab.capture.writer import StreamWriter
 
 
 @pytest.fixture
@@ -32,6 +33,13 @@ def failing(monkeypatch: pytest.MonkeyPatch) -> Iterator[list[int]]:
 
     monkeypatch.setattr(os, "fdatasync", sync)
     yield left
+
+
+def fail(writer: StreamWriter, failing: list[int]) -> None:
+    """Let a sync fail."""
+    failing[0] = 1
+    with pytest.raises(OSError, match="Input/output error"):
+        writer.sync()
 
 
 def flip(path: Path, at: int) -> None:
@@ -102,9 +110,7 @@ def test_after_a_failed_sync_all_of_it_is_written_before_the_next(
     writer.sync()
     put(writer, b"efgh")
     put(writer, b"ijkl")
-    failing[0] = 1
-    with pytest.raises(OSError, match="Input/output error"):
-        writer.sync()
+    fail(writer, failing)
     assert (writer.doubtful, writer.synced) == (True, 1)
     written: list[str] = []
     real = os.pwrite
@@ -137,9 +143,7 @@ def test_what_the_disk_does_not_hold_is_not_durable_however_often_it_is_synced(
 ) -> None:
     writer = open_writer(tmp_path)
     put(writer, b"abcd")
-    failing[0] = 1
-    with pytest.raises(OSError, match="Input/output error"):
-        writer.sync()
+    fail(writer, failing)
     with monkeypatch.context() as patched:
         patched.setattr(writing, "not_on_disk", lambda *_: 1)
         for _ in range(3):
@@ -157,9 +161,7 @@ def test_what_a_failed_sync_has_spoiled_is_told_once(
     writer = open_writer(tmp_path)
     put(writer, b"abcd")
     put(writer, b"efgh")
-    failing[0] = 1
-    with pytest.raises(OSError, match="Input/output error"):
-        writer.sync()
+    fail(writer, failing)
     flip(writer.audio_path, 5)
     with pytest.raises(OSError, match="has spoiled 1 packet"):
         writer.sync()
@@ -178,9 +180,7 @@ def test_appending_waits_while_it_is_written_anew(
 ) -> None:
     writer = open_writer(tmp_path)
     put(writer, b"abcd")
-    failing[0] = 1
-    with pytest.raises(OSError, match="Input/output error"):
-        writer.sync()
+    fail(writer, failing)
     inside, go_on = threading.Event(), threading.Event()
     real = writing.write_again
 
