@@ -27,6 +27,7 @@ HELD_OF_ONE: Final = 4 << 20
 _LATE: Final = 0.03  # seconds in one callback after which the loop counts as held up
 _LOOK: Final = 0.02  # seconds between two looks
 _READ: Final = 256 * 1024
+_OVERHEAD: Final = 256  # bytes that an entry takes besides its data
 
 
 class Source(Protocol):
@@ -46,9 +47,10 @@ class Relief:
         self._since = 0  # when the loop came into its callback, monotonic ns; 0: it is in none
         self._lock = threading.Lock()
         self._sources: dict[int, Source] = {}
-        self._held: deque[tuple[int, bytes, int, int]] = deque()
+        self._held: deque[tuple[int, Source, bytes, int, int]] = deque()
         self._sizes: Counter[int] = Counter()  # of what is held, by descriptor
         self._size = 0
+        self._room = memoryview(bytearray(_READ))
         self._over = threading.Event()
         self._thread = threading.Thread(target=self._watch, name="relief", daemon=True)
 
@@ -70,7 +72,6 @@ class Relief:
         """Read from it no more: called before the descriptor is closed."""
         with self._lock:
             self._sources.pop(descriptor, None)
-            self._sizes.pop(descriptor, None)
 
     def __enter__(self) -> None:
         self._since = time.monotonic_ns()
@@ -90,12 +91,11 @@ class Relief:
                     if not self._held:
                         self._since = 0
                         return
-                    descriptor, data, received, monotonic = self._held.popleft()
-                    self._size -= len(data)
-                    self._sizes[descriptor] -= len(data)
-                    source = self._sources.get(descriptor)
+                    descriptor, source, data, received, monotonic = self._held.popleft()
+                    self._count(descriptor, -len(data) - _OVERHEAD)
+                    there = self._sources.get(descriptor) is source
                     self._since = time.monotonic_ns()
-                if source is not None:
+                if there:
                     source.feed(data, received, monotonic)
         except BaseException:
             self._since = 0
@@ -121,18 +121,27 @@ class Relief:
                 if not self._held_up() or self._size >= HELD:
                     return
                 for descriptor, _ in ready:
-                    if descriptor not in self._sources or not self._read(descriptor):
+                    if self._size >= HELD:
+                        return
+                    source = self._sources.get(descriptor)
+                    if source is None or not self._read(descriptor, source):
                         poll.unregister(descriptor)
 
-    def _read(self, descriptor: int) -> bool:
+    def _read(self, descriptor: int, source: Source) -> bool:
         """Read what has come in; False when there is nothing more to be had from it now."""
         if self._sizes[descriptor] >= HELD_OF_ONE:
             return False
-        data = b""
+        count = 0
         with contextlib.suppress(OSError):  # the loop will meet it too
-            data = os.read(descriptor, _READ)
-        if data:
-            self._held.append((descriptor, data, time.time_ns(), time.monotonic_ns()))
-            self._size += len(data)
-            self._sizes[descriptor] += len(data)
-        return bool(data)
+            count = os.readv(descriptor, [self._room])
+        if count:
+            data = bytes(self._room[:count])
+            self._held.append((descriptor, source, data, time.time_ns(), time.monotonic_ns()))
+            self._count(descriptor, count + _OVERHEAD)
+        return bool(count)
+
+    def _count(self, descriptor: int, size: int) -> None:
+        self._size += size
+        self._sizes[descriptor] += size
+        if not self._sizes[descriptor]:
+            del self._sizes[descriptor]

@@ -6,6 +6,7 @@ Everything here that touches the disk is called from the loop's thread, but for 
 from __future__ import annotations
 
 import contextlib
+import copy
 import itertools
 import time
 from collections.abc import Callable
@@ -240,14 +241,14 @@ class Storage:
     def _opened(self, key: Key, packet: AudioPacket, now: float) -> OpenStream:
         tried, error = self._refusals.get(key, (0.0, None))
         if error is not None and now - tried < RETRY:
-            raise error
+            raise _bare(error)
         try:
             self.directory.mkdir(mode=0o700, parents=True, exist_ok=True)  # it may have been moved
             stream = self._begin(key, packet, now)
         except (CaptureError, OSError) as failure:
             if not isinstance(failure, CaptureError):
                 failure = StorageFailed(self.directory, failure)
-            self._refusals[key] = (now, failure)
+            self._refusals[key] = (now, _bare(failure))
             if len(self._refusals) > _REMEMBERED:
                 del self._refusals[next(iter(self._refusals))]
             raise failure from None
@@ -345,6 +346,14 @@ class Storage:
         )
         if self._failures.admit(writer.stem, time.monotonic()) is not None:
             self._note(None, UNSYNCED, stream=writer.stem, error=str(error))
+
+
+def _bare(error: CaptureError) -> CaptureError:
+    """Return an error like this one, without the frames of calls, and the messages in them."""
+    bare = copy.copy(error)
+    if isinstance(bare, StorageFailed):
+        bare.cause = OSError(*bare.cause.args)
+    return bare
 
 
 def _close(writer: StreamWriter) -> CaptureError | None:

@@ -142,6 +142,46 @@ def test_what_is_held_is_bounded_and_the_rest_waits(
     assert source.data + rest == bytes(sent)
 
 
+def test_all_together_hold_no_more_than_was_promised(
+    relief: Relief, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(module, "HELD", 1_000_000)
+    with contextlib.ExitStack() as stack:
+        pairs = [socket.socketpair() for _ in range(40)]
+        for ours, theirs in pairs:
+            stack.enter_context(ours)
+            stack.enter_context(theirs)
+            ours.setblocking(False)
+            theirs.setblocking(False)
+            theirs.send(bytes(100_000))
+            relief.add(ours.fileno(), Kept())
+        with relief:
+            time.sleep(0.2)
+            held = sum(len(entry[2]) for entry in relief._held)
+        assert 900_000 < held < 1_000_000 + module._READ
+        assert (relief._size, relief._sizes) == (0, {})
+
+
+def test_many_small_pieces_are_counted_for_what_they_take(
+    relief: Relief, pair: tuple[socket.socket, socket.socket], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(module, "HELD_OF_ONE", 10 * (1 + module._OVERHEAD))
+    ours, theirs = pair
+    relief.add(ours.fileno(), Kept())
+
+    def drip() -> None:
+        for _ in range(40):
+            theirs.send(b"x")
+            time.sleep(0.01)
+
+    dripping = threading.Thread(target=drip)
+    dripping.start()
+    with relief:
+        time.sleep(0.6)
+        assert 5 < len(relief._held) <= 11
+    dripping.join()
+
+
 def test_a_source_that_fails_does_not_leave_the_thread_reading(
     relief: Relief, pair: tuple[socket.socket, socket.socket]
 ) -> None:

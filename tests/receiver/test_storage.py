@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import errno
+import gc
 import os
+import tracemalloc
 from collections.abc import Callable
 from pathlib import Path
 
@@ -123,6 +125,21 @@ def test_below_the_reserve_no_recording_begins_and_those_under_way_go_on(
     earlier(packet(2))  # a receiver that was started again goes on too
     earlier.ingest.close()
     assert len(load(tmp_path / "r1").packets) == 3
+
+
+def test_a_refusal_does_not_keep_what_was_refused(tmp_path: Path) -> None:
+    feed = Feed(tmp_path, reserve=2**62)
+    large = packet(0, "large").replace(b'"recording":{', b'"recording":{"x":"%s",' % (b"y" * 10**6))
+    tracemalloc.start()
+    for number in range(30):
+        feed(large.replace(b"large", b"large%d" % (number // 3)))
+        feed.now -= 2.0
+    gc.collect()
+    held, _ = tracemalloc.get_traced_memory()
+    tracemalloc.stop()
+    assert feed.ingest.status("").rejected == {"reserve": 30}
+    assert held < 5_000_000
+    feed.ingest.close()
 
 
 def test_a_quota_ends_a_recording_and_no_other(tmp_path: Path) -> None:
