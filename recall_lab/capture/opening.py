@@ -1,14 +1,17 @@
-"""What opening a capture for writing finds, and mends: what was never committed is cut off."""
+"""Opening a capture for writing: its lock, what is found there, and what is mended."""
 
 from __future__ import annotations
 
 import errno
+import fcntl
 import os
+import time
 from pathlib import Path
 from typing import Final, NamedTuple
 
 import numpy as np
 
+from recall_lab.capture.info import read_info
 from recall_lab.capture.record import (
     HEADER_BYTES,
     RECORD_BYTES,
@@ -16,7 +19,7 @@ from recall_lab.capture.record import (
     header_problem,
     pack_header,
 )
-from recall_lab.errors import CaptureError
+from recall_lab.errors import CaptureError, CaptureLocked
 
 _FAR: Final = 1 << 40  # a year of audio: a record that points beyond is no record of ours
 
@@ -35,6 +38,22 @@ class Found(NamedTuple):
     bytes: int
     connection: int
     relative: float
+
+
+def lock(index: int, index_path: Path, info_path: Path) -> None:
+    """Take the lock of a capture; raise CaptureLocked when another writer has it."""
+    try:
+        fcntl.flock(index, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        raise CaptureLocked(index_path, _holder(info_path)) from None
+
+
+def _holder(info_path: Path) -> str:
+    info, _ = read_info(info_path)
+    if info is None or info.writer is None or info.writer.closed is not None:
+        return "another process (which has not yet said who it is)"
+    since = time.strftime("%Y-%m-%d %H:%M:%S UTC", time.gmtime(info.writer.since / 1e9))
+    return f"process {info.writer.pid} on {info.writer.host!r} since {since}"
 
 
 def mend(index: int, audio: int, index_path: Path) -> Found:

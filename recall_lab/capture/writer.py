@@ -24,9 +24,9 @@ from isal.isal_zlib import crc32
 from recall_lab.capture.durable import not_on_disk, write_again
 from recall_lab.capture.files import open_own, sync_path, write_all
 from recall_lab.capture.info import CaptureInfo, Writer, read_info, write_info
-from recall_lab.capture.opening import mend
+from recall_lab.capture.opening import lock, mend
 from recall_lab.capture.record import HEADER_BYTES, RECORD_BYTES, Flag, pack_record
-from recall_lab.errors import CaptureError, CaptureLocked, StorageFailed
+from recall_lab.errors import CaptureError, StorageFailed
 from recall_lab.wire.pcm import SAMPLE_BYTES
 
 _DAY_NS: Final = 86_400_000_000_000
@@ -78,12 +78,13 @@ class StreamWriter:
         self._flags_next = 0
         self._named = False  # are the files' names durable?
         self._doubtful = False  # has a sync failed since the last that succeeded?
+        self._spoiled = 0  # packets that such a one has cost
         self._syncing = threading.Lock()  # sync runs in another thread than append and close
         self._appending = threading.Lock()
         self._index = self._audio = -1
         try:
             self._index = open_own(self.index_path, os.O_RDWR)
-            self._lock()
+            lock(self._index, self.index_path, self.info_path)
             self._audio = open_own(self.audio_path, os.O_RDWR)
             found = mend(self._index, self._audio, self.index_path)
             self.packets, self.bytes = found.packets, found.bytes
@@ -273,8 +274,14 @@ class StreamWriter:
                     raise OSError(errno.EIO, f"the disk does not hold {found} packets rightly")
             self._doubtful = False
             self.synced = packets
+            self._spoiled += spoiled
         if spoiled:
             raise OSError(errno.EIO, f"a failed sync has spoiled {spoiled} packets")
+
+    @property
+    def unsynced(self) -> int:
+        """How many packets are not known to be durable, those included that never will be."""
+        return self.packets - self.synced + self._spoiled
 
     @property
     def doubtful(self) -> bool:
@@ -283,7 +290,7 @@ class StreamWriter:
 
     def doubt(self, synced: int) -> None:
         """Take over from a writer of this capture whose last sync had failed."""
-        self.synced, self._doubtful = synced, True
+        self.synced, self._doubtful = min(synced, self.packets), True
 
     def close(self) -> None:
         """Sync, note the end in the ``.json`` and let go of the lock; idempotent.
@@ -294,22 +301,31 @@ class StreamWriter:
         if self._index < 0:
             return
         try:
-            if self.info.writer is not None and not self.gone:
-                ended = msgspec.structs.replace(self.info.writer, closed=time.time_ns())
-                with self._syncing:
-                    self.info = msgspec.structs.replace(self.info, writer=ended)
-                    self._named = False
-                    write_info(self.info_path, self.info)
             try:
-                self.sync()
-            except OSError:
-                if not self._doubtful:
-                    raise
-                self.sync()
+                self._note_end()
+            finally:
+                self._sync_at_last()
         except OSError as error:
             raise StorageFailed(error.filename or self.audio_path, error) from error
         finally:
             self._release()
+
+    def _note_end(self) -> None:
+        if self.info.writer is not None and not self.gone:
+            ended = msgspec.structs.replace(self.info.writer, closed=time.time_ns())
+            with self._syncing:
+                self.info = msgspec.structs.replace(self.info, writer=ended)
+                self._named = False
+                write_info(self.info_path, self.info)
+
+    def _sync_at_last(self) -> None:
+        """Sync, and where that fails, once more: then all is written anew first."""
+        try:
+            self.sync()
+        except OSError:
+            if not self._doubtful:
+                raise
+            self.sync()
 
     def _align(self, payload: bytes, connection: int, flags: int) -> tuple[bytes, int]:
         if len(payload) & 1:
@@ -335,19 +351,6 @@ class StreamWriter:
         for descriptor, length in ((self._audio, self.bytes), (self._index, self._index_end)):
             with contextlib.suppress(OSError):
                 os.ftruncate(descriptor, length)
-
-    def _lock(self) -> None:
-        try:
-            fcntl.flock(self._index, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            raise CaptureLocked(self.index_path, self._holder()) from None
-
-    def _holder(self) -> str:
-        info, _ = read_info(self.info_path)
-        if info is None or info.writer is None or info.writer.closed is not None:
-            return "another process (which has not yet said who it is)"
-        since = time.strftime("%Y-%m-%d %H:%M:%S UTC", time.gmtime(info.writer.since / 1e9))
-        return f"process {info.writer.pid} on {info.writer.host!r} since {since}"
 
     def _take_over(self, info: CaptureInfo, receiver: str) -> CaptureInfo:
         """Write the ``.json``: what an earlier one knew stays, we are the writer."""

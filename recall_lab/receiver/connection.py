@@ -155,14 +155,18 @@ class BotConnection(ServerConnection, asyncio.BufferedProtocol):
         if not self._address:
             return
         self._received, self._monotonic = clocks()
-        try:
-            with self.shared.relief:
+        with self.shared.relief:
+            try:
                 self._took(nbytes)
-        except MemoryError:  # the next may need less
-            self.ingest.no_memory(self.peer, self._unfinished)
-            self.transport.abort()
+            except MemoryError as error:
+                self.failed(error)
 
-    def feed(self, data: bytes, received: int, monotonic: int) -> None:
+    def failed(self, error: Exception) -> None:
+        """Give the connection up: what it sent could not be taken. The next may need less."""
+        self.ingest.given_up(self.peer, self._unfinished, error)
+        self.transport.abort()
+
+    def feed(self, data: bytearray, received: int, monotonic: int) -> None:
         """Take bytes that were read earlier, with our clocks at that time, in ns."""
         self._received, self._monotonic = received, monotonic
         while data and not self.transport.is_closing():

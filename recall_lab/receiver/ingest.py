@@ -146,12 +146,14 @@ class Ingest:
         problem = f"{size} bytes of a message that did not come whole, and no room to wait for it"
         self._reject(connection, "unfinished", problem, b"", connection.sequence)
 
-    def no_memory(self, peer: str, size: int) -> None:
-        """Note that there was no memory for what a peer had sent, and that it is let go."""
-        self.rejected["memory"] += 1
+    def given_up(self, peer: str, size: int, error: Exception) -> None:
+        """Note that what a peer sent could not be taken, and that it is let go."""
+        short = isinstance(error, MemoryError)
+        self.rejected["memory" if short else "error"] += 1
+        what = "out of memory" if short else f"an error of ours ({error!r})"
         self._trouble(
-            f"out of memory: the connection of {peer} was given up, with {size} bytes of a "
-            "message; lower limits.connections, or give the receiver's process more"
+            f"{what}: the connection of {peer} was given up, with {size} bytes of a message"
+            + ("; lower limits.connections, or give the receiver's process more" if short else "")
         )
 
     def closed(self, connection: Connection, code: int | None, reason: str) -> None:
@@ -206,7 +208,7 @@ class Ingest:
             started=self.started,
             connections=len(self.connections),
             connected=self.connected,
-            recordings=storage.recordings,
+            recordings=len(storage.recordings),
             streams=storage.seen,
             gaps=gaps,
             missing=round(missing, 6),
@@ -265,7 +267,7 @@ class Ingest:
 
     def _number(self, connection: Connection, recording: str) -> int:
         """Give the connection its number within the recording, and journal that it is there."""
-        number = connection.numbers[recording] = self.storage.number(recording)
+        number = connection.numbers[recording] = self.storage.recordings.number(recording)
         self._note(
             recording, "connected", connection=number, peer=connection.peer,
             opened=connection.opened, receiver=self.receiver,
@@ -275,7 +277,7 @@ class Ingest:
     def _event(self, connection: Connection, event: OtherEvent, sequence: int) -> None:
         recording = None if event.recording is None else event.recording.id
         if recording is not None:
-            self.storage.claim(recording)
+            self.storage.recordings.claim(recording)
         self.events += 1
         number = None if recording is None else connection.numbers.get(recording)
         fields: dict[str, Any] = {"connection": number, "sequence": sequence, "event": event.event}

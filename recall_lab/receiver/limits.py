@@ -5,6 +5,7 @@ What is near a limit is refused by name and counted; what is already being recei
 
 from __future__ import annotations
 
+import contextlib
 import os
 import resource
 import time
@@ -111,11 +112,14 @@ class Budget:
                 "reserve",
             )
 
-    def begin(self, recording: str) -> None:
-        """Count a new stream or recording; raise LimitReached when none is to be begun."""
+    def check_begin(self, recording: str) -> None:
+        """Raise LimitReached when no more streams are to be begun today."""
         self.check(recording)
         if self._begun >= self._limits.streams:
             raise LimitReached("streams", f"{self._begun:,} streams were begun today", "streams")
+
+    def begun(self, recording: str) -> None:
+        """Count a new stream or recording."""
         self._begun += 1
         self.spend(recording, _NEW)
 
@@ -131,8 +135,7 @@ class Door:
 
     def __init__(self, limits: Limits) -> None:
         self._limits = limits
-        # each brings streams, which have two descriptors each
-        self._most = min(limits.connections, raise_descriptors() // 4)
+        self._most = sockets_at_once(limits)
         self._inside: Counter[str] = Counter()
         self._all = 0
 
@@ -157,13 +160,21 @@ class Door:
 def raise_descriptors() -> int:
     """Raise the soft limit of descriptors as far as may be needed; return what it is then."""
     soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    if soft == resource.RLIM_INFINITY:
+        return _DESCRIPTORS
     wanted = _DESCRIPTORS if hard == resource.RLIM_INFINITY else min(_DESCRIPTORS, hard)
-    if soft != resource.RLIM_INFINITY and soft < wanted:
-        resource.setrlimit(resource.RLIMIT_NOFILE, (wanted, hard))
-        return wanted
-    return _DESCRIPTORS if soft == resource.RLIM_INFINITY else soft
+    if soft < wanted:
+        with contextlib.suppress(OSError, ValueError):  # the system may have a limit of its own
+            resource.setrlimit(resource.RLIMIT_NOFILE, (wanted, hard))
+            return wanted
+    return soft
 
 
-def streams_at_once(connections: int) -> int:
-    """Return how many streams may be open at once beside so many connections."""
-    return max(16, (raise_descriptors() - connections - _OURS) // 2)
+def sockets_at_once(limits: Limits) -> int:
+    """Return how many sockets may be open: each brings streams, of two descriptors each."""
+    return min(limits.connections, raise_descriptors() // 4)
+
+
+def streams_at_once(limits: Limits) -> int:
+    """Return how many streams may be open beside the sockets."""
+    return max(16, (raise_descriptors() - sockets_at_once(limits) - _OURS) // 2)

@@ -11,8 +11,11 @@ no socket before it has left, and it leaves under the lock under which this thre
 from __future__ import annotations
 
 import contextlib
+import fcntl
 import os
 import select
+import struct
+import termios
 import threading
 import time
 from collections import Counter, deque
@@ -33,8 +36,11 @@ _OVERHEAD: Final = 256  # bytes that an entry takes besides its data
 class Source(Protocol):
     """What is read from: an open connection."""
 
-    def feed(self, data: bytes, received: int, monotonic: int) -> None:
+    def feed(self, data: bytearray, received: int, monotonic: int) -> None:
         """Take bytes that were read earlier, with our clocks at that time, in ns."""
+
+    def failed(self, error: Exception) -> None:
+        """Give up: what it was fed, it could not take."""
 
 
 class Relief:
@@ -47,10 +53,9 @@ class Relief:
         self._since = 0  # when the loop came into its callback, monotonic ns; 0: it is in none
         self._lock = threading.Lock()
         self._sources: dict[int, Source] = {}
-        self._held: deque[tuple[int, Source, bytes, int, int]] = deque()
+        self._held: deque[tuple[int, Source, bytearray, int, int]] = deque()
         self._sizes: Counter[int] = Counter()  # of what is held, by descriptor
         self._size = 0
-        self._room = memoryview(bytearray(_READ))
         self._over = threading.Event()
         self._thread = threading.Thread(target=self._watch, name="relief", daemon=True)
 
@@ -85,26 +90,27 @@ class Relief:
 
     def _hand_over(self) -> None:
         """Give the loop what was read for it; it may well be held up again by that."""
-        try:
-            while True:
-                with self._lock:
-                    if not self._held:
-                        self._since = 0
-                        return
-                    descriptor, source, data, received, monotonic = self._held.popleft()
-                    self._count(descriptor, -len(data) - _OVERHEAD)
-                    there = self._sources.get(descriptor) is source
-                    self._since = time.monotonic_ns()
-                if there:
-                    source.feed(data, received, monotonic)
-        except BaseException:
-            self._since = 0
-            raise
+        while True:
+            with self._lock:
+                if not self._held:
+                    self._since = 0
+                    return
+                descriptor, source, data, received, monotonic = self._held.popleft()
+                self._count(descriptor, -len(data) - _OVERHEAD)
+                there = self._sources.get(descriptor) is source
+                self._since = time.monotonic_ns()
+            if not there:
+                continue
+            try:
+                source.feed(data, received, monotonic)
+            except Exception as error:  # what is held of others is to be taken all the same
+                source.failed(error)
 
     def _watch(self) -> None:
         while not self._over.wait(_LOOK):
             if self._held_up():
-                self._stand_in()
+                with contextlib.suppress(MemoryError):  # then what comes stays in the sockets
+                    self._stand_in()
 
     def _held_up(self) -> bool:
         since = self._since
@@ -131,14 +137,16 @@ class Relief:
         """Read what has come in; False when there is nothing more to be had from it now."""
         if self._sizes[descriptor] >= HELD_OF_ONE:
             return False
-        count = 0
         with contextlib.suppress(OSError):  # the loop will meet it too
-            count = os.readv(descriptor, [self._room])
-        if count:
-            data = bytes(self._room[:count])
-            self._held.append((descriptor, source, data, time.time_ns(), time.monotonic_ns()))
-            self._count(descriptor, count + _OVERHEAD)
-        return bool(count)
+            (waiting,) = struct.unpack("i", fcntl.ioctl(descriptor, termios.FIONREAD, bytes(4)))
+            data = bytearray(min(waiting, _READ))  # before it is read: there may be no memory
+            count = os.readv(descriptor, [data]) if data else 0
+            if count:
+                del data[count:]
+                self._held.append((descriptor, source, data, time.time_ns(), time.monotonic_ns()))
+                self._count(descriptor, count + _OVERHEAD)
+                return True
+        return False
 
     def _count(self, descriptor: int, size: int) -> None:
         self._size += size

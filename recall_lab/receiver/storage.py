@@ -13,21 +13,20 @@ from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Final
+from typing import Final, NamedTuple
 
 import pandas as pd
 
 from recall_lab.capture.continuity import Continuity
 from recall_lab.capture.events import UNSYNCED
 from recall_lab.capture.follower import Follower
-from recall_lab.capture.info import info_from, parse_stem, stem_of
-from recall_lab.capture.journal import SUFFIX as JOURNAL
+from recall_lab.capture.info import CaptureInfo, info_from, stem_of
 from recall_lab.capture.journal import Throttle
-from recall_lab.capture.reader import last_connection
 from recall_lab.capture.writer import StreamWriter
-from recall_lab.errors import CaptureError, StorageFailed
+from recall_lab.errors import CaptureError, LimitReached, StorageFailed
 from recall_lab.receiver.limits import Budget, Limits, streams_at_once
 from recall_lab.receiver.losses import Key, Losses
+from recall_lab.receiver.recordings import Recordings
 from recall_lab.receiver.sync import Syncer
 from recall_lab.text import sized
 from recall_lab.wire.messages import AudioPacket
@@ -38,6 +37,7 @@ IDLE_CLOSE: Final = 300.0
 RETRY: Final = 1.0
 """Seconds before a stream that could not be opened is tried again."""
 
+_DOUBT: Final = 10.0  # seconds between two tries to sync streams that were closed in doubt
 _CLOSED_AT_ONCE: Final = 16  # idle streams closed a second: each waits for the disk
 _REMEMBERED: Final = 20_000  # streams whose gaps are at hand, and refusals
 
@@ -51,6 +51,19 @@ class OpenStream:
     continuity: Continuity
     last: float  # monotonic seconds of the last packet
     staged: list[tuple[float, int]] = field(default_factory=list)  # relative, samples: not written
+
+
+class Doubt(NamedTuple):
+    """A stream that was closed, and whose last sync had failed.
+
+    Attributes:
+        info: of its capture.
+        synced, packets: how many are durable, of how many.
+    """
+
+    info: CaptureInfo
+    synced: int
+    packets: int
 
 
 class Storage:
@@ -67,6 +80,7 @@ class Storage:
 
     Attributes:
         packets, bytes: kept since the start.
+        recordings: whose files may be written.
         losses: what was received and could not be kept.
         uncommitted: packets of it that the disk refused as they were written.
     """
@@ -84,23 +98,21 @@ class Storage:
         self.receiver = receiver
         self.budget = Budget(limits, directory)
         self.packets = self.bytes = 0
+        self.recordings = Recordings(directory, self.budget)
         self.losses = Losses(note)
         self.uncommitted = 0
         self.seen = 0  # streams
         self._note = note
         self._trouble = trouble
         self._open: dict[Key, OpenStream] = {}  # the one that was opened the longest ago first
-        self._most = streams_at_once(limits.connections)
+        self._most = streams_at_once(limits)
         self._touched: list[OpenStream] = []
         self._continuity: dict[Key, Continuity] = {}
         self._forgotten = (0, 0.0)  # gaps and seconds of streams that are no longer remembered
         self._halves: dict[Key, dict[int, bytes]] = {}  # of samples, of streams closed for a while
-        self._doubts: dict[Key, int] = {}  # closed without a sync that did not fail
+        self._doubts: dict[Key, Doubt] = {}
         self._refusals: dict[Key, tuple[float, CaptureError]] = {}
-        self._numbers: dict[str, int] = {}  # highest connection number of each recording
-        self._claimed: dict[str, str] = {}  # recordings, by what a disk that folds case makes of it
-        self._looked = False
-        self._earlier: dict[str, list[Path]] = {}  # files of earlier runs
+        self._retried = 0.0  # when that was last tried, monotonic s
         self._failures = Throttle(burst=5, rate=0.1)  # of syncs
         self._syncer = Syncer(sync, self._sync_failed)
 
@@ -119,7 +131,11 @@ class Storage:
         stream = self._open.get(key)
         if stream is None:
             return self._opened(key, packet, now)
-        self.budget.check(recording)
+        try:
+            self.budget.check(recording)
+        except LimitReached:
+            stream.writer.note_loss()
+            raise
         return stream
 
     def touched(self, stream: OpenStream, relative: float, samples: int) -> None:
@@ -155,41 +171,6 @@ class Storage:
             stream.staged.clear()
         self._touched.clear()
 
-    def claim(self, recording: str) -> None:
-        """Make sure that files of a recording may be written.
-
-        Raises:
-            CaptureError: when its limits are reached, or the disk takes its name for another's.
-        """
-        self._look_back()
-        folded = recording.lower()
-        owner = self._claimed.get(folded)
-        if owner is not None:
-            if owner != recording and self._folds(owner):
-                raise CaptureError(
-                    f"this disk does not tell {recording!r} from {owner!r}, which is received "
-                    "already: capture into a folder on another disk"
-                )
-            self.budget.check(recording)
-        if recording in self._numbers:
-            return
-        earlier = self._earlier.pop(recording, [])
-        if not earlier:
-            try:
-                self.budget.check_room()
-            except OSError as error:
-                raise StorageFailed(self.directory, error) from None
-        self.budget.begin(recording)
-        self.budget.found(recording, sum(map(_size, earlier)))
-        indexes = [path for path in earlier if path.suffix == ".idx"]
-        self._numbers[recording] = max(map(last_connection, indexes), default=0)
-        self._claimed.setdefault(folded, recording)
-
-    def number(self, recording: str) -> int:
-        """Return the number of one more connection of a recording."""
-        number = self._numbers[recording] = self._numbers[recording] + 1
-        return number
-
     def tick(self, now: float) -> None:
         """Do what is due about once a second: idle streams, files that were deleted, a new day.
 
@@ -197,11 +178,15 @@ class Storage:
             now: monotonic seconds.
         """
         self.budget.tick()
+        if now - self._retried > _DOUBT and self._doubts:
+            self._retried = now
+            self._sync_again(next(iter(self._doubts)))
         idle = (key for key, stream in self._open.items() if now - stream.last > IDLE_CLOSE)
         for key in list(itertools.islice(idle, _CLOSED_AT_ONCE)):
             self._close(key)
         for key in [key for key, stream in self._open.items() if stream.writer.gone]:
             self._close(key)
+            self._doubts.pop(key, None)  # there is nothing left to be durable
             self._continuity[key] = Continuity()
             self._trouble(
                 f"the files of {stem_of(*key)} are gone (deleted, moved, or their disk unmounted) "
@@ -219,13 +204,8 @@ class Storage:
                 open_, pool.map(_close, [writer for _, writer in open_]), strict=True
             ):
                 self._closed(key, writer, error)
-        self.losses.tell_all(self._numbers)
+        self.losses.tell_all(self.recordings)
         self._syncer.stop()
-
-    @property
-    def recordings(self) -> int:
-        """Recordings seen since the start."""
-        return len(self._numbers)
 
     @property
     def missing(self) -> tuple[int, float]:
@@ -236,7 +216,8 @@ class Storage:
     @property
     def unsynced(self) -> int:
         """Packets kept that are not yet known to be durable."""
-        return sum(s.writer.packets - s.writer.synced for s in self._open.values())
+        doubts = sum(doubt.packets - doubt.synced for doubt in self._doubts.values())
+        return doubts + sum(stream.writer.unsynced for stream in self._open.values())
 
     def _opened(self, key: Key, packet: AudioPacket, now: float) -> OpenStream:
         tried, error = self._refusals.get(key, (0.0, None))
@@ -257,10 +238,10 @@ class Storage:
 
     def _begin(self, key: Key, packet: AudioPacket, now: float) -> OpenStream:
         recording = key[0]
-        self.claim(recording)
-        known = key in self._continuity
-        if not known and not (self.directory / f"{stem_of(*key)}.idx").exists():
-            self.budget.begin(recording)
+        self.recordings.claim(recording)
+        new = not (self.directory / f"{stem_of(*key)}.idx").exists()
+        if new:
+            self.budget.check_begin(recording)
         while len(self._open) >= self._most:  # descriptors are few: the quietest has to wait
             self.flush()
             self._close(min(self._open, key=lambda key: self._open[key].last))
@@ -268,12 +249,14 @@ class Storage:
         if size:
             self._trouble(f"metadata of {info.stem} is not kept: it has {sized(size)}, of 64 KiB")
         writer = StreamWriter(self.directory, info, self.receiver)
+        if new:
+            self.budget.begun(recording)
         if key in self._doubts:
-            writer.doubt(self._doubts.pop(key))
+            writer.doubt(self._doubts.pop(key).synced)
         if self.losses.pending(key):
             writer.note_loss()
         writer.halves.update(self._halves.pop(key, {}))
-        self._numbers[recording] = max(self._numbers[recording], writer.last_connection)
+        self.recordings.reached(recording, writer.last_connection)
         stream = OpenStream(key, writer, self._continuity_of(key, writer), now)
         self._open[key] = stream
         self._syncer.add(writer)
@@ -314,31 +297,22 @@ class Storage:
         if error is not None:
             self._trouble(str(error))
             if writer.doubtful:
-                self._doubts[key] = writer.synced
+                self._doubts[key] = Doubt(writer.info, writer.synced, writer.packets)
         self.losses.tell(key)
 
-    def _look_back(self) -> None:
-        """Find out which recordings earlier runs have left here; what comes later is ours."""
-        if self._looked:
+    def _sync_again(self, key: Key) -> None:
+        """Try once more to make a stream durable that was closed in doubt."""
+        doubt = self._doubts.pop(key)
+        try:
+            writer = StreamWriter(self.directory, doubt.info, self.receiver)
+        except CaptureError as error:
+            self._doubts[key] = doubt
+            self._trouble(str(error))
             return
-        self._looked = True
-        with contextlib.suppress(OSError):
-            for path in self.directory.iterdir():
-                stem = path.name.removesuffix(JOURNAL) if path.suffix == ".jsonl" else path.stem
-                parsed = parse_stem(stem)
-                if parsed is not None:
-                    self._earlier.setdefault(parsed[0], []).append(path)
-                    self._claimed.setdefault(parsed[0].lower(), parsed[0])
+        writer.doubt(doubt.synced)
+        self._closed(key, writer, _close(writer))
 
-    def _folds(self, recording: str) -> bool:
-        """Whether the disk takes small and capital letters for the same."""
-        for suffix in (".idx", JOURNAL):
-            name = f"{recording}{suffix}"
-            with contextlib.suppress(OSError):
-                return (self.directory / name).samefile(self.directory / name.swapcase())
-        return False
-
-    def _sync_failed(self, writer: StreamWriter, error: OSError) -> None:
+    def _sync_failed(self, writer: StreamWriter, error: Exception) -> None:
         """Note it; this is the syncing thread."""
         self._trouble(
             f"{writer.stem} could not be synced to the disk: {error}; it is written anew and tried "
@@ -363,13 +337,6 @@ def _close(writer: StreamWriter) -> CaptureError | None:
     except CaptureError as error:
         return error
     return None
-
-
-def _size(path: Path) -> int:
-    try:
-        return path.stat(follow_symlinks=False).st_size
-    except OSError:
-        return 0
 
 
 def _kept(writer: StreamWriter) -> pd.DataFrame:

@@ -29,7 +29,7 @@ class Syncer:
         failed: told of a sync that failed, in the syncing thread.
     """
 
-    def __init__(self, interval: float, failed: Callable[[StreamWriter, OSError], None]) -> None:
+    def __init__(self, interval: float, failed: Callable[[StreamWriter, Exception], None]) -> None:
         self._interval = interval
         self._failed = failed
         self._queue: list[tuple[float, int, StreamWriter]] = []
@@ -71,7 +71,7 @@ class Syncer:
             began = time.monotonic()
             try:
                 writer.sync()
-            except OSError as error:
+            except Exception as error:  # whatever it is, the others are to be synced
                 self._failed(writer, error)
             time.sleep(min(_REST * (time.monotonic() - began), self._interval / 10))
 

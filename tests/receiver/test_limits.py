@@ -63,15 +63,16 @@ def test_a_new_day_is_a_new_start(tmp_path: Path, monkeypatch: pytest.MonkeyPatc
     monkeypatch.setattr(module, "time", SimpleNamespace(time=lambda: now[0]))
     budget = Budget(Limits(day=100_000, streams=2), tmp_path)
     for name in ("a", "b"):
-        budget.begin(name)
+        budget.check_begin(name)
+        budget.begun(name)
     with pytest.raises(LimitReached, match="2 streams were begun today"):
-        budget.begin("c")
+        budget.check_begin("c")
     budget.tick()
     with pytest.raises(LimitReached):
-        budget.begin("c")
+        budget.check_begin("c")
     now[0] += 86_400
     budget.tick()
-    budget.begin("c")
+    budget.check_begin("c")
 
 
 def test_the_reserve_is_what_the_disk_has_free(tmp_path: Path) -> None:
@@ -109,5 +110,19 @@ def test_few_descriptors_are_shared_out(monkeypatch: pytest.MonkeyPatch) -> None
     monkeypatch.setattr(module, "raise_descriptors", lambda: 1_024)
     door = Door(Limits())
     assert sum(door.enter(str(n)) == "" for n in range(500)) == 256
-    assert streams_at_once(256) == (1_024 - 256 - 128) // 2
-    assert streams_at_once(2_048) == 16
+    # what the door lets in at most is what counts, not what it was asked to
+    for connections in (2_048, 60_000):
+        assert streams_at_once(Limits(connections=connections)) == (1_024 - 256 - 128) // 2
+    monkeypatch.setattr(module, "raise_descriptors", lambda: 128)
+    assert streams_at_once(Limits()) == 16
+
+
+def test_a_system_that_raises_no_limit_is_lived_with(
+    few_descriptors: None, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def refuse(*_: object) -> None:
+        raise ValueError("not allowed to raise maximum limit")
+
+    monkeypatch.setattr(resource, "setrlimit", refuse)
+    assert raise_descriptors() == 512
+    monkeypatch.undo()

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import os
 import random
 import socket
 import threading
@@ -30,6 +31,9 @@ class Kept:
 
     def feed(self, data: bytes, received: int, monotonic: int) -> None:
         self.fed.append((data, received, monotonic))
+
+    def failed(self, error: Exception) -> None:
+        raise AssertionError(error)
 
     @property
     def data(self) -> bytes:
@@ -182,21 +186,55 @@ def test_many_small_pieces_are_counted_for_what_they_take(
     dripping.join()
 
 
-def test_a_source_that_fails_does_not_leave_the_thread_reading(
+def test_a_source_that_fails_is_told_and_the_others_get_theirs_in_order(
     relief: Relief, pair: tuple[socket.socket, socket.socket]
 ) -> None:
     class Broken(Kept):
+        errors: list[Exception] = []
+
         def feed(self, data: bytes, received: int, monotonic: int) -> None:
-            raise ValueError("broken")
+            raise MemoryError
+
+        def failed(self, error: Exception) -> None:
+            self.errors.append(error)
 
     ours, theirs = pair
-    relief.add(ours.fileno(), Broken())
+    good, their_good = socket.socketpair()
+    broken, source = Broken(), Kept()
+    with good, their_good:
+        good.setblocking(False)
+        relief.add(ours.fileno(), broken)
+        relief.add(good.fileno(), source)
+        theirs.send(b"x")
+        with relief:
+            time.sleep(0.15)
+            their_good.send(b"1")
+            time.sleep(0.15)
+        their_good.send(b"2")
+        time.sleep(0.1)
+        assert source.data + good.recv(10) == b"12"
+        assert [type(error) for error in broken.errors] == [MemoryError]
+
+
+def test_a_thread_that_found_no_memory_goes_on(
+    relief: Relief, pair: tuple[socket.socket, socket.socket], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    ours, theirs = pair
+    source = Kept()
+    relief.add(ours.fileno(), source)
     theirs.send(b"x")
-    with pytest.raises(ValueError, match="broken"), relief:
-        time.sleep(0.2)
-    theirs.send(b"y")
-    time.sleep(0.1)
-    assert ours.recv(10) == b"y"
+
+    def short(*_: object) -> int:
+        raise MemoryError
+
+    with monkeypatch.context() as patched:
+        patched.setattr(os, "readv", short)
+        with relief:
+            time.sleep(0.15)
+    assert ours.recv(10, socket.MSG_PEEK) == b"x"
+    with relief:
+        time.sleep(0.15)
+    assert source.data == b"x"
 
 
 def test_a_server_whose_writes_stall_at_random_keeps_everything_in_order(

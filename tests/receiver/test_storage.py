@@ -5,6 +5,7 @@ from __future__ import annotations
 import errno
 import gc
 import os
+import shutil
 import tracemalloc
 from collections.abc import Callable
 from pathlib import Path
@@ -17,6 +18,7 @@ from recall_lab.capture.record import Flag
 from recall_lab.receiver import storage as module
 from recall_lab.receiver.ingest import Ingest
 from recall_lab.receiver.limits import Limits
+from recall_lab.receiver.recordings import Recordings
 from recall_lab.wire.messages import AudioPacket, Participant, Ref, encode
 
 NOW = 1_735_689_600_000_000_000
@@ -160,6 +162,40 @@ def test_a_quota_ends_a_recording_and_no_other(tmp_path: Path) -> None:
     assert len(load(tmp_path / "r2").packets) == 10
 
 
+def test_what_a_quota_took_is_a_gap_of_ours(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    feed = Feed(tmp_path)
+    feed(packet(0), packet(1))
+    with monkeypatch.context() as patched:
+        patched.setattr(feed.ingest.storage.budget, "_limits", Limits(day=1))
+        feed(packet(2), packet(3))
+    feed(packet(4))
+    feed.ingest.close()
+    found = gaps(load(tmp_path / "r1"))
+    assert found["cause"].tolist() == ["storage"]
+    assert "2 packets came and could not be kept" in found["evidence"][0]
+
+
+def test_a_stream_that_can_not_be_opened_is_not_begun_again_and_again(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    feed = Feed(tmp_path, streams=4)
+    feed(packet(0))  # a recording, and a stream
+
+    def refuse(*_: object, **__: object) -> None:
+        raise OSError(errno.EROFS, os.strerror(errno.EROFS))
+
+    with monkeypatch.context() as patched:
+        patched.setattr(module, "StreamWriter", refuse)
+        for number in range(8):
+            feed(packet(number, who=1))
+    feed(packet(8, who=1), packet(8, who=2))
+    assert feed.ingest.status("").rejected == {"storage": 8}
+    assert feed.ingest.status("").packets == 3
+    feed.ingest.close()
+
+
 def test_events_count_for_the_quota_too(tmp_path: Path) -> None:
     feed = Feed(tmp_path, recording=100_000)
     event = b'{"event":"transcript.data","data":{"recording":{"id":"r1"},"data":{"text":"%s"}}}' % (
@@ -176,7 +212,7 @@ def test_events_count_for_the_quota_too(tmp_path: Path) -> None:
 def test_with_few_descriptors_the_quietest_stream_waits(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(module, "streams_at_once", lambda connections: 3)
+    monkeypatch.setattr(module, "streams_at_once", lambda limits: 3)
     feed = Feed(tmp_path)
     for number in range(4):
         feed(*(packet(number, who=who) for who in range(8)))
@@ -190,7 +226,7 @@ def test_with_few_descriptors_the_quietest_stream_waits(
 
 
 def test_half_a_sample_survives_the_wait(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(module, "streams_at_once", lambda connections: 1)
+    monkeypatch.setattr(module, "streams_at_once", lambda limits: 1)
     feed = Feed(tmp_path)
     for number, payload in enumerate([b"abc", b"def", b"gh"]):
         for who in (1, 2):
@@ -211,7 +247,7 @@ def test_of_very_many_streams_the_gaps_are_still_counted(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(module, "_REMEMBERED", 5)
-    monkeypatch.setattr(module, "streams_at_once", lambda connections: 2)
+    monkeypatch.setattr(module, "streams_at_once", lambda limits: 2)
     feed = Feed(tmp_path)
     for who in range(12):
         feed(packet(0, who=who), packet(3, who=who))
@@ -227,7 +263,7 @@ def test_ids_that_a_disk_takes_for_one_are_not_mixed(
 ) -> None:
     feed = Feed(tmp_path)
     feed(packet(0, "Call"))
-    monkeypatch.setattr(module.Storage, "_folds", lambda *_: True)
+    monkeypatch.setattr(Recordings, "_folds", lambda *_: True)
     feed(packet(1, "call"), packet(1, "Call"))
     status = feed.ingest.status("")
     assert status.packets == 2
@@ -242,22 +278,85 @@ def test_a_disk_that_tells_them_apart_keeps_both(tmp_path: Path) -> None:
     feed.ingest.close()
 
 
-def test_what_was_in_doubt_when_it_was_closed_is_so_when_it_is_opened_again(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    feed = Feed(tmp_path)
-    feed(packet(0))
+Failing = Callable[[], None]
+
+
+@pytest.fixture
+def failing(monkeypatch: pytest.MonkeyPatch) -> Failing:
+    """Let syncs fail; undone by monkeypatch.undo()."""
 
     def refuse(*_: object) -> None:
         raise OSError(errno.EIO, os.strerror(errno.EIO))
 
-    with monkeypatch.context() as patched:
-        patched.setattr(os, "fdatasync", refuse)
-        feed.ingest.storage._close(("r1", None))
-    assert "Input/output error" in feed.ingest.status("").last_error
+    return lambda: monkeypatch.setattr(os, "fdatasync", refuse)
+
+
+def test_what_was_in_doubt_when_it_was_closed_is_so_when_it_is_opened_again(
+    tmp_path: Path, failing: Failing, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    feed = Feed(tmp_path)
+    feed(packet(0))
+    failing()
+    feed.ingest.storage._close(("r1", None))
+    monkeypatch.undo()
+    status = feed.ingest.status("")
+    assert "Input/output error" in status.last_error
+    assert status.unsynced == 1
     feed(packet(1))
     writer = feed.ingest.storage._open["r1", None].writer
     assert (writer.doubtful, writer.synced) == (True, 0)
     writer.sync()
     assert (writer.doubtful, writer.synced) == (False, 2)
     feed.ingest.close()
+    assert feed.ingest.status("").unsynced == 0
+
+
+def test_what_was_closed_in_doubt_is_tried_again_though_nothing_more_comes(
+    tmp_path: Path, failing: Failing, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    feed = Feed(tmp_path)
+    feed(packet(0), packet(1))
+    failing()
+    feed.ingest.storage._close(("r1", None))
+    feed.ingest.tick(100.0)
+    assert feed.ingest.status("").unsynced == 2
+    monkeypatch.undo()
+    feed.ingest.tick(101.0)
+    assert feed.ingest.status("").unsynced == 2  # not at once: the disk may be ill for long
+    feed.ingest.tick(120.0)
+    assert feed.ingest.status("").unsynced == 0
+    feed.ingest.close()
+
+
+def test_doubts_about_files_that_are_gone_are_gone_too(
+    tmp_path: Path, failing: Failing, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    feed = Feed(tmp_path / "captures")
+    feed(*map(packet, range(50)))
+    failing()
+    with pytest.raises(OSError, match="Input/output error"):
+        feed.ingest.storage._open["r1", None].writer.sync()
+    shutil.rmtree(tmp_path / "captures")
+    feed.ingest.tick(1.0)
+    monkeypatch.undo()
+    feed(packet(50))
+    assert feed.ingest.status("").unsynced == 1
+    feed.ingest.storage._open["r1", None].writer.sync()
+    assert feed.ingest.status("").unsynced == 0
+    feed.ingest.close()
+
+
+def test_a_capture_whose_info_can_not_be_written_is_synced_all_the_same(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    feed = Feed(tmp_path)
+    feed(packet(0))
+    stream = feed.ingest.storage._open["r1", None]
+
+    def full(*_: object, **__: object) -> None:
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+    monkeypatch.setattr("recall_lab.capture.writer.write_info", full)
+    feed.ingest.close()
+    assert "No space left" in feed.ingest.status("").last_error
+    assert stream.writer.synced == 1

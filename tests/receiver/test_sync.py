@@ -45,18 +45,19 @@ def test_every_stream_is_synced_again_and_again(tmp_path: Path) -> None:
         writer.close()
 
 
+@pytest.mark.parametrize("error", [OSError(5, "Input/output error"), MemoryError("no room")])
 def test_a_failure_is_told_and_the_others_go_on(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, error: Exception
 ) -> None:
     bad, good = writers(tmp_path, 2)
     told: list[str] = []
     done = threading.Event()
 
     def broken() -> None:
-        raise OSError(5, "Input/output error")
+        raise error
 
-    def failed(writer: StreamWriter, error: OSError) -> None:
-        told.append(f"{writer.stem}: {error.strerror}")
+    def failed(writer: StreamWriter, error: Exception) -> None:
+        told.append(f"{writer.stem}: {error}")
         done.set()
 
     monkeypatch.setattr(bad, "sync", broken)
@@ -66,7 +67,7 @@ def test_a_failure_is_told_and_the_others_go_on(
         syncer.add(writer)
     assert done.wait(5)
     until(lambda: good.synced == 1)
-    assert told[0] == "r0: Input/output error"
+    assert told[0] == f"r0: {error}"
     assert bad.synced == 0  # never reported as durable
     syncer.stop()
     monkeypatch.undo()
