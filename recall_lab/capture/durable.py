@@ -111,16 +111,21 @@ def _again(descriptor: int, begin: int, end: int) -> None:
 
 
 def _direct(path: Path) -> Read:
-    """Return what reads a file past the cache."""
+    """Return what reads a file past the cache, a piece at a time."""
+    have_from, have = 0, b""
 
     def read(at: int, size: int) -> bytes:
-        begin = at // _BLOCK * _BLOCK
-        room = mmap.mmap(-1, -(-(at + size - begin) // _BLOCK) * _BLOCK or _BLOCK)  # aligned
-        descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC | getattr(os, "O_DIRECT", 0))
-        try:
-            os.preadv(descriptor, [room], begin)
-        finally:
-            os.close(descriptor)
-        return room[at - begin : at - begin + size]
+        nonlocal have_from, have
+        if not have_from <= at <= at + size <= have_from + len(have):
+            have_from = at // _BLOCK * _BLOCK
+            blocks = -(-(at + size - have_from) // _BLOCK)
+            room = mmap.mmap(-1, max(blocks * _BLOCK, _PIECE))  # its address is that of a page
+            descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC | getattr(os, "O_DIRECT", 0))
+            try:
+                count = os.preadv(descriptor, [room], have_from)
+            finally:
+                os.close(descriptor)
+            have = room[:count]
+        return have[at - have_from : at - have_from + size]
 
     return read

@@ -21,7 +21,7 @@ from recall_lab.wire.messages import (
 )
 
 _STEM: Final = re.compile(r"([A-Za-z0-9][A-Za-z0-9_-]{0,63})(?:\.(0|[1-9]\d{0,18}))?", re.ASCII)
-_MOST: Final = 64 << 10  # bytes of JSON
+_MOST: Final = 16 << 10  # bytes of JSON
 _NAME: Final = 1_000  # characters
 _Time: TypeAlias = Annotated[int, msgspec.Meta(ge=0, le=2**63 - 1)]  # ns since 1970 UTC
 
@@ -79,7 +79,7 @@ def info_from(packet: AudioPacket) -> tuple[CaptureInfo, int]:
     """Return what is kept beside the audio of a packet's stream.
 
     Returns:
-        It, and 0; or where that would be more than 64 KiB of JSON, or can't be JSON again, its
+        It, and 0; or where that would be more than 16 KiB of JSON, or can't be JSON again, its
         ids alone, and how many bytes it would have been at least. A message may have 2 MiB, and
         what is kept here stays in memory for as long as the stream is open.
     """

@@ -7,6 +7,7 @@ and both times of ours; ``pandas.read_json(path, lines=True)`` reads it.
 
 from __future__ import annotations
 
+import errno
 import os
 import time
 from pathlib import Path
@@ -47,7 +48,10 @@ class Journal:
         path = self.directory / f"{recording or RECEIVER_STEM}{SUFFIX}"
         descriptor = open_own(path, os.O_WRONLY | os.O_APPEND)
         try:
-            os.write(descriptor, data)
+            end = os.fstat(descriptor).st_size
+            if os.write(descriptor, data) < len(data):
+                os.ftruncate(descriptor, end)  # half a line would spoil the next one too
+                raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), str(path))
         finally:
             os.close(descriptor)
         return len(data)

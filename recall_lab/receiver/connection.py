@@ -102,6 +102,9 @@ class BotConnection(ServerConnection, asyncio.BufferedProtocol):
         self._opcode = Opcode.TEXT
         self._partial: bytearray | None = None
         self._unfinished = 0
+        self._sequence = 0
+        self._begun = time.monotonic_ns()  # to wait for the message that is unfinished
+        self._aborted = False
         self._received = self._monotonic = 0
 
     @property
@@ -160,16 +163,21 @@ class BotConnection(ServerConnection, asyncio.BufferedProtocol):
                 self._took(nbytes)
             except MemoryError as error:
                 self.failed(error)
+            finally:
+                self.ingest.flush()
 
     def failed(self, error: Exception) -> None:
         """Give the connection up: what it sent could not be taken. The next may need less."""
         self.ingest.given_up(self.peer, self._unfinished, error)
-        self.transport.abort()
+        self._abort()
 
     def feed(self, data: bytearray, received: int, monotonic: int) -> None:
-        """Take bytes that were read earlier, with our clocks at that time, in ns."""
+        """Take bytes that were read earlier, with our clocks at that time, in ns.
+
+        The peer may be gone by now: what it had sent is taken all the same.
+        """
         self._received, self._monotonic = received, monotonic
-        while data and not self.transport.is_closing():
+        while data and not self._aborted:
             room = self.get_buffer(-1)
             part = data[: len(room)]
             room[: len(part)] = part
@@ -183,16 +191,17 @@ class BotConnection(ServerConnection, asyncio.BufferedProtocol):
         data = self.shared.buffer[:end]
         if head:
             data[: len(head)] = head
-        try:
-            self._head = bytes(data[self._take(data, end) :])
-        finally:
-            self.ingest.flush()
+        self._head = bytes(data[self._take(data, end) :])
         unfinished = len(self._head) + self._given + len(self._partial or b"")
+        sequence = self.connection.sequence if self.connection else 0
+        if sequence != self._sequence:  # one has come whole: what is unfinished now is the next
+            self._sequence, self._begun = sequence, self._monotonic
         if unfinished != self._unfinished:
             self.shared.unfinished += unfinished - self._unfinished
             self._unfinished = unfinished
-            if self.shared.unfinished > UNFINISHED:
-                max(self.shared.connections, key=lambda bot: bot._unfinished)._give_up()
+            while self.shared.unfinished > UNFINISHED:
+                waiting = (bot for bot in self.shared.connections if bot._unfinished)
+                min(waiting, key=lambda bot: bot._begun)._give_up()
 
     def _take(self, data: memoryview, end: int) -> int:
         """Deal with all frames that are whole; return where the first that is not begins."""
@@ -245,19 +254,19 @@ class BotConnection(ServerConnection, asyncio.BufferedProtocol):
         if self.connection is None:
             self._request += len(data)
             if self._request > _REQUEST:
-                self.transport.abort()
+                self._abort()
                 return
         self.data_received(bytes(data))
         # a peer that asks (pings) and never reads the answers would have us hold them all
         if self.transport.get_write_buffer_size() > _UNREAD:
-            self.transport.abort()
+            self._abort()
 
     def process_event(self, event: Event) -> None:
         if not isinstance(event, Frame) or event.opcode not in _DATA:
             super().process_event(event)
             return
         if self.connection is None:  # sent without waiting to be let in
-            self.transport.abort()
+            self._abort()
             return
         data: Any = event.data
         if event.opcode is not Opcode.CONT:
@@ -276,10 +285,14 @@ class BotConnection(ServerConnection, asyncio.BufferedProtocol):
             self.ingest.binary(self.connection, data)
 
     def _give_up(self) -> None:
-        """Let go of the connection with the most of what has not come whole."""
+        """Let go of a connection whose message has not come whole for the longest."""
         if self.connection is not None:
             self.ingest.unfinished(self.connection, self._unfinished)
         self._let_go()
+        self._abort()
+
+    def _abort(self) -> None:
+        self._aborted = True
         self.transport.abort()
 
     def _let_go(self) -> None:

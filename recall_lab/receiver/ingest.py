@@ -23,7 +23,7 @@ from recall_lab.errors import CaptureError, InvalidMessage, LimitReached
 from recall_lab.receiver.limits import Limits
 from recall_lab.receiver.losses import Key
 from recall_lab.receiver.settings import Status
-from recall_lab.receiver.storage import OpenStream, Storage
+from recall_lab.receiver.storage import Storage
 from recall_lab.text import excerpt
 from recall_lab.wire.messages import AudioPacket, OtherEvent, decode
 from recall_lab.wire.pcm import RATE, SAMPLE_BYTES
@@ -48,7 +48,7 @@ class Connection:
     opened: int = field(default_factory=time.time_ns)
     sequence: int = 0
     numbers: dict[str, int] = field(default_factory=dict)
-    streams: dict[Key, OpenStream] = field(default_factory=dict)
+    streams: set[Key] = field(default_factory=set)
 
 
 class Ingest:
@@ -160,8 +160,8 @@ class Ingest:
         """Note that a connection has ended; never raises."""
         self.connections.discard(connection)
         halves: dict[str, dict[str, str]] = {}
-        for key, stream in connection.streams.items():
-            half = stream.writer.forget(connection.numbers[key[0]])
+        for key in connection.streams:
+            half = self.storage.forget(key, connection.numbers[key[0]])
             if half:
                 halves.setdefault(key[0], {})[stem_of(*key)] = half.hex()
         for recording, number in connection.numbers.items():
@@ -250,8 +250,7 @@ class Ingest:
         number = connection.numbers.get(recording)
         if number is None:
             number = self._number(connection, recording)
-        if connection.streams.get(stream.key) is not stream:
-            connection.streams[stream.key] = stream
+        connection.streams.add(stream.key)
         samples = stream.writer.stage(
             packet.payload,
             packet.relative,

@@ -95,7 +95,7 @@ class Budget:
 
     def found(self, recording: str, size: int) -> None:
         """Count what earlier runs have kept of a recording; it is none of today's."""
-        self._recordings[recording] += size
+        self._recordings.setdefault(recording, size)
 
     def check_room(self) -> None:
         """Raise LimitReached when the disk has no room for a new recording.

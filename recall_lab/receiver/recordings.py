@@ -47,18 +47,19 @@ class Recordings:
                 f"this disk does not tell {recording!r} from {owner!r}, which is here already: "
                 "capture into a folder on another disk"
             )
-        self._budget.check(recording)
         if recording in self._numbers:
+            self._budget.check(recording)
             return
         paths = earlier.get(recording, [])
-        if not paths:
+        if paths:
+            self._budget.found(recording, sum(map(_size, paths)))
+        else:
             try:
                 self._budget.check_room()
             except OSError as error:
                 raise StorageFailed(self._directory, error) from None
         self._budget.check_begin(recording)
         self._budget.begun(recording)
-        self._budget.found(recording, sum(map(_size, paths)))
         indexes = [path for path in paths if path.suffix == ".idx"]
         self._numbers[recording] = max(map(last_connection, indexes), default=0)
         self._owners.setdefault(folded, recording)

@@ -19,6 +19,7 @@ import termios
 import threading
 import time
 from collections import Counter, deque
+from collections.abc import Callable
 from typing import Final, Protocol
 
 HELD: Final = 32 << 20
@@ -37,7 +38,10 @@ class Source(Protocol):
     """What is read from: an open connection."""
 
     def feed(self, data: bytearray, received: int, monotonic: int) -> None:
-        """Take bytes that were read earlier, with our clocks at that time, in ns."""
+        """Take bytes that were read earlier, with our clocks at that time, in ns.
+
+        What comes of them need not be kept before all have been fed.
+        """
 
     def failed(self, error: Exception) -> None:
         """Give up: what it was fed, it could not take."""
@@ -47,9 +51,13 @@ class Relief:
     """Reads for a loop that is held up. One for each server.
 
     The loop's callbacks that may touch the disk run within it: ``with relief: ...``
+
+    Args:
+        settle: keeps what sources were fed; called once for all that was held.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, settle: Callable[[], None]) -> None:
+        self._settle = settle
         self._since = 0  # when the loop came into its callback, monotonic ns; 0: it is in none
         self._lock = threading.Lock()
         self._sources: dict[int, Source] = {}
@@ -89,22 +97,25 @@ class Relief:
         self._hand_over()
 
     def _hand_over(self) -> None:
-        """Give the loop what was read for it; it may well be held up again by that."""
-        while True:
+        """Give the loop what was read for it.
+
+        It may well be held up again by that, and relieved again; but once only, for on a disk
+        that is slow for long there would be no end to it.
+        """
+        for last in (False, True):
             with self._lock:
-                if not self._held:
-                    self._since = 0
-                    return
-                descriptor, source, data, received, monotonic = self._held.popleft()
-                self._count(descriptor, -len(data) - _OVERHEAD)
-                there = self._sources.get(descriptor) is source
-                self._since = time.monotonic_ns()
-            if not there:
-                continue
-            try:
-                source.feed(data, received, monotonic)
-            except Exception as error:  # what is held of others is to be taken all the same
-                source.failed(error)
+                held, self._held = self._held, deque()
+                self._size = 0
+                self._sizes.clear()
+                self._since = 0 if last or not held else time.monotonic_ns()
+            for descriptor, source, data, received, monotonic in held:
+                if self._sources.get(descriptor) is not source:
+                    continue
+                try:
+                    source.feed(data, received, monotonic)
+                except Exception as error:  # what is held of others is to be taken all the same
+                    source.failed(error)
+            self._settle()
 
     def _watch(self) -> None:
         while not self._over.wait(_LOOK):
@@ -144,12 +155,7 @@ class Relief:
             if count:
                 del data[count:]
                 self._held.append((descriptor, source, data, time.time_ns(), time.monotonic_ns()))
-                self._count(descriptor, count + _OVERHEAD)
+                self._size += count + _OVERHEAD
+                self._sizes[descriptor] += count + _OVERHEAD
                 return True
         return False
-
-    def _count(self, descriptor: int, size: int) -> None:
-        self._size += size
-        self._sizes[descriptor] += size
-        if not self._sizes[descriptor]:
-            del self._sizes[descriptor]

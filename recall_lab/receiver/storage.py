@@ -39,7 +39,7 @@ RETRY: Final = 1.0
 
 _DOUBT: Final = 10.0  # seconds between two tries to sync streams that were closed in doubt
 _CLOSED_AT_ONCE: Final = 16  # idle streams closed a second: each waits for the disk
-_REMEMBERED: Final = 20_000  # streams whose gaps are at hand, and refusals
+_REMEMBERED: Final = 4_096  # streams whose gaps are at hand, refusals, and such
 
 
 @dataclass(eq=False)
@@ -111,6 +111,7 @@ class Storage:
         self._forgotten = (0, 0.0)  # gaps and seconds of streams that are no longer remembered
         self._halves: dict[Key, dict[int, bytes]] = {}  # of samples, of streams closed for a while
         self._doubts: dict[Key, Doubt] = {}
+        self._settled: dict[Key, int] = {}  # closed, and so many packets durable
         self._refusals: dict[Key, tuple[float, CaptureError]] = {}
         self._retried = 0.0  # when that was last tried, monotonic s
         self._failures = Throttle(burst=5, rate=0.1)  # of syncs
@@ -171,6 +172,12 @@ class Storage:
             stream.staged.clear()
         self._touched.clear()
 
+    def forget(self, key: Key, connection: int) -> bytes:
+        """Return what is left of a connection that has ended: b"" or half a sample."""
+        stream = self._open.get(key)
+        halves = self._halves.get(key, {}) if stream is None else stream.writer.halves
+        return halves.pop(connection, b"")
+
     def tick(self, now: float) -> None:
         """Do what is due about once a second: idle streams, files that were deleted, a new day.
 
@@ -187,6 +194,7 @@ class Storage:
         for key in [key for key, stream in self._open.items() if stream.writer.gone]:
             self._close(key)
             self._doubts.pop(key, None)  # there is nothing left to be durable
+            self._settled.pop(key, None)
             self._continuity[key] = Continuity()
             self._trouble(
                 f"the files of {stem_of(*key)} are gone (deleted, moved, or their disk unmounted) "
@@ -247,12 +255,14 @@ class Storage:
             self._close(min(self._open, key=lambda key: self._open[key].last))
         info, size = info_from(packet)
         if size:
-            self._trouble(f"metadata of {info.stem} is not kept: it has {sized(size)}, of 64 KiB")
+            self._trouble(f"metadata of {info.stem} is not kept: it has {sized(size)}, of 16 KiB")
         writer = StreamWriter(self.directory, info, self.receiver)
         if new:
             self.budget.begun(recording)
         if key in self._doubts:
             writer.doubt(self._doubts.pop(key).synced)
+        else:
+            writer.synced = min(self._settled.pop(key, 0), writer.packets)
         if self.losses.pending(key):
             writer.note_loss()
         writer.halves.update(self._halves.pop(key, {}))
@@ -296,8 +306,12 @@ class Storage:
         """Note what became of a writer that was closed."""
         if error is not None:
             self._trouble(str(error))
-            if writer.doubtful:
-                self._doubts[key] = Doubt(writer.info, writer.synced, writer.packets)
+        if writer.doubtful:
+            self._doubts[key] = Doubt(writer.info, writer.synced, writer.packets)
+        else:
+            self._settled[key] = writer.synced
+            if len(self._settled) > _REMEMBERED:
+                del self._settled[next(iter(self._settled))]
         self.losses.tell(key)
 
     def _sync_again(self, key: Key) -> None:

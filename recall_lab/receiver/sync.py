@@ -13,6 +13,7 @@ from recall_lab.capture.writer import StreamWriter
 # Rests for each sync: however many streams, most of the core is the receiver's. At most a tenth
 # of the interval: a slow disk is not to make the others wait for their turn.
 _REST = 2.0
+_PATIENCE = 10.0  # for each sync that failed
 _GOLDEN = 0.6180339887498949  # its multiples spread evenly over a turn, however many there are
 
 
@@ -34,6 +35,7 @@ class Syncer:
         self._failed = failed
         self._queue: list[tuple[float, int, StreamWriter]] = []
         self._live: set[StreamWriter] = set()
+        self._later: dict[StreamWriter, float] = {}  # when those that failed are tried again
         self._count = itertools.count()
         self._wake = threading.Condition()
         self._thread: threading.Thread | None = None
@@ -54,6 +56,7 @@ class Syncer:
         """Sync a stream no more."""
         with self._wake:
             self._live.discard(writer)
+            self._later.pop(writer, None)
 
     def stop(self) -> None:
         """End the thread; waits for a sync that is under way."""
@@ -66,13 +69,16 @@ class Syncer:
 
     def _run(self) -> None:
         while (writer := self._next()) is not None:
-            if writer.synced == writer.packets:
+            if writer.synced == writer.packets or time.monotonic() < self._later.get(writer, 0.0):
                 continue
+            self._later.pop(writer, None)
             began = time.monotonic()
             try:
                 writer.sync()
             except Exception as error:  # whatever it is, the others are to be synced
                 self._failed(writer, error)
+                # mending takes long where much is to be mended: most of the time is for others
+                self._later[writer] = time.monotonic() + _PATIENCE * (time.monotonic() - began)
             time.sleep(min(_REST * (time.monotonic() - began), self._interval / 10))
 
     def _next(self) -> StreamWriter | None:

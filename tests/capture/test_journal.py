@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import stat
 import tempfile
 import threading
@@ -16,6 +17,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from recall_lab.capture.events import read_events
 from recall_lab.capture.info import parse_stem
 from recall_lab.capture.journal import RECEIVER_STEM, SUFFIX, Journal, Throttle
 from recall_lab.wire.messages import OtherEvent, decode, is_recording_id
@@ -212,3 +214,17 @@ def test_never_more_than_burst_and_rate_and_nothing_goes_uncounted(
             assert counted == held
     assert 1 <= admitted <= burst + rate * now + 1e-6
     assert admitted + held == len(waits)
+
+
+def test_half_a_line_is_taken_back(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    journal = Journal(tmp_path)
+    journal.write("r1", "connected")
+    before = (tmp_path / "r1.events.jsonl").read_bytes()
+    real = os.write
+    with monkeypatch.context() as patched:
+        patched.setattr(os, "write", lambda descriptor, data: real(descriptor, data[:20]))
+        with pytest.raises(OSError, match="No space left"):
+            journal.write("r1", "lost", packets=5)
+    assert (tmp_path / "r1.events.jsonl").read_bytes() == before
+    journal.write("r1", "disconnected")
+    assert len(read_events(tmp_path / "r1.bin")) == 2

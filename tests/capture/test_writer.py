@@ -149,7 +149,7 @@ def test_bin_of_one_connection_is_what_a_plain_appender_would_have_written(
         writer = open_writer(Path(folder))
         for payload in payloads:
             put(writer, payload)
-        left = writer.forget(1)
+        left = writer.halves.pop(1, b"")
         writer.close()
         whole = b"".join(payloads)
         assert Path(folder, "r1.bin").read_bytes() + left == whole
@@ -182,7 +182,7 @@ def test_interleaved_connections_each_stay_in_step(
             if commit:
                 writer.commit()
         writer.commit()
-        left = {connection: writer.forget(connection) for connection in (1, 2, 3)}
+        left = {connection: writer.halves.pop(connection, b"") for connection in (1, 2, 3)}
         writer.close()
 
         capture = load(Path(folder, "r1.bin"))
@@ -233,9 +233,9 @@ def test_forget_returns_half_a_sample_once(tmp_path: Path, open_writer: Any, put
     writer = open_writer(tmp_path)
     put(writer, b"abc", connection=1)
     put(writer, b"de", connection=2)
-    assert writer.forget(2) == b""
-    assert writer.forget(1) == b"c"
-    assert writer.forget(1) == b""
+    assert writer.halves.pop(2, b"") == b""
+    assert writer.halves.pop(1, b"") == b"c"
+    assert writer.halves.pop(1, b"") == b""
     put(writer, b"fg", connection=1)
     writer.close()
     assert (tmp_path / "r1.bin").read_bytes() == b"abdefg"
@@ -877,7 +877,7 @@ def test_a_lost_packet_does_not_put_its_connection_out_of_step(
         put(writer, b"bcc" + b"d", connection=1)  # lost; d is the first half of the next sample
     put(writer, b"dee" + b"f", connection=1)
     put(writer, b"B", connection=2)  # had nothing to do with it
-    assert writer.forget(1) == b"f"
+    assert writer.halves.pop(1, b"") == b"f"
     writer.close()
     assert (tmp_path / "r1.bin").read_bytes() == b"aa" + b"AA" + b"ddee" + b"BB"
     assert len(verify(load(tmp_path / "r1.bin"))) == 0

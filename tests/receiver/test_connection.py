@@ -131,7 +131,7 @@ def test_text_that_is_no_utf8_ends_its_connection_and_no_other(tmp_path: Path, w
     assert server.status.packets == 2
 
 
-def test_of_messages_that_do_not_end_the_largest_goes_first(
+def test_of_messages_that_do_not_end_the_oldest_goes_first(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(module, "UNFINISHED", 1_000_000)
@@ -139,20 +139,26 @@ def test_of_messages_that_do_not_end_the_largest_goes_first(
     async def main(server: Server) -> None:
         async with connect(server.url) as good:
             peers = []
-            for size in (100_000, 200_000, 300_000, 600_000):
+            for _ in range(4):
                 reader, writer = await asyncio.open_connection("127.0.0.1", server.port)
                 writer.write(REQUEST)
                 await reader.readuntil(b"\r\n\r\n")
                 peers.append((reader, writer))
                 # of a message of 1.9 MB that never comes whole
                 head = b"\x81\xff" + (1_900_000).to_bytes(8, "big") + bytes(4)
-                writer.write(head + bytes(size))
+                writer.write(head + bytes(240_000))
                 await writer.drain()
+                await asyncio.sleep(0.05)
+                await good.send(message(len(peers)), text=True)
+            # larger than each of theirs, in two parts, and young
+            large = message(9).replace(b'{"event"', b'{"x":"%s","event"' % (b"y" * 300_000), 1)
+            await good.send([large[:280_000], large[280_000:]], text=True)
+            await until(lambda: server.status.packets == 5)
             gone = [asyncio.create_task(reader.read()) for reader, _ in peers]
-            await asyncio.wait(gone, return_when=asyncio.FIRST_COMPLETED)
-            await asyncio.sleep(0.1)
-            assert [task.done() for task in gone] == [False, False, False, True]
-            await good.send(message(1), text=True)
+            await asyncio.sleep(0.2)
+            done = [task.done() for task in gone]
+            assert done == sorted(done, reverse=True)
+            assert (done[0], done[-1]) == (True, False)
             for _, writer in peers:
                 writer.close()
             await asyncio.gather(*gone, return_exceptions=True)
@@ -161,8 +167,35 @@ def test_of_messages_that_do_not_end_the_largest_goes_first(
                     await writer.wait_closed()
 
     server = run(tmp_path, main)
-    assert server.status.rejected == {"unfinished": 1}
-    assert load(tmp_path / "r1").packets["relative"].tolist() == [0.1]
+    assert server.status.rejected.keys() == {"unfinished"}
+    assert len(load(tmp_path / "r1").packets) == 5
+
+
+def test_what_is_left_unfinished_is_forgotten_with_its_connection(tmp_path: Path) -> None:
+    async def main(server: Server) -> None:
+        shared: list[module.Shared] = []
+        begin = module.BotConnection.begin
+
+        def note(bot: module.BotConnection) -> object:
+            shared.append(bot.shared)
+            return begin(bot)
+
+        with pytest.MonkeyPatch.context() as patched:
+            patched.setattr(module.BotConnection, "begin", note)
+            for _ in range(3):
+                reader, writer = await asyncio.open_connection("127.0.0.1", server.port)
+                writer.write(REQUEST)
+                await reader.readuntil(b"\r\n\r\n")
+                writer.write(b"\x81\xff" + (1_900_000).to_bytes(8, "big") + bytes(100_004))
+                await writer.drain()
+                await until(lambda: bool(shared) and shared[0].unfinished > 100_000)
+                writer.close()
+                await until(lambda: server.status.connections == 0)
+                assert shared[0].unfinished == 0
+                assert shared[0].relief._sources == {}
+                assert not shared[0].connections
+
+    run(tmp_path, main)
 
 
 def test_out_of_memory_costs_the_connection_that_asked_for_it(

@@ -7,6 +7,7 @@ import contextlib
 import os
 import random
 import socket
+import struct
 import threading
 import time
 from collections.abc import Iterator
@@ -14,6 +15,7 @@ from pathlib import Path
 
 import pytest
 from websockets.asyncio.client import connect
+from websockets.frames import Frame, Opcode
 
 from recall_lab.capture.reader import load, verify
 from recall_lab.capture.writer import StreamWriter
@@ -21,6 +23,11 @@ from recall_lab.receiver import relief as module
 from recall_lab.receiver.relief import Relief
 from recall_lab.receiver.server import Server
 from recall_lab.wire.messages import AudioPacket, Ref, encode
+
+REQUEST = (
+    b"GET / HTTP/1.1\r\nHost: localhost\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n"
+    b"Sec-WebSocket-Key: AAAAAAAAAAAAAAAAAAAAAA==\r\nSec-WebSocket-Version: 13\r\n\r\n"
+)
 
 
 class Kept:
@@ -50,7 +57,7 @@ def pair() -> Iterator[tuple[socket.socket, socket.socket]]:
 
 @pytest.fixture
 def relief() -> Iterator[Relief]:
-    relief = Relief()
+    relief = Relief(lambda: None)
     relief.start()
     yield relief
     relief.stop()
@@ -235,6 +242,114 @@ def test_a_thread_that_found_no_memory_goes_on(
     with relief:
         time.sleep(0.15)
     assert source.data == b"x"
+
+
+def test_on_a_disk_that_is_slow_for_long_the_loop_comes_back(
+    pair: tuple[socket.socket, socket.socket],
+) -> None:
+    settled = 0
+
+    def slow() -> None:
+        nonlocal settled
+        settled += 1
+        time.sleep(0.15)
+
+    relief = Relief(slow)
+    relief.start()
+    ours, theirs = pair
+    source, over = Kept(), threading.Event()
+    relief.add(ours.fileno(), source)
+
+    def drip() -> None:
+        while not over.is_set():
+            theirs.send(b"x")
+            time.sleep(0.005)
+
+    dripping = threading.Thread(target=drip)
+    dripping.start()
+    began = time.monotonic()
+    with relief:
+        time.sleep(0.2)
+    took = time.monotonic() - began
+    over.set()
+    dripping.join()
+    relief.stop()
+    assert settled == 2  # once for all that was held, however many pieces it was
+    assert took < 1.0
+
+
+def test_the_loop_leaves_only_when_the_thread_does_not_read(
+    pair: tuple[socket.socket, socket.socket],
+) -> None:
+    ours, theirs = pair
+    source, reading = Kept(), threading.Event()
+
+    class Slow(Relief):
+        def _read(self, descriptor: int, source: module.Source) -> bool:
+            reading.set()
+            time.sleep(0.2)  # the loop leaves meanwhile: what is read here comes before its own
+            return super()._read(descriptor, source)
+
+    relief = Slow(lambda: None)
+    relief.start()
+    relief.add(ours.fileno(), source)
+    theirs.send(b"1")
+    with relief:
+        assert reading.wait(2)
+    theirs.send(b"2")
+    relief.stop()
+    assert source.data in (b"1", b"12")
+    rest = b"" if source.data == b"12" else ours.recv(10)
+    assert source.data + rest == b"12"
+
+
+def test_what_a_peer_had_sent_before_it_died_is_kept(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    stalled, go_on = threading.Event(), threading.Event()
+    commit = StreamWriter.commit
+
+    def once(writer: StreamWriter) -> int:
+        if not stalled.is_set():
+            stalled.set()
+            go_on.wait(5)
+        return commit(writer)
+
+    monkeypatch.setattr(StreamWriter, "commit", once)
+
+    def frames(start: int, end: int) -> bytes:
+        packets = (
+            AudioPacket(recording=Ref("r1"), payload=b"ab", relative=n / 10, absolute=10**18)
+            for n in range(start, end)
+        )
+        return b"".join(
+            Frame(Opcode.TEXT, encode(packet)).serialize(mask=True) for packet in packets
+        )
+
+    def bot(port: int) -> None:
+        peer = socket.create_connection(("127.0.0.1", port))
+        peer.sendall(REQUEST)
+        peer.recv(4_096)
+        peer.sendall(frames(0, 1))
+        assert stalled.wait(5)
+        for start in range(1, 16, 5):
+            peer.sendall(frames(start, start + 5))
+            peer.sendall(Frame(Opcode.PING, b"?").serialize(mask=True))
+            time.sleep(0.1)
+        peer.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+        peer.close()
+        time.sleep(0.1)
+        go_on.set()
+
+    async def main() -> None:
+        async with Server(tmp_path, port=0) as server:
+            await asyncio.to_thread(bot, server.port)
+            async with asyncio.timeout(5):
+                while server.status.connections:
+                    await asyncio.sleep(0.01)
+
+    asyncio.run(main())
+    assert len(load(tmp_path / "r1").packets) == 16
 
 
 def test_a_server_whose_writes_stall_at_random_keeps_everything_in_order(
