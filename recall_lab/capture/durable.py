@@ -4,11 +4,11 @@ When the disk refuses pages, the kernel tells it once, to one sync, and takes th
 clean: a second sync has nothing to write, succeeds, and means nothing (Rebello et al., Can
 Applications Recover from fsync Failures?, USENIX ATC 2020). Writing the same bytes once more is
 not enough either: ext4 then writes to blocks that it still holds for unwritten, and which are
-zeros for whoever comes after the next boot. So the pages are dropped in between; and what was
-written is durable only when it was read back past the cache, and its checksums are right.
+zeros for whoever comes after the next boot. So it is written past the cache; and it is durable
+only when it was read back past the cache, too, and its checksums are right.
 
 All of it is still in the cache when it is read for this, most often; what is not was lost, and
-its checksums tell. For the moment between dropping a piece and writing it, a kill would lose it.
+its checksums tell.
 """
 
 from __future__ import annotations
@@ -100,8 +100,35 @@ def _wrong(read_audio: Read, read_index: Read, first: int, end: int) -> int:
 
 
 def _again(descriptor: int, begin: int, end: int) -> None:
-    """Write part of a file anew, from before `begin` on, having dropped it from the cache."""
-    for at in range(begin // _BLOCK * _BLOCK, end, _PIECE):
+    """Write a file anew, from before `begin` on to its end, past the cache.
+
+    Where that can't be, the pages are dropped from it first: which they are not while somebody
+    has them mapped.
+    """
+    begin = begin // _BLOCK * _BLOCK
+    try:
+        # the very file that we hold, whatever has its name now
+        direct = os.open(f"/proc/self/fd/{descriptor}", os.O_RDWR | os.O_CLOEXEC | os.O_DIRECT)
+    except (OSError, AttributeError):
+        _again_by_cache(descriptor, begin, end)
+        return
+    room = mmap.mmap(-1, _PIECE)  # its address is that of a page
+    try:
+        for at in range(begin, end, _PIECE):
+            size = min(_PIECE, end - at)
+            whole = -(-size // _BLOCK) * _BLOCK
+            room[:whole] = os.pread(descriptor, size, at).ljust(whole, b"\0")
+            with memoryview(room)[:whole] as piece:
+                if os.pwritev(direct, [piece], at) != whole:
+                    raise OSError(errno.EIO, "the disk took a part only")
+    finally:
+        os.close(direct)
+        if os.fstat(descriptor).st_size > end:
+            os.ftruncate(descriptor, end)  # what filled up the last block
+
+
+def _again_by_cache(descriptor: int, begin: int, end: int) -> None:
+    for at in range(begin, end, _PIECE):
         data = os.pread(descriptor, min(_PIECE, end - at), at)
         if hasattr(os, "posix_fadvise"):
             os.posix_fadvise(descriptor, at, _PIECE, os.POSIX_FADV_DONTNEED)

@@ -59,9 +59,9 @@ def _holder(info_path: Path) -> str:
 def mend(index: int, audio: int, index_path: Path) -> Found:
     """Make a capture ready to be appended to.
 
-    Half a record at the end of the index is cut off, and an index without a whole header gets
-    one. Nothing else is changed. Done twice, or killed in the middle and done again, it gives
-    the same bytes.
+    Half a record at the end of the index is cut off, and so are zeros; an index without a whole
+    header gets one. Nothing else is changed. Done twice, or killed in the middle and done again,
+    it gives the same bytes.
 
     Args:
         index, audio: descriptors, locked by the caller.
@@ -80,8 +80,10 @@ def mend(index: int, audio: int, index_path: Path) -> Found:
     if problem is not None and "this release" in problem:
         raise CaptureError(f"{index_path.name} can't be appended to: {problem}")
     packets, torn = divmod(size - HEADER_BYTES, RECORD_BYTES)
+    while packets and not any(os.pread(index, RECORD_BYTES, HEADER_BYTES + 64 * (packets - 1))):
+        packets, torn = packets - 1, 1  # a block that was filled up, when all was written anew
     if torn:
-        os.ftruncate(index, size - torn)
+        os.ftruncate(index, HEADER_BYTES + packets * RECORD_BYTES)
     connection, relative = 0, -np.inf
     if packets:
         records, _ = good_records(index_path.read_bytes()[HEADER_BYTES:])

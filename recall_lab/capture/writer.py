@@ -387,7 +387,9 @@ class StreamWriter:
             if self._index >= 0:  # by name: a forked process may hold the descriptor too
                 with contextlib.suppress(OSError):
                     fcntl.flock(self._index, fcntl.LOCK_UN)
-            for descriptor in (self._audio, self._index):
-                if descriptor >= 0:
-                    os.close(descriptor)
+            held = self._audio, self._index
             self._audio = self._index = -1
+            for descriptor in held:
+                if descriptor >= 0:
+                    with contextlib.suppress(OSError):  # it is closed all the same
+                        os.close(descriptor)

@@ -245,7 +245,10 @@ class Ingest:
         except CaptureError as error:
             key = recording, None if packet.participant is None else packet.participant.id
             samples = len(packet.payload) // SAMPLE_BYTES
-            self.storage.losses.add(key, packet.relative, samples, error)
+            if recording in self.storage.recordings:
+                self.storage.losses.add(key, packet.relative, samples, error)
+            else:
+                self.storage.losses.count(samples)
             raise
         number = connection.numbers.get(recording)
         if number is None:

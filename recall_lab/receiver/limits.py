@@ -22,6 +22,7 @@ _DAY: Final = 86_400
 _DESCRIPTORS: Final = 65_536
 """Descriptors asked for: two a stream, one a socket."""
 
+_FEWER: Final = 10_240  # what macOS allows
 _OURS: Final = 128  # of them, for what is neither
 _NEW: Final = 16_384  # bytes that a new stream takes on the disk before it has any audio
 
@@ -162,9 +163,12 @@ def raise_descriptors() -> int:
     soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
     if soft == resource.RLIM_INFINITY:
         return _DESCRIPTORS
-    wanted = _DESCRIPTORS if hard == resource.RLIM_INFINITY else min(_DESCRIPTORS, hard)
-    if soft < wanted:
-        with contextlib.suppress(OSError, ValueError):  # the system may have a limit of its own
+    for wanted in (_DESCRIPTORS, _FEWER):  # the system may have a limit of its own
+        if hard != resource.RLIM_INFINITY:
+            wanted = min(wanted, hard)
+        if soft >= wanted:
+            break
+        with contextlib.suppress(OSError, ValueError):
             resource.setrlimit(resource.RLIMIT_NOFILE, (wanted, hard))
             return wanted
     return soft

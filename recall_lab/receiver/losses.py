@@ -44,9 +44,8 @@ class Losses:
         self._pending: dict[Key, _Loss] = {}
 
     def add(self, key: Key, relative: float, samples: int, error: CaptureError) -> None:
-        """Count a packet."""
-        self.packets += 1
-        self.samples += samples
+        """Count a packet of a recording that has files, which are to tell of it."""
+        self.count(samples)
         loss = self._pending.get(key)
         if loss is None:
             loss = self._pending[key] = _Loss(_cause(error), relative)
@@ -54,6 +53,11 @@ class Losses:
                 del self._pending[next(iter(self._pending))]
         loss.packets += 1
         loss.samples += samples
+
+    def count(self, samples: int) -> None:
+        """Count a packet of which nothing else will be told."""
+        self.packets += 1
+        self.samples += samples
 
     def pending(self, key: Key) -> bool:
         """Whether there is something of a stream to tell."""

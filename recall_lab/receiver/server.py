@@ -258,7 +258,10 @@ class Server:
     async def _tick(self, ingest: Ingest, relief: Relief) -> None:
         while True:
             with relief:
-                ingest.tick(time.monotonic())
+                try:
+                    ingest.tick(time.monotonic())
+                except Exception as error:  # the next one may go well, and has to come
+                    ingest.last_error = f"an error of ours: {error!r}"
             await asyncio.sleep(1.0)
 
     async def _listen_to_itself(self, ingest: Ingest, relief: Relief) -> None:

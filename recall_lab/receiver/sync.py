@@ -10,8 +10,8 @@ from collections.abc import Callable
 
 from recall_lab.capture.writer import StreamWriter
 
-# Rests for each sync: however many streams, most of the core is the receiver's. At most a tenth
-# of the interval: a slow disk is not to make the others wait for their turn.
+# Rests for each sync: however many streams, most of the core is the receiver's. Whoever is behind
+# rests for what it has worked, and not for what it has waited for the disk.
 _REST = 2.0
 _PATIENCE = 10.0  # for each sync that failed
 _GOLDEN = 0.6180339887498949  # its multiples spread evenly over a turn, however many there are
@@ -72,14 +72,16 @@ class Syncer:
             if writer.synced == writer.packets or time.monotonic() < self._later.get(writer, 0.0):
                 continue
             self._later.pop(writer, None)
-            began = time.monotonic()
+            began, worked = time.monotonic(), time.thread_time()
             try:
                 writer.sync()
             except Exception as error:  # whatever it is, the others are to be synced
                 self._failed(writer, error)
                 # mending takes long where much is to be mended: most of the time is for others
                 self._later[writer] = time.monotonic() + _PATIENCE * (time.monotonic() - began)
-            time.sleep(min(_REST * (time.monotonic() - began), self._interval / 10))
+            behind = self._queue and self._queue[0][0] < began
+            took = time.thread_time() - worked if behind else time.monotonic() - began
+            time.sleep(min(_REST * took, self._interval / 10))
 
     def _next(self) -> StreamWriter | None:
         """Wait for the next stream that is due; None when there is to be an end."""

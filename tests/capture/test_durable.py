@@ -113,13 +113,13 @@ def test_after_a_failed_sync_all_of_it_is_written_before_the_next(
     fail(writer, failing)
     assert (writer.doubtful, writer.synced) == (True, 1)
     written: list[str] = []
-    real = os.pwrite
+    for name in ("pwrite", "pwritev"):  # by the cache, past it
 
-    def note(descriptor: int, data: bytes, at: int) -> int:
-        written.append(Path(f"/proc/self/fd/{descriptor}").readlink().suffix)
-        return real(descriptor, data, at)
+        def note(descriptor: int, data: Any, at: int, real: Any = getattr(os, name)) -> int:
+            written.append(Path(f"/proc/self/fd/{descriptor}").readlink().suffix)
+            return int(real(descriptor, data, at))
 
-    monkeypatch.setattr(os, "pwrite", note)
+        monkeypatch.setattr(os, name, note)
     failing[0] = 1  # the disk is still not well: nothing is durable yet
     with pytest.raises(OSError, match="Input/output error"):
         writer.sync()
@@ -215,3 +215,43 @@ def test_closing_writes_anew_too(
     failing[0] = 1
     writer.close()
     assert (writer.doubtful, writer.synced) == (False, 1)
+
+
+@pytest.mark.parametrize("way", ["past the cache", "by the cache"])
+@pytest.mark.parametrize("size", [2, 640, 300_000])
+def test_it_is_written_anew_while_somebody_looks_at_it(
+    tmp_path: Path, open_writer: Any, put: Any, size: int, way: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    writer = open_writer(tmp_path)
+    for number in range(9):
+        put(writer, bytes([number + 1, 0]) * (size // 2))
+    seen = load(writer.audio_path)
+    before = seen.samples.tobytes()
+    lengths = writer.audio_path.stat().st_size, writer.index_path.stat().st_size
+    if way == "by the cache":
+        monkeypatch.delattr(os, "O_DIRECT")
+    assert write_again(writer._audio, writer._index, 0, 9, writer.bytes) == 0
+    assert lengths == (writer.audio_path.stat().st_size, writer.index_path.stat().st_size)
+    put(writer, b"\7\0")
+    assert seen.samples.tobytes() == before
+    writer.close()
+    capture = load(writer.audio_path)
+    assert (len(capture.packets), bool(capture.damage)) == (10, False)
+    assert verify(capture).empty
+
+
+def test_zeros_that_filled_up_the_last_block_are_cut_off(
+    tmp_path: Path, open_writer: Any, put: Any
+) -> None:
+    writer = open_writer(tmp_path)
+    put(writer, b"ab")
+    writer.close()
+    index = tmp_path / "r1.idx"
+    before = index.read_bytes()
+    index.write_bytes(before.ljust(4_096, b"\0"))  # killed before it was cut
+    assert len(load(index).packets) == 1
+    again = open_writer(tmp_path)
+    assert index.read_bytes() == before
+    put(again, b"cd")
+    again.close()
+    assert not load(index).damage
