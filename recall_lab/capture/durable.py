@@ -13,10 +13,11 @@ its checksums tell.
 
 from __future__ import annotations
 
+import contextlib
 import errno
 import mmap
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Final, TypeAlias
 
@@ -117,8 +118,9 @@ def _again(descriptor: int, begin: int, end: int) -> None:
         for at in range(begin, end, _PIECE):
             size = min(_PIECE, end - at)
             whole = -(-size // _BLOCK) * _BLOCK
-            room[:whole] = os.pread(descriptor, size, at).ljust(whole, b"\0")
-            with memoryview(room)[:whole] as piece:
+            data = os.pread(descriptor, size, at)
+            room[:whole] = data.ljust(whole, b"\0")
+            with memoryview(room)[:whole] as piece, _put_back(descriptor, data, at):
                 if os.pwritev(direct, [piece], at) != whole:
                     raise OSError(errno.EIO, "the disk took a part only")
     finally:
@@ -130,11 +132,22 @@ def _again(descriptor: int, begin: int, end: int) -> None:
 def _again_by_cache(descriptor: int, begin: int, end: int) -> None:
     for at in range(begin, end, _PIECE):
         data = os.pread(descriptor, min(_PIECE, end - at), at)
-        if hasattr(os, "posix_fadvise"):
-            os.posix_fadvise(descriptor, at, _PIECE, os.POSIX_FADV_DONTNEED)
-        _, error = write_all(descriptor, data, at)
-        if error is not None:
-            raise error
+        with _put_back(descriptor, data, at):
+            if hasattr(os, "posix_fadvise"):
+                os.posix_fadvise(descriptor, at, _PIECE, os.POSIX_FADV_DONTNEED)
+            _, error = write_all(descriptor, data, at)
+            if error is not None:
+                raise error
+
+
+@contextlib.contextmanager
+def _put_back(descriptor: int, data: bytes, at: int) -> Iterator[None]:
+    """Put a piece of a file back into the cache when it could not be written."""
+    try:
+        yield
+    except OSError:
+        write_all(descriptor, data, at)
+        raise
 
 
 def _direct(path: Path) -> Read:

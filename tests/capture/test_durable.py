@@ -6,7 +6,7 @@ import errno
 import os
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -113,13 +113,16 @@ def test_after_a_failed_sync_all_of_it_is_written_before_the_next(
     fail(writer, failing)
     assert (writer.doubtful, writer.synced) == (True, 1)
     written: list[str] = []
-    for name in ("pwrite", "pwritev"):  # by the cache, past it
 
-        def note(descriptor: int, data: Any, at: int, real: Any = getattr(os, name)) -> int:
+    def noting(real: Callable[..., int]) -> Callable[..., int]:
+        def note(descriptor: int, data: Any, at: int) -> int:
             written.append(Path(f"/proc/self/fd/{descriptor}").readlink().suffix)
-            return int(real(descriptor, data, at))
+            return real(descriptor, data, at)
 
-        monkeypatch.setattr(os, name, note)
+        return note
+
+    for name in ("pwrite", "pwritev"):  # by the cache, past it
+        monkeypatch.setattr(os, name, noting(getattr(os, name)))
     failing[0] = 1  # the disk is still not well: nothing is durable yet
     with pytest.raises(OSError, match="Input/output error"):
         writer.sync()
@@ -255,3 +258,42 @@ def test_zeros_that_filled_up_the_last_block_are_cut_off(
     put(again, b"cd")
     again.close()
     assert not load(index).damage
+
+
+@pytest.mark.parametrize("way", ["past the cache", "by the cache"])
+def test_a_disk_that_refuses_while_it_is_mended_costs_nothing_that_is_in_the_cache(
+    tmp_path: Path, open_writer: Any, put: Any, way: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    writer = open_writer(tmp_path)
+    for number in range(9):
+        put(writer, bytes([number + 1, 0]) * 3_000)
+    before = writer.audio_path.read_bytes()
+    refused = []
+
+    def refusing(real: Callable[..., int]) -> Callable[..., int]:
+        def refuse(descriptor: int, data: Any, at: int) -> int:
+            if not refused:
+                refused.append(at)
+                os.posix_fadvise(descriptor, 0, 0, os.POSIX_FADV_DONTNEED)
+                raise OSError(errno.EIO, os.strerror(errno.EIO))
+            return real(descriptor, data, at)
+
+        return refuse
+
+    if way == "by the cache":
+        monkeypatch.delattr(os, "O_DIRECT")
+    for name in ("pwrite", "pwritev"):
+        monkeypatch.setattr(os, name, refusing(getattr(os, name)))
+    written: list[tuple[int, bytes]] = []
+    real_write = os.pwrite
+
+    def note(descriptor: int, data: bytes, at: int) -> int:
+        written.append((at, bytes(data)))
+        return real_write(descriptor, data, at)
+
+    monkeypatch.setattr(os, "pwrite", note)
+    with pytest.raises(OSError, match="Input/output error"):
+        write_again(writer._audio, writer._index, 0, 9, writer.bytes)
+    assert (0, before) in written  # what had been dropped is put back
+    assert writer.audio_path.read_bytes() == before
+    writer.close()
