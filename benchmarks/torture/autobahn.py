@@ -66,6 +66,7 @@ class Talk:
     """What the ingest knows of a connection: here, the connection itself."""
 
     bot: BotConnection | None = None
+    sequence: int = 0  # of its next message
 
 
 class Echo:
@@ -101,6 +102,7 @@ class Echo:
 
     def _send(self, talk: Talk, data: bytes | bytearray, how: str) -> None:
         assert talk.bot is not None
+        talk.sequence += 1
         if talk.bot.protocol.state is State.OPEN:
             getattr(talk.bot.protocol, how)(bytes(data))
             talk.bot.send_data()
@@ -123,7 +125,8 @@ async def talk_plainly(bot: ServerConnection) -> None:
 @contextlib.asynccontextmanager
 async def servers() -> AsyncIterator[dict[str, int]]:
     """Run both servers; give their ports."""
-    relief, echo = Relief(), Echo()
+    echo = Echo()
+    relief = Relief(echo.flush)
     shared = Shared(echo, Door(Limits()), relief)  # type: ignore[arg-type]
     ours: Any = partial(BotConnection, shared=shared)
     options: dict[str, Any] = {"compression": None, "max_size": LARGEST, "logger": _silent}

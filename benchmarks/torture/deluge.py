@@ -149,6 +149,20 @@ def quotas(folder: Path, scale: Scale) -> Iterator[Figure]:
     yield from kept_within(limited, "", quota, "more than a day may have")
     limited.stop()
 
+    # room for the legitimate recording and its stream alone
+    limited = rl.receive(0, folder / "streams", limits=rl.Limits(streams=2))
+    with Siege(limited, "vast messages of refused recordings") as siege:
+        extra = b'{"x":"%b",' % (b"x" * 1_900_000)
+        count = scale.pick(60, 150)
+        flood(
+            limited,
+            [packet(f"no-{n}", 0).replace(b"{", extra, 1) for n in range(count)],
+        )
+    yield from siege.figures(count * 600 / 1e6)
+    refused = limited.status.rejected.get("streams", 0)
+    yield Figure(f"{siege.what}: refused and counted", refused, "=", count)
+    limited.stop()
+
     limited = rl.receive(0, folder / "reserve", limits=rl.Limits(reserve=2**62))
     flood(limited, [packet(f"new-{number}", 0) for number in range(10)])
     refused = limited.status.rejected.get("reserve", 0)

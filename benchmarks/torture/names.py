@@ -28,7 +28,7 @@ from websockets.sync.client import connect
 import recall_lab as rl
 from benchmarks.torture.figures import Figure, Scale
 from benchmarks.torture.steady import Steady, payload
-from recall_lab.receiver.state import RUNTIME_VARIABLE, states
+from recall_lab.receiver.state import RUNTIME_VARIABLE
 
 Planter: TypeAlias = Callable[[Path, Path], None]
 
@@ -66,7 +66,7 @@ PARTICIPANTS: Final = [
 ]  # fmt: skip
 
 SUFFIXES: Final = (".bin", ".idx", ".json", ".events.jsonl")
-TEMPORARY: Final = ".{stem}.json.{pid}.tmp"
+TEMPORARY: Final = ".{stem}.json.tmp"
 """What ``replace_file`` writes before it renames."""
 
 
@@ -111,12 +111,12 @@ def planted(ground: Ground, rounds: int) -> Iterator[Figure]:
     with ground:
         before = [f"{kind}-{n}" for n, (kind, _) in enumerate(both)]
         for (kind, name), stem in zip(both, before, strict=True):
-            ground.plant(kind, name.format(stem=stem, pid=ground.pid))
+            ground.plant(kind, name.format(stem=stem))
         ground.send([one for stem in before for one in messages(stem)])
         amid = [f"swapped-{stem}" for stem in before]
         ground.send([one for stem in amid for one in messages(stem)])
         for (kind, name), stem in zip(both, amid, strict=True):
-            ground.plant(kind, name.format(stem=stem, pid=ground.pid))
+            ground.plant(kind, name.format(stem=stem))
         time.sleep(1.5)  # a sync, and a look at what was deleted
         ground.send([one for stem in amid for one in messages(stem)])
         for kind in KINDS:
@@ -228,7 +228,6 @@ class Ground:
     def __enter__(self) -> Self:
         self.given = self.unanswered = 0
         self.rx = rl.receive(0, self.captures)
-        self.pid = next(state.pid for state in states() if state.id == self.rx.id)
         self.runs += 1
         self.steady = Steady(self.rx.port, f"steady-{self.runs}")
         self.steady.__enter__()
