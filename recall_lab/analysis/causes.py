@@ -6,7 +6,8 @@ cause              told by
 silence            packets without audio stand in the gap and fill at least half of it: an
                    unmuted participant who says nothing
 storage            the packet after it says that others before it were received and could not be
-                   kept: the disk refused them, or a limit of the receiver did
+                   kept, or the journal says so of at least half of it: the disk refused them, or
+                   a limit of the receiver did
 receiver restart   the packets on either side were kept by different runs of the receiver
 mute               a participant's connection was closed in good order; or their own events
                    say so: they ceased to speak or left, in the gap or just before it; or the
@@ -38,10 +39,10 @@ import pandas as pd
 from recall_lab.analysis.clocks import arrivals, nanoseconds
 from recall_lab.analysis.people import JOIN, LEAVE, SPEECH_OFF, SPEECH_ON
 from recall_lab.analysis.transcript import times_said
+from recall_lab.analysis.unkept import unkept
 from recall_lab.capture.capture import Capture
-from recall_lab.capture.events import LOST
 from recall_lab.capture.record import Flag
-from recall_lab.text import counted, shortened
+from recall_lab.text import counted
 from recall_lab.wire.pcm import RATE
 
 CAUSES: Final = (
@@ -54,7 +55,7 @@ _CLEAN: Final = (1000, 1001)  # RFC 6455, 7.4.1: done, and going away
 _BEFORE: Final = 2.0  # seconds by which an event may come before the audio ends
 _QUIET: Final = (SPEECH_OFF, LEAVE)
 _SPEAKING: Final = (SPEECH_ON, JOIN)
-_EDGE: Final = 0.001  # seconds by which a packet that was not kept may begin before its gap
+_MOSTLY: Final = 0.5  # of a gap, by the journal: then whatever else was there cost less
 _ASTRAY: Final = 0.2  # seconds by which a word's time may be wrong: words at an edge tell nothing
 
 
@@ -92,20 +93,21 @@ def causes_of(
     sided = (holes.before >= 0) & (holes.after >= 0)
     left = np.where(sided, connection[holes.before], 0)
     right = np.where(sided, connection[holes.after], 0)
-    unkept = sided & ((flags[holes.after] & int(Flag.UNKEPT)) != 0)
+    flagged = sided & ((flags[holes.after] & int(Flag.UNKEPT)) != 0)
     resumed = sided & ((flags[holes.after] & int(Flag.RESUMED)) != 0)
     silent = _silent(packets, holes)
     paused = _paused(packets, holes)
     journal = _Journal(capture)
     causes, evidence = [], []
     for at, (start, end) in enumerate(zip(holes.start.tolist(), holes.end.tolist(), strict=True)):
+        why, share = journal.unkept(start, end)
         if silent[at]:
             told = "silence", f"{counted(int(silent[at]), 'packet')} without audio in it"
+        elif flagged[at] or share >= _MOSTLY:
+            told = "storage", why
         elif holes.before[at] < 0 or holes.after[at] < 0:
             side = "before" if holes.before[at] < 0 else "after"
             told = "unknown", f"no packet {side} it"
-        elif unkept[at]:
-            told = "storage", journal.unkept(start, end)
         elif not left[at] or not right[at]:
             told = "unknown", "the packets do not say which connection brought them"
         elif left[at] != right[at]:
@@ -127,8 +129,7 @@ class _Journal:
         ended = events[events["kind"] == "disconnected"].dropna(subset=["connection"])
         codes = [line.get("code") for line in ended["detail"]]
         self._codes = dict(zip(ended["connection"], codes, strict=True))
-        lost = [line for line in events.loc[events["kind"] == LOST, "detail"]]
-        self._lost = [line for line in lost if line.get("stream") == capture.info.stem]
+        self._unkept = unkept(capture)
         who = capture.info.participant
         self._separate = who is not None
         if who is None:  # what all say together tells of no gap
@@ -192,15 +193,15 @@ class _Journal:
             return "mute", f"{where}; the sender's clocks ran on for {mute:g} s or more"
         return "loss", f"{where}; too short for a mute (under {mute:g} s)"
 
-    def unkept(self, start: float, end: float) -> str:
-        """Say why packets that came in a gap could not be kept."""
-        for line in self._lost:
-            since = line.get("since")
-            if isinstance(since, int | float) and start - _EDGE <= since < end:
-                why, count = line.get("error"), line.get("packets")
-                told = counted(count, "packet") if isinstance(count, int) else "packets"
-                return f"{told} came and could not be kept: {shortened(str(why), 200)}"
-        return "packets came and could not be kept"
+    def unkept(self, start: float, end: float) -> tuple[str, float]:
+        """Say why packets that came in a span could not be kept, and how much of it they are."""
+        there = [lost for lost in self._unkept if lost.start < end and start < lost.end]
+        if not there:
+            return "packets came and could not be kept", 0.0
+        count = sum(lost.packets for lost in there)
+        seconds = sum(min(lost.end, end) - max(lost.start, start) for lost in there)
+        said = f"{counted(count, 'packet')} came and could not be kept: {there[0].why}"
+        return said, seconds / (end - start)
 
     def _spoken(self, start: float, end: float) -> str:
         """Say how many words of the participant lie in a gap; never which. Empty for none."""

@@ -25,6 +25,7 @@ import pandas as pd
 
 from recall_lab.analysis.causes import Holes, causes_of
 from recall_lab.analysis.clocks import nanoseconds, timed, times_of
+from recall_lab.analysis.unkept import unkept
 from recall_lab.capture.capture import Capture
 from recall_lab.capture.continuity import HALF_SAMPLE, Stamps
 from recall_lab.errors import InvalidArgument
@@ -107,7 +108,8 @@ def gaps(
             sample where they are exact, a step where they are rounded to a grid that the packets
             do not fit, a bound where they scatter.
         span: when the call is known to have begun and ended, s on the relative clock: what is
-            missing at either end is a gap too.
+            missing at either end is a gap too. What came at either end and could not be kept is
+            one in any case.
         mute: a gap within a connection that lasts at least so many seconds counts as silence by
             design, a shorter one as loss: the wire has no number by which to tell (see
             :mod:`recall_lab.analysis.causes`).
@@ -194,6 +196,7 @@ def _gaps(
     relative = packets["relative"].to_numpy()
     silent = np.flatnonzero(packets["samples"].to_numpy() == 0)
     edges = [*([] if span is None else [span])]
+    edges += [(lost.start, lost.end) for lost in unkept(capture)]  # it came, so the call went on
     if len(silent):
         edges.append((relative[silent].min(), relative[silent].max()))
     low = min((edge[0] for edge in edges), default=np.inf)

@@ -21,6 +21,7 @@ from recall_lab.analysis.gaps import KINDS, gaps, line_up, seconds_pair
 from recall_lab.analysis.loss import LOST
 from recall_lab.analysis.timeline import covered
 from recall_lab.analysis.timing import delay_percentiles, jitter, latency, stalls
+from recall_lab.analysis.unkept import unkept
 from recall_lab.capture.capture import Capture
 from recall_lab.capture.continuity import HALF_SAMPLE
 from recall_lab.errors import InvalidArgument
@@ -109,7 +110,7 @@ def _quality(capture: Capture, span: tuple[float, float] | None) -> Quality:
     packets = timed(capture)
     found = gaps(capture, span=span)
     missing = found[found["kind"] == "gap"]
-    start, end = _span_of(packets) if span is None else span
+    start, end = _span_of(capture, packets) if span is None else span
     low, high = missing["start"].clip(start, end), missing["end"].clip(start, end)
     by_cause = (high - low).groupby(missing["cause"]).sum()
     lost = float(by_cause.sum())
@@ -169,11 +170,13 @@ def _verdict(there: float, length: float) -> str:
     return f"poor: {said} ({USABLE:g} % would be usable)"
 
 
-def _span_of(packets: pd.DataFrame) -> tuple[float, float]:
-    if packets.empty:
-        return 0.0, 0.0
+def _span_of(capture: Capture, packets: pd.DataFrame) -> tuple[float, float]:
+    """Return from when to when packets came, those included that could not be kept."""
     ends = packets["relative"] + packets["samples"] / RATE
-    return float(packets["relative"].min()), float(ends.max())
+    lost = unkept(capture)
+    starts = [packets["relative"].min(), *(one.start for one in lost)][packets.empty :]
+    until = [ends.max(), *(one.end for one in lost)][packets.empty :]
+    return (float(min(starts)), float(max(until))) if starts else (0.0, 0.0)
 
 
 def availability(
@@ -201,7 +204,7 @@ def availability(
     """
     width = _width(every)
     packets = timed(capture)
-    start, end = seconds_pair(span) or _span_of(packets)
+    start, end = seconds_pair(span) or _span_of(capture, packets)
     if (end - start) / width > _MOST_WINDOWS:
         raise InvalidArgument("every", every, f"at most {_MOST_WINDOWS:,} windows in the span")
     edges = start + width * np.arange(int(np.ceil((end - start) / width - 1e-9)) + 1)

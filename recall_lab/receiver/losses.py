@@ -23,6 +23,7 @@ class _Loss:
 
     error: str
     since: float  # relative, s
+    until: float
     packets: int = 0
     samples: int = 0
 
@@ -42,33 +43,43 @@ class Losses:
         self.packets = self.samples = 0
         self._note = note
         self._pending: dict[Key, _Loss] = {}
+        self._unmarked: dict[Key, None] = {}
 
     def add(self, key: Key, relative: float, samples: int, error: CaptureError) -> None:
         """Count a packet of a recording that has files, which are to tell of it."""
         self.count(samples)
         loss = self._pending.get(key)
         if loss is None:
-            loss = self._pending[key] = _Loss(_cause(error), relative)
+            loss = self._pending[key] = _Loss(_cause(error), relative, relative)
             if len(self._pending) > _REMEMBERED:
                 del self._pending[next(iter(self._pending))]
         loss.packets += 1
         loss.samples += samples
+        loss.since = min(loss.since, relative)
+        loss.until = max(loss.until, relative + samples / RATE)
+        self._unmarked[key] = None
+        if len(self._unmarked) > _REMEMBERED:
+            del self._unmarked[next(iter(self._unmarked))]
 
     def count(self, samples: int) -> None:
         """Count a packet of which nothing else will be told."""
         self.packets += 1
         self.samples += samples
 
-    def pending(self, key: Key) -> bool:
-        """Whether there is something of a stream to tell."""
-        return key in self._pending
+    def mark(self, key: Key) -> bool:
+        """Whether the next packet of a stream is to say that others were lost; once."""
+        return self._unmarked.pop(key, 0) is None
 
     def tell(self, key: Key) -> None:
-        """Write down what there is of a stream; what can't be written is told the next time."""
+        """Write down what there is of a stream; what can't be written is told the next time.
+
+        Of a loss that goes on there will be several lines, each of its own part.
+        """
         loss = self._pending.get(key)
         if loss is not None and self._note(
             key[0], LOST, stream=stem_of(*key), packets=loss.packets,
-            seconds=round(loss.samples / RATE, 6), since=loss.since, error=loss.error,
+            seconds=round(loss.samples / RATE, 6), since=loss.since,
+            until=round(loss.until, 6), error=loss.error,
         ):  # fmt: skip
             del self._pending[key]
 

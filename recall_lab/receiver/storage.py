@@ -37,6 +37,7 @@ IDLE_CLOSE: Final = 300.0
 RETRY: Final = 1.0
 """Seconds before a stream that could not be opened is tried again."""
 
+_TELL: Final = 10.0  # seconds between two lines about a loss that goes on
 _DOUBT: Final = 10.0  # seconds between two tries to sync streams that were closed in doubt
 _CLOSED_AT_ONCE: Final = 16  # idle streams closed a second: each waits for the disk
 _REMEMBERED: Final = 4_096  # streams whose gaps are at hand, refusals, and such
@@ -113,6 +114,7 @@ class Storage:
         self._doubts: dict[Key, Doubt] = {}
         self._settled: dict[Key, int] = {}  # closed, and so many packets durable
         self._refusals: dict[Key, tuple[float, CaptureError]] = {}
+        self._told = 0.0  # when losses under way were told, monotonic s
         self._retried = 0.0  # when that was last tried, monotonic s
         self._failures = Throttle(burst=5, rate=0.1)  # of syncs
         self._syncer = Syncer(sync, self._sync_failed)
@@ -188,6 +190,9 @@ class Storage:
         if now - self._retried > _DOUBT and self._doubts:
             self._retried = now
             self._sync_again(next(iter(self._doubts)))
+        if now - self._told > _TELL:  # a kill is to cost little of what there is to tell
+            self._told = now
+            self.losses.tell_all(self.recordings)
         idle = (key for key, stream in self._open.items() if now - stream.last > IDLE_CLOSE)
         for key in list(itertools.islice(idle, _CLOSED_AT_ONCE)):
             self._close(key)
@@ -263,7 +268,7 @@ class Storage:
             writer.doubt(self._doubts.pop(key).synced)
         else:
             writer.synced = min(self._settled.pop(key, 0), writer.packets)
-        if self.losses.pending(key):
+        if self.losses.mark(key):
             writer.note_loss()
         writer.halves.update(self._halves.pop(key, {}))
         self.recordings.reached(recording, writer.last_connection)

@@ -13,6 +13,7 @@ from pathlib import Path
 import pytest
 
 from recall_lab.analysis.gaps import gaps
+from recall_lab.analysis.quality import quality
 from recall_lab.capture.reader import load
 from recall_lab.capture.record import Flag
 from recall_lab.receiver import storage as module
@@ -39,7 +40,7 @@ class Feed:
     """An Ingest and one connection to it."""
 
     def __init__(self, folder: Path, **limits: int) -> None:
-        self.ingest = Ingest(folder, "run-1", limits=Limits(**limits))
+        self.ingest = Ingest(folder, "run-1", sync=1e6, limits=Limits(**limits))
         self.connection = self.ingest.opened("peer:1")
         self.now = 1.0
 
@@ -175,6 +176,45 @@ def test_what_a_quota_took_is_a_gap_of_ours(
     found = gaps(load(tmp_path / "r1"))
     assert found["cause"].tolist() == ["storage"]
     assert "2 packets came and could not be kept" in found["evidence"][0]
+
+
+def test_what_was_lost_at_the_end_of_a_call_is_a_gap_too(
+    tmp_path: Path, full: Full, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    feed = Feed(tmp_path)
+    feed(*map(packet, range(100)))
+    with monkeypatch.context() as patched:
+        patched.setattr(feed.ingest.storage.budget, "_limits", Limits(day=1))
+        for number in range(100, 200):
+            feed(packet(number))
+            feed.ingest.tick(feed.now)  # it is told while it goes on: it may be killed
+        lines = load(tmp_path / "r1").events.query("kind == 'lost'")
+        assert len(lines) > 5
+        feed.ingest.close()
+    capture = load(tmp_path / "r1")
+    (gap,) = gaps(capture).to_dict("records")
+    assert (gap["kind"], gap["cause"]) == ("gap", "storage")
+    assert (gap["start"], gap["end"]) == (pytest.approx(1.0), pytest.approx(2.0))
+    assert gap["evidence"].startswith("100 packets came and could not be kept: 1 bytes have been")
+    found = quality(capture)
+    assert found["availability %"] == pytest.approx(50.0)
+    assert found["missing s: storage"] == pytest.approx(1.0)
+    assert found["verdict"].startswith("poor")
+
+
+def test_what_was_lost_before_a_restart_is_not_laid_to_it(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    feed = Feed(tmp_path)
+    feed(packet(0), packet(1))
+    monkeypatch.setattr(feed.ingest.storage.budget, "_limits", Limits(day=1))
+    feed(*map(packet, range(2, 50)))
+    feed.ingest.close()
+    again = Feed(tmp_path)
+    again.ingest.receiver = again.ingest.storage.receiver = "run-2"
+    again(packet(52), packet(53))
+    again.ingest.close()
+    assert gaps(load(tmp_path / "r1"))["cause"].tolist() == ["storage"]
 
 
 def test_a_stream_that_can_not_be_opened_is_not_begun_again_and_again(
