@@ -333,7 +333,7 @@ class LimitReached(CaptureError):
     def __init__(self, reason: str, why: str, limit: str) -> None:
         self.reason = reason
         self.limit = limit
-        super().__init__(f"{why}: make room, or raise limits.{limit} of the receiver")
+        super().__init__(f"{why}: raise limits.{limit} of the receiver if more is to be taken")
 
 
 class StorageFailed(CaptureError, OSError):

@@ -77,7 +77,7 @@ def sized(count: int) -> str:
         >>> sized(0), sized(300 * 2**20), sized(3 * 2**29)
         ('0 bytes', '300 MiB', '1.5 GiB')
     """
-    for unit, power in (("GiB", 30), ("MiB", 20), ("KiB", 10)):
+    for unit, power in (("TiB", 40), ("GiB", 30), ("MiB", 20), ("KiB", 10)):
         if count >= 1 << power:
             return f"{count / (1 << power):.3g} {unit}"
     return f"{count} bytes"

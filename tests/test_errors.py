@@ -111,7 +111,7 @@ EVERY: list[tuple[RecallLabError, dict[str, Any], str]] = [
     (
         LimitReached("quota", "20 GiB have been kept today", "day"),
         {"reason": "quota", "limit": "day"},
-        "20 GiB have been kept today: make room, or raise limits.day of the receiver",
+        "20 GiB have been kept today: raise limits.day of the receiver if more is to be taken",
     ),
     (
         StorageFailed("r1.bin", FULL),

@@ -116,9 +116,14 @@ def _limit(text: str) -> tuple[str, int]:
     name, _, value = text.partition("=")
     power = {"K": 10, "M": 20, "G": 30, "T": 40}.get(value[-1:].upper(), 0)
     number = value[:-1] if power else value
-    if name not in rl.Limits.__struct_fields__ or not (number.isascii() and number.isdigit()):
+    if name not in rl.Limits.__struct_fields__:
         names = ", ".join(rl.Limits.__struct_fields__)
         raise argparse.ArgumentTypeError(f"{text!r}: expected one of {names}, as day=20G")
+    if not (number.isascii() and number.isdigit()):
+        raise argparse.ArgumentTypeError(
+            f"{text!r}: expected a whole number, or one with K, M, G or T (powers of 1024), "
+            f"as {name}=20G"
+        )
     return name, int(number) << power
 
 
@@ -179,6 +184,7 @@ def _line(status: Status) -> str:
         f"{counted(status.connections, 'connection')}  {counted(status.recordings, 'recording')}  "
         f"{counted(status.packets, 'packet')}  {counted(status.gaps, 'gap')}"
         + (f" ({status.packets_per_second:g}/s)" if status.state == "running" else "")
+        + (f"  {status.lost:,} lost ({status.lost_seconds:.1f} s)" if status.lost else "")
         + f"  {rejected:,} rejected"
         + (f"  {sum(status.refused.values()):,} refused" if status.refused else "")
         + (f"  tunnel: {status.trouble}" if status.trouble else "")

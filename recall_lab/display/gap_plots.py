@@ -105,7 +105,7 @@ def plot_gaps(
         _, ax = plt.subplots(figsize=(10, max(2.2, height)), layout="constrained")
     found = [find_gaps(one, tolerance, span=span) for one in streams]
     shifts = [shift_of(one, clock) for one in streams]
-    spans = [span or one.span for one in streams]
+    spans = [span or _span_of(one, rows) for one, rows in zip(streams, found, strict=True)]
     start = min(s[0] + shift for s, shift in zip(spans, shifts, strict=True))
     end = max(s[1] + shift for s, shift in zip(spans, shifts, strict=True))
     least = (end - start) * _NARROWEST
@@ -265,6 +265,12 @@ def _legend(ax: Axes, seen: dict[str, float], marks: dict[str, int], filled: flo
             )
     keys.append(Line2D([], [], color="0.45", linewidth=3, label="connections"))
     ax.legend(handles=keys, loc="upper left", bbox_to_anchor=(1, 1.05), frameon=False)
+
+
+def _span_of(capture: Capture, found: pd.DataFrame) -> tuple[float, float]:
+    """Return from when to when there is something to show: what could not be kept, too."""
+    start, end = capture.span
+    return min([start, *found["start"]]), max([end, *found["end"]])
 
 
 def _names(streams: list[Capture]) -> list[str]:

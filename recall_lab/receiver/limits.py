@@ -60,7 +60,8 @@ class Limits(msgspec.Struct, frozen=True, kw_only=True):
         for name in self.__struct_fields__:
             value, least = getattr(self, name), 0 if name == "reserve" else 1
             if not isinstance(value, int) or isinstance(value, bool) or not least <= value < 2**63:
-                raise InvalidArgument(f"limits.{name}", value, f"a whole number from {least} on")
+                valid = f"a whole number from {least} to 2**63 - 1, as 20 * 2**30"
+                raise InvalidArgument(f"limits.{name}", value, valid)
         return self
 
 
@@ -88,11 +89,11 @@ class Budget:
     def check(self, recording: str) -> None:
         """Raise LimitReached when no more is to be kept of a recording."""
         if self._day >= self._limits.day:
-            raise LimitReached("quota", f"{sized(self._limits.day)} have been kept today", "day")
+            why = f"{sized(self._limits.day)} have been kept today, until 00:00 UTC no more are"
+            raise LimitReached("quota", why, "day")
         if self._recordings[recording] >= self._limits.recording:
-            raise LimitReached(
-                "quota", f"{sized(self._limits.recording)} have been kept of it", "recording"
-            )
+            why = f"{sized(self._limits.recording)} of recording {recording!r} have been kept"
+            raise LimitReached("quota", why, "recording")
 
     def found(self, recording: str, size: int) -> None:
         """Count what earlier runs have kept of a recording; it is none of today's."""
@@ -109,7 +110,7 @@ class Budget:
             raise LimitReached(
                 "reserve",
                 f"{sized(free)} are free on the disk of {str(self._directory)!r}, and "
-                f"{sized(self._limits.reserve)} are kept for recordings under way",
+                f"{sized(self._limits.reserve)} are kept for recordings under way (make room)",
                 "reserve",
             )
 

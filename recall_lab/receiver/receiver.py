@@ -242,6 +242,8 @@ class Receiver:
         wrong += f", last error: {status.last_error}" if status.last_error else ""
         if status.refused:
             wrong = f", {counted(sum(status.refused.values()), 'connection')} refused{wrong}"
+        if status.lost:
+            wrong = f", {counted(status.lost, 'packet')} lost{wrong}"
         return (
             f"<Receiver {status.state} {where} into {_shown(self.directory)}: "
             f"{counted(status.packets, 'packet')}, {counted(status.recordings, 'recording')}, "
@@ -266,6 +268,9 @@ class Receiver:
             "audio": f"{seconds_of(status.bytes):,.1f} s",
             "missing": f"{status.missing:.3f} s in {counted(status.gaps, 'gap')}"
             if status.gaps
+            else "nothing",
+            "received, not kept": f"{status.lost_seconds:.3f} s in {counted(status.lost, 'packet')}"
+            if status.lost
             else "nothing",
             "rejected": tallied(status.rejected) or "none",
             "refused": tallied(status.refused) or "none",

@@ -152,7 +152,7 @@ def test_a_quota_ends_a_recording_and_no_other(tmp_path: Path) -> None:
         feed(packet(number, "r2") if number < 10 else packet(number))
     status = feed.ingest.status("")
     assert status.rejected["quota"] > 20
-    assert "make room, or raise limits.recording" in status.last_error
+    assert "raise limits.recording" in status.last_error
     assert status.packets + status.rejected["quota"] == 200
     feed.ingest.close()
     sizes = {

@@ -85,7 +85,7 @@ def test_what_ngrok_says_against_it_is_repeated_without_the_token(
 def test_a_tunnel_that_gives_no_address_is_given_up(
     notes: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(tunnel_module, "OPEN_TIMEOUT", 0.3)
+    monkeypatch.setattr(tunnel_module, "OPEN_TIMEOUT", 2.0)
     monkeypatch.setenv("STANDIN_NGROK", "hang")
     monkeypatch.setenv("STANDIN_CLOUDFLARED", "silent")
     for name in ("ngrok", "cloudflared"):
