@@ -118,8 +118,14 @@ class SmallDisk:
         """Have so many bytes left on it."""
         ballast = self.folder / "ballast"
         ballast.touch()
-        disk = os.statvfs(self.folder)
-        size = ballast.stat().st_size + disk.f_bavail * disk.f_frsize - leave
-        os.truncate(ballast, max(size, 0))
-        with ballast.open("r+b") as file:
-            os.posix_fallocate(file.fileno(), 0, max(size, 1))
+        for last in (False, False, False, True):
+            disk = os.statvfs(self.folder)
+            size = ballast.stat().st_size + disk.f_bavail * disk.f_frsize - leave
+            os.truncate(ballast, max(size, 0))
+            try:
+                with ballast.open("r+b") as file:
+                    os.posix_fallocate(file.fileno(), 0, max(size, 1))
+                return
+            except OSError:  # somebody else has written meanwhile
+                if last:
+                    raise
