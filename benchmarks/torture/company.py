@@ -13,6 +13,7 @@ from pathlib import Path
 
 import numpy as np
 import numpy.typing as npt
+import psutil
 
 import recall_lab as rl
 from benchmarks.torture.live import SAMPLES, STEP, payload, recording
@@ -35,6 +36,14 @@ def place() -> Iterator[Path]:
 def pid_of(rx: rl.Receiver) -> int:
     """Return the process of a receiver."""
     return next(state.pid for state in states() if state.id == rx.id)
+
+
+def anonymous(process: psutil.Process) -> float:
+    """Return the memory a process has for itself, in MB."""
+    for line in Path(f"/proc/{process.pid}/status").read_text().splitlines():
+        if line.startswith("RssAnon"):
+            return int(line.split()[1]) / 1024
+    return float(process.memory_full_info().uss) / 1e6
 
 
 def free_port() -> int:

@@ -9,8 +9,9 @@ from typing import Any, Final
 
 import recall_lab as rl
 from benchmarks.torture.figures import Figure, Scale
+from benchmarks.torture.live import payload
 from benchmarks.torture.peers import BINARY, FIN, TEXT, Siege, all_answered, connected, frame, push
-from benchmarks.torture.steady import packet, payload
+from benchmarks.torture.steady import packet
 
 BLOCK: Final = 1_000  # messages sent at once
 READ: Final = 256 << 10  # bytes that the receiver takes from a socket at once

@@ -29,6 +29,7 @@ import recall_lab as rl
 from benchmarks.child import raise_descriptor_limit
 from benchmarks.torture import deluge
 from benchmarks.torture.figures import Figure, Scale
+from benchmarks.torture.live import payload
 from benchmarks.torture.peers import (
     BINARY,
     FIN,
@@ -44,7 +45,7 @@ from benchmarks.torture.peers import (
     head,
     push,
 )
-from benchmarks.torture.steady import packet, payload
+from benchmarks.torture.steady import packet
 from recall_lab.receiver.state import RUNTIME_VARIABLE
 from recall_lab.wire.messages import MAX_MESSAGE_BYTES
 

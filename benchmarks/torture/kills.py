@@ -35,12 +35,14 @@ from typing import Any, Final
 import numpy as np
 
 import recall_lab as rl
+from benchmarks.torture.company import numbers_of, pid_of
 from benchmarks.torture.figures import Figure, Scale
+from benchmarks.torture.live import SIZE
 from benchmarks.torture.repairs import kill_while_repairing
-from benchmarks.torture.sending import SIZE, Bot, Senders, frame, numbers_of, wrong_audio
+from benchmarks.torture.sending import Bot, Senders, frame, wrong_audio
 from benchmarks.torture.served import PROCESSES, Served
 from recall_lab.capture.record import HEADER_BYTES, RECORD_BYTES
-from recall_lab.receiver.state import RUNTIME_VARIABLE, states
+from recall_lab.receiver.state import RUNTIME_VARIABLE
 from recall_lab.wire.pcm import SAMPLE_BYTES
 
 BOTS: Final = (
@@ -99,7 +101,7 @@ class Received:
     @property
     def pid(self) -> int:
         """Its process."""
-        return next(state.pid for state in states() if state.id == self.receiver.id)
+        return pid_of(self.receiver)
 
     def kill(self) -> None:
         """Kill -9; waits until it is gone."""

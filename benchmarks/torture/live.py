@@ -32,15 +32,17 @@ STEP: Final = 0.02
 SAMPLES: Final = 320
 """The same in samples."""
 
-_SIZE: Final = 640
+SIZE: Final = 640
+"""And in bytes."""
+
 _PATIENCE: Final = 5.0  # seconds for a handshake or a farewell
 _RUN: Final = 20  # packets that a source leaves out at once, at most: no second, or it is a mute
 _counter = itertools.count()
 
 
-def payload(bot: int, number: int) -> bytes:
-    """Return the audio of a bot's packet."""
-    return hashlib.blake2b(f"{bot}:{number}".encode(), digest_size=64).digest() * (_SIZE // 64)
+def payload(bot: int | str, number: int) -> bytes:
+    """Return the audio of a bot's packet; of a bot by its number, or by its name."""
+    return hashlib.blake2b(f"{bot}:{number}".encode()).digest() * (SIZE // 64)
 
 
 def recording(bot: int) -> str:

@@ -27,7 +27,8 @@ from websockets.sync.client import connect
 
 import recall_lab as rl
 from benchmarks.torture.figures import Figure, Scale
-from benchmarks.torture.steady import Steady, payload
+from benchmarks.torture.live import payload
+from benchmarks.torture.steady import Steady
 from recall_lab.receiver.state import RUNTIME_VARIABLE
 
 Planter: TypeAlias = Callable[[Path, Path], None]

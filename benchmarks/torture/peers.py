@@ -10,13 +10,14 @@ import contextlib
 import socket
 import threading
 from collections.abc import Iterator
-from pathlib import Path
 from typing import ClassVar, Final, Self
 
+import psutil
+
 import recall_lab as rl
+from benchmarks.torture.company import anonymous, pid_of
 from benchmarks.torture.figures import Figure
 from benchmarks.torture.steady import Steady
-from recall_lab.receiver.state import states
 
 TEXT: Final = 0x1
 BINARY: Final = 0x2
@@ -137,7 +138,7 @@ class Siege:
 
     def __init__(self, rx: rl.Receiver, what: str) -> None:
         self.rx, self.what = rx, what
-        self._pid = next(state.pid for state in states() if state.id == rx.id)
+        self._process = psutil.Process(pid_of(rx))
         self._over = threading.Event()
         self._watch = threading.Thread(target=self._sample)
 
@@ -145,7 +146,7 @@ class Siege:
         self.status = self.rx.status
         self.steady = Steady(self.rx.port, f"beside-{self.what.replace(' ', '-')}")
         self.steady.__enter__()
-        self._most = self._anonymous()
+        self._most = anonymous(self._process)
         self._memory = self._begun.setdefault(self.rx.id, self._most)
         self._journals = self._written()
         self._watch.start()
@@ -186,14 +187,7 @@ class Siege:
 
     def _sample(self) -> None:
         while not self._over.wait(0.02):
-            self._most = max(self._most, self._anonymous())
-
-    def _anonymous(self) -> float:
-        """Return the memory that the receiver has for itself, MB."""
-        for line in Path(f"/proc/{self._pid}/status").read_text().splitlines():
-            if line.startswith("RssAnon"):
-                return int(line.split()[1]) / 1024
-        raise RuntimeError("no RssAnon: this is not Linux")
+            self._most = max(self._most, anonymous(self._process))
 
     def _written(self) -> int:
         return sum(path.stat().st_size for path in self.rx.directory.glob("*.jsonl"))

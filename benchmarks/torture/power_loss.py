@@ -29,10 +29,12 @@ from typing import Final
 import numpy as np
 
 import recall_lab as rl
+from benchmarks.torture.company import numbers_of
 from benchmarks.torture.disks import Disk
 from benchmarks.torture.figures import Figure, Scale
 from benchmarks.torture.kills import Received, Victim
-from benchmarks.torture.sending import STEP, Bot, Senders, audio, numbers_of
+from benchmarks.torture.live import STEP, payload
+from benchmarks.torture.sending import Bot, Senders
 from benchmarks.torture.served import Served
 from recall_lab.capture.writer import StreamWriter
 from recall_lab.receiver.state import RUNTIME_VARIABLE
@@ -163,7 +165,7 @@ def _right(capture: rl.Capture) -> np.ndarray:
     rows = capture.packets[["offset", "samples"]].itertuples(index=False)
     name, samples = capture.info.recording, capture.samples
     found = [
-        number == expected and samples[at : at + count].tobytes() == audio(name, number)
+        number == expected and samples[at : at + count].tobytes() == payload(name, number)
         for expected, ((at, count), number) in enumerate(
             zip(rows, numbers_of(capture), strict=True)
         )
@@ -177,7 +179,7 @@ def _goes_on(path: Path, before: rl.Capture) -> bool:
     try:
         writer = StreamWriter(path.parent, before.info)
         writer.append(
-            audio(path.name, number), relative=number * STEP, absolute=0, received=0,
+            payload(path.name, number), relative=number * STEP, absolute=0, received=0,
             monotonic=0, connection=2, sequence=0,
         )  # fmt: skip
         writer.close()
@@ -186,4 +188,4 @@ def _goes_on(path: Path, before: rl.Capture) -> bool:
         return False
     row = after.packets.iloc[-1]
     held = after.samples[row["offset"] : row["offset"] + row["samples"]].tobytes()
-    return held == audio(path.name, number) and len(after.packets) > len(before.packets)
+    return held == payload(path.name, number) and len(after.packets) > len(before.packets)

@@ -24,7 +24,7 @@ from typing import Any, Final
 
 import recall_lab as rl
 from benchmarks.torture.figures import Figure, Scale
-from benchmarks.torture.sending import SIZE, STEP, audio
+from benchmarks.torture.live import SIZE, STEP, payload
 from benchmarks.torture.served import PROCESSES
 from recall_lab.capture import writer as writer_module
 from recall_lab.capture.info import CaptureInfo, read_info
@@ -220,7 +220,7 @@ def _write_capture(folder: Path) -> None:
 
 def _append(writer: StreamWriter, number: int) -> None:
     writer.append(
-        audio(NAME, number), relative=number * STEP, absolute=number, received=number,
+        payload(NAME, number), relative=number * STEP, absolute=number, received=number,
         monotonic=number, connection=1, sequence=number,
     )  # fmt: skip
 
@@ -252,6 +252,6 @@ def _went_on(folder: Path) -> bool:
     writer.close()
     after = _committed(folder)
     return before < after and any(
-        packet[-1] == audio(NAME, _RECORDS) and packet[0] == _RECORDS * STEP
+        packet[-1] == payload(NAME, _RECORDS) and packet[0] == _RECORDS * STEP
         for packet in after - before
     )

@@ -8,7 +8,6 @@ connection is lost connects again, and goes on with the next number.
 from __future__ import annotations
 
 import contextlib
-import hashlib
 import os
 import random
 import threading
@@ -19,15 +18,12 @@ from functools import partial
 from multiprocessing.connection import Connection
 from typing import Final, Self
 
-import numpy as np
-import numpy.typing as npt
-
 import recall_lab as rl
 from benchmarks import load
+from benchmarks.torture.company import numbers_of
+from benchmarks.torture.live import STEP, payload
 from benchmarks.torture.served import PROCESSES
 
-SIZE: Final = 640  # bytes of audio in a packet
-STEP: Final = 0.02  # seconds that they last
 _PING: Final = b"\x89\x80\0\0\0\0"  # masked with a zero key (RFC 6455, 5.5.2)
 
 
@@ -49,23 +45,12 @@ class Bot:
     asks: bool = False
 
 
-def audio(recording: str, number: int) -> bytes:
-    """Return the audio of a packet."""
-    seed = f"{recording}:{number}".encode()
-    return hashlib.blake2b(seed, digest_size=64).digest() * (SIZE // 64)
-
-
-def numbers_of(capture: rl.Capture) -> npt.NDArray[np.int64]:
-    """Return the numbers of a capture's packets, from their relative times."""
-    return np.rint(capture.packets["relative"].to_numpy() / STEP).astype(np.int64)
-
-
 def wrong_audio(capture: rl.Capture, first: int = 0) -> int:
     """Count the packets, from the first one named, whose audio is not what was sent."""
     numbers = numbers_of(capture)[first:]
     rows = capture.packets[["offset", "samples"]].iloc[first:].itertuples(index=False)
     return sum(
-        capture.samples[at : at + count].tobytes() != audio(capture.info.recording, number)
+        capture.samples[at : at + count].tobytes() != payload(capture.info.recording, number)
         for (at, count), number in zip(rows, numbers.tolist(), strict=True)
     )
 
@@ -137,7 +122,7 @@ def frame(recording: str, number: int) -> bytes:
     """Return a packet as a websocket frame."""
     packet = rl.AudioPacket(
         recording=rl.Ref(recording),
-        payload=audio(recording, number),
+        payload=payload(recording, number),
         relative=number * STEP,
         absolute=time.time_ns(),
     )

@@ -33,7 +33,7 @@ import psutil
 
 import recall_lab as rl
 from benchmarks import load
-from benchmarks.torture.company import odd_captures, pid_of, place, until
+from benchmarks.torture.company import anonymous, odd_captures, pid_of, place, until
 from benchmarks.torture.figures import Figure, Scale
 
 STREAMS = 20
@@ -115,14 +115,6 @@ class Watched:
             seen = self.warm(values)
             yield Figure(f"{what}: {name} more or fewer", max(seen) - min(seen), "=", 0,
                          note=f"{seen[-1]} in the end")  # fmt: skip
-
-
-def anonymous(process: psutil.Process) -> float:
-    """Return the memory a process has for itself, in MB."""
-    for line in Path(f"/proc/{process.pid}/status").read_text().splitlines():
-        if line.startswith("RssAnon"):
-            return int(line.split()[1]) / 1024
-    return float(process.memory_full_info().uss) / 1e6
 
 
 def simulated(scale: Scale) -> Iterator[Figure]:

@@ -20,11 +20,10 @@ import numpy as np
 import psutil
 
 import recall_lab as rl
-from benchmarks.torture.company import latencies, odd_captures, pid_of, place
+from benchmarks.torture.company import anonymous, latencies, odd_captures, pid_of, place
 from benchmarks.torture.disks import Disk
 from benchmarks.torture.figures import Figure, Scale
 from benchmarks.torture.live import Bots, recording
-from benchmarks.torture.soak import anonymous
 from recall_lab.receiver.relief import HELD
 
 BOTS: Final = 8

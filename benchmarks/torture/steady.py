@@ -7,29 +7,18 @@ connects twice, so that whatever throws it out shows. It ends when its standard 
 from __future__ import annotations
 
 import contextlib
-import hashlib
 import selectors
 import subprocess
 import sys
 import time
 from pathlib import Path
-from typing import Final, Self
+from typing import Self
 
 import numpy as np
 from websockets.sync.client import connect
 
 import recall_lab as rl
-
-STEP: Final = 0.02
-"""Seconds of a packet."""
-
-SIZE: Final = 640
-"""Bytes of it."""
-
-
-def payload(name: str, number: int) -> bytes:
-    """Return the audio of a packet."""
-    return hashlib.blake2b(f"{name}:{number}".encode()).digest() * (SIZE // 64)
+from benchmarks.torture.live import SIZE, STEP, payload
 
 
 def packet(name: str, number: int) -> bytes:

@@ -80,7 +80,9 @@ def mend(index: int, audio: int, index_path: Path) -> Found:
     if problem is not None and "this release" in problem:
         raise CaptureError(f"{index_path.name} can't be appended to: {problem}")
     packets, torn = divmod(size - HEADER_BYTES, RECORD_BYTES)
-    while packets and not any(os.pread(index, RECORD_BYTES, HEADER_BYTES + 64 * (packets - 1))):
+    while packets and not any(
+        os.pread(index, RECORD_BYTES, HEADER_BYTES + RECORD_BYTES * (packets - 1))
+    ):
         packets, torn = packets - 1, 1  # a block that was filled up, when all was written anew
     if torn:
         os.ftruncate(index, HEADER_BYTES + packets * RECORD_BYTES)

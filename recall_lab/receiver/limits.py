@@ -11,7 +11,7 @@ import resource
 import time
 from collections import Counter
 from pathlib import Path
-from typing import Final
+from typing import Final, TypeVar
 
 import msgspec
 
@@ -25,6 +25,9 @@ _DESCRIPTORS: Final = 65_536
 _FEWER: Final = 10_240  # what macOS allows
 _OURS: Final = 128  # of them, for what is neither
 _NEW: Final = 16_384  # bytes that a new stream takes on the disk before it has any audio
+
+K = TypeVar("K")
+V = TypeVar("V")
 
 MIB: Final = 1 << 20
 GIB: Final = 1 << 30
@@ -157,6 +160,12 @@ class Door:
         self._inside[address] -= 1
         if not self._inside[address]:
             del self._inside[address]
+
+
+def keep_newest(remembered: dict[K, V], most: int) -> None:
+    """Forget what was put in the longest ago, once there is more than so much."""
+    if len(remembered) > most:
+        del remembered[next(iter(remembered))]
 
 
 def raise_descriptors() -> int:

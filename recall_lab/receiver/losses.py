@@ -9,6 +9,7 @@ from typing import Final, TypeAlias
 from recall_lab.capture.events import LOST
 from recall_lab.capture.info import stem_of
 from recall_lab.errors import CaptureError, StorageFailed
+from recall_lab.receiver.limits import keep_newest
 from recall_lab.wire.pcm import RATE
 
 Key: TypeAlias = tuple[str, int | None]
@@ -51,15 +52,13 @@ class Losses:
         loss = self._pending.get(key)
         if loss is None:
             loss = self._pending[key] = _Loss(_cause(error), relative, relative)
-            if len(self._pending) > _REMEMBERED:
-                del self._pending[next(iter(self._pending))]
+            keep_newest(self._pending, _REMEMBERED)
         loss.packets += 1
         loss.samples += samples
         loss.since = min(loss.since, relative)
         loss.until = max(loss.until, relative + samples / RATE)
         self._unmarked[key] = None
-        if len(self._unmarked) > _REMEMBERED:
-            del self._unmarked[next(iter(self._unmarked))]
+        keep_newest(self._unmarked, _REMEMBERED)
 
     def count(self, samples: int) -> None:
         """Count a packet of which nothing else will be told."""

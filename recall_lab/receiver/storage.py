@@ -22,9 +22,10 @@ from recall_lab.capture.events import UNSYNCED
 from recall_lab.capture.follower import Follower
 from recall_lab.capture.info import CaptureInfo, info_from, stem_of
 from recall_lab.capture.journal import Throttle
+from recall_lab.capture.record import RECORD_BYTES
 from recall_lab.capture.writer import StreamWriter
 from recall_lab.errors import CaptureError, LimitReached, StorageFailed
-from recall_lab.receiver.limits import Budget, Limits, streams_at_once
+from recall_lab.receiver.limits import Budget, Limits, keep_newest, streams_at_once
 from recall_lab.receiver.losses import Key, Losses
 from recall_lab.receiver.recordings import Recordings
 from recall_lab.receiver.sync import Syncer
@@ -163,7 +164,7 @@ class Storage:
             size = writer.bytes - audio
             self.packets += kept
             self.bytes += size
-            self.budget.spend(stream.key[0], size + 64 * kept)
+            self.budget.spend(stream.key[0], size + RECORD_BYTES * kept)
             if kept:
                 self.losses.tell(stream.key)
             if error is not None:
@@ -243,8 +244,7 @@ class Storage:
             if not isinstance(failure, CaptureError):
                 failure = StorageFailed(self.directory, failure)
             self._refusals[key] = (now, _bare(failure))
-            if len(self._refusals) > _REMEMBERED:
-                del self._refusals[next(iter(self._refusals))]
+            keep_newest(self._refusals, _REMEMBERED)
             raise failure from None
         self._refusals.pop(key, None)
         return stream
@@ -315,8 +315,7 @@ class Storage:
             self._doubts[key] = Doubt(writer.info, writer.synced, writer.packets)
         else:
             self._settled[key] = writer.synced
-            if len(self._settled) > _REMEMBERED:
-                del self._settled[next(iter(self._settled))]
+            keep_newest(self._settled, _REMEMBERED)
         self.losses.tell(key)
 
     def _sync_again(self, key: Key) -> None:

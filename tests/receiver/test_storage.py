@@ -9,6 +9,7 @@ import shutil
 import tracemalloc
 from collections.abc import Callable
 from pathlib import Path
+from typing import NoReturn
 
 import pytest
 
@@ -52,6 +53,15 @@ class Feed:
         self.ingest.flush()
 
 
+def refusing(code: int) -> Callable[..., NoReturn]:
+    """Return what stands for a call that the system refuses."""
+
+    def refuse(*_: object, **__: object) -> NoReturn:
+        raise OSError(code, os.strerror(code))
+
+    return refuse
+
+
 Full = Callable[[], None]
 
 
@@ -59,10 +69,7 @@ Full = Callable[[], None]
 def full(monkeypatch: pytest.MonkeyPatch) -> Full:
     """Make the disk full; undone by monkeypatch.undo()."""
 
-    def refuse(*_: object) -> int:
-        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
-
-    return lambda: monkeypatch.setattr(os, "pwrite", refuse)
+    return lambda: monkeypatch.setattr(os, "pwrite", refusing(errno.ENOSPC))
 
 
 def test_a_loss_is_in_the_status_the_flag_the_journal_and_the_gap(
@@ -96,11 +103,8 @@ def test_a_stream_that_could_not_be_opened_says_so_when_it_could(
 ) -> None:
     feed = Feed(tmp_path)
 
-    def refuse(*_: object, **__: object) -> None:
-        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
-
     with monkeypatch.context() as patched:
-        patched.setattr(os, "pwrite", refuse)
+        patched.setattr(os, "pwrite", refusing(errno.ENOSPC))
         feed(packet(0), packet(1))
     feed(packet(2))
     feed.ingest.close()
@@ -223,11 +227,8 @@ def test_a_stream_that_can_not_be_opened_is_not_begun_again_and_again(
     feed = Feed(tmp_path, streams=4)
     feed(packet(0))  # a recording, and a stream
 
-    def refuse(*_: object, **__: object) -> None:
-        raise OSError(errno.EROFS, os.strerror(errno.EROFS))
-
     with monkeypatch.context() as patched:
-        patched.setattr(module, "StreamWriter", refuse)
+        patched.setattr(module, "StreamWriter", refusing(errno.EROFS))
         for number in range(8):
             feed(packet(number, who=1))
     feed(packet(8, who=1), packet(8, who=2))
@@ -325,10 +326,7 @@ Failing = Callable[[], None]
 def failing(monkeypatch: pytest.MonkeyPatch) -> Failing:
     """Let syncs fail; undone by monkeypatch.undo()."""
 
-    def refuse(*_: object) -> None:
-        raise OSError(errno.EIO, os.strerror(errno.EIO))
-
-    return lambda: monkeypatch.setattr(os, "fdatasync", refuse)
+    return lambda: monkeypatch.setattr(os, "fdatasync", refusing(errno.EIO))
 
 
 def test_what_was_in_doubt_when_it_was_closed_is_so_when_it_is_opened_again(
@@ -393,10 +391,7 @@ def test_a_capture_whose_info_can_not_be_written_is_synced_all_the_same(
     feed(packet(0))
     stream = feed.ingest.storage._open["r1", None]
 
-    def full(*_: object, **__: object) -> None:
-        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
-
-    monkeypatch.setattr("recall_lab.capture.writer.write_info", full)
+    monkeypatch.setattr("recall_lab.capture.writer.write_info", refusing(errno.ENOSPC))
     feed.ingest.close()
     assert "No space left" in feed.ingest.status("").last_error
     assert stream.writer.synced == 1
