@@ -54,5 +54,5 @@ $(VENV)/.base: $(VENV)/.python pyproject.toml constraints.txt
 
 $(VENV)/.full: $(VENV)/.base
 	@echo "installing JupyterLab and the tools for checking into $(VENV), once ..."
-	@$(PIP) --editable '.[lab,dev,speech,tunnel]'
+	@$(PIP) --editable '.[lab,dev,scale,speech,tunnel]'
 	touch $@

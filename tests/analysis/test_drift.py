@@ -35,14 +35,15 @@ def test_an_hour_in_any_weather_is_told_within_half_a_ppm(weather: str) -> None:
 
 @pytest.mark.slow
 def test_the_truth_lies_in_the_interval() -> None:
-    # 300 calls in all weathers; the table of each is made by benchmarks/drift.py
+    # in all weathers; benchmarks/drift.py makes the table of each, of many more calls
+    calls = 120
     inside, widths = 0, []
-    for seed in range(300):
+    for seed in range(calls):
         capture, true = call(WEATHER[seed % 4], 1000 + seed)
         low, high = drift(capture).loc["relative/received", ["low", "high"]]
         inside += low <= true <= high
         widths.append(high - low)
-    assert inside / 300 >= 0.93
+    assert inside / calls >= 0.91  # of 95 %: chance alone brings less once in twenty-five
     assert np.median(widths) < 0.2  # ppm: it says something
 
 
