@@ -28,6 +28,7 @@ from .analysis.spectrum import decibels as decibels
 from .analysis.spectrum import mel_filters as mel_filters
 from .analysis.spectrum import spectrogram as spectrogram
 from .analysis.speech import speech as speech
+from .analysis.survey import survey as survey
 from .analysis.timeline import Timeline as Timeline
 from .analysis.timeline import segments as segments
 from .analysis.timeline import timeline as timeline

@@ -21,16 +21,15 @@
     │   ├── StreamNotFound (LookupError)  a receiver has no such stream, or several to choose from
     │   ├── CaptureLocked                another writer holds the capture
     │   ├── LimitReached                 a receiver keeps no more: its limits say so
-    │   └── StorageFailed (OSError)      the disk did not take what was to be kept
+    │   └── StorageFailed (OSError)      the disk, or a store, did not take or give what it should
     └── ReceiverError
         ├── TunnelFailed                 no public address could be had for the receiver
         ├── PortInUse (OSError)          another program listens on the port
         ├── ReceiverFailed               the receiver could not start, or has died
         └── WaitTimeout (TimeoutError)   what was waited for did not happen in time
 
-Each carries what it speaks of as attributes and says in its message what is wrong, what is
-valid, and what to do. The second parent lets ``except ValueError`` or ``except OSError`` work
-as a Python programmer expects.
+Each carries what it speaks of as attributes and says in its message what is wrong, what is valid,
+and what to do. The second parent lets ``except ValueError`` work as a Python programmer expects.
 """
 
 from __future__ import annotations
@@ -300,7 +299,7 @@ class StreamNotFound(CaptureError, LookupError):
     def __init__(self, wanted: str, choices: Sequence[str]) -> None:
         self.wanted = wanted
         self.choices = list(choices)
-        listed = ", ".join(self.choices[:10]) + (", ..." if len(self.choices) > 10 else "")
+        listed = ", ".join(self.choices[:10]) + ", ..." * (len(self.choices) > 10)
         there = f"there are: {listed}" if self.choices else "nothing has been received yet"
         super().__init__(f"{wanted}: {there}")
 
@@ -337,18 +336,19 @@ class LimitReached(CaptureError):
 
 
 class StorageFailed(CaptureError, OSError):
-    """The disk did not take what was to be kept; what had been kept before is untouched.
+    """A disk or a store did not take or give what it should; what was kept is untouched.
 
     Attributes:
         path: the file.
-        cause: the operating system's error.
+        cause: the operating system's error, or the store's.
     """
 
-    def __init__(self, path: object, cause: OSError) -> None:
+    def __init__(self, path: object, cause: OSError, doing: str = "write") -> None:
         self.path = str(path)
         self.cause = cause
-        what = f"could not write {str(path)!r}: {cause.strerror or cause}"
-        super().__init__(cause.errno, f"{what} (make room, or capture into another directory)")
+        what = f"could not {doing} {str(path)!r}: {cause.strerror or cause}"
+        room = " (make room, or choose another directory)" * (doing == "write")
+        super().__init__(cause.errno, what + room)
 
 
 class ReceiverError(RecallLabError):

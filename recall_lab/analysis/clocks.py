@@ -33,7 +33,7 @@ def timed(capture: Capture, *, repaired: bool = False) -> pd.DataFrame:
     # NaN compares false; and what the wire does not take is no time
     known = np.abs(packets["relative"].to_numpy()) <= MAX_RELATIVE
     if known.all():
-        if packets.empty and len(capture.samples):
+        if packets.empty and len(capture.audio):
             held = f"there are {capture.duration:.3f} s of audio, but no packets"
             raise MissingTimestamps(capture.info.stem, held)
         return packets if repaired else _received(packets)

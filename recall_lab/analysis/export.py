@@ -79,7 +79,7 @@ def save(
         raise InvalidArgument("path", str(path), "a file, not a folder")
     if isinstance(capture, Capture) and not aligned:
         part = capture if start is None and end is None else capture.slice(start, end)
-        line = axis_of(part.samples)
+        line = axis_of(Capture(part.audio))  # without packets: one sample after another
     else:
         line = axis_of(capture, start, end)
     if not len(line):

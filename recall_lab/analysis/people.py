@@ -221,7 +221,7 @@ def _heard(streams: Sequence[WithEvents], told: float) -> tuple[dict[int | None,
     firsts: dict[int | None, float] = {}
     last = -np.inf
     for stream in streams:
-        if not isinstance(stream, Capture) or not len(stream.samples):
+        if not isinstance(stream, Capture) or not len(stream.audio):
             continue
         packets = stream.packets
         relative = packets["relative"].to_numpy()

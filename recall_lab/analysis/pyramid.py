@@ -326,7 +326,7 @@ def _key(capture: Capture | npt.ArrayLike, line: Timeline) -> npt.NDArray[np.int
         with contextlib.suppress(OSError):
             found = path.stat()
             stats += [found.st_size, found.st_mtime_ns]
-    facts = [len(capture.samples), len(capture.packets), len(line), round(line.start * 1e9)]
+    facts = [len(capture.audio), len(capture.packets), len(line), round(line.start * 1e9)]
     return np.array([_VERSION, WIDTH, *facts, *stats], np.int64)
 
 

@@ -17,7 +17,7 @@ import pandas as pd
 from recall_lab.analysis.clocks import timed
 from recall_lab.analysis.gaps import line_up, seconds_pair
 from recall_lab.analysis.placement import Placed, Positions, place
-from recall_lab.capture.capture import Capture
+from recall_lab.capture.capture import Audio, Capture
 from recall_lab.capture.reader import release
 from recall_lab.errors import InvalidArgument
 from recall_lab.wire.pcm import FULL_SCALE, RATE, SAMPLE_DTYPE
@@ -45,7 +45,9 @@ class Timeline:
         dtype: int16; float32 with full scale 1 where the fill needs it.
     """
 
-    def __init__(self, audio: Array, placed: Placed, span: tuple[float, int], fill: float | str):
+    def __init__(
+        self, audio: Array | Audio, placed: Placed, span: tuple[float, int], fill: float | str
+    ):
         self._audio = audio
         self._placed = placed
         self._fill = fill
@@ -265,7 +267,7 @@ def timeline(
     else:
         latest = round((float(relative.max()) - start) * RATE) if len(relative) else 0
         length = max(latest, int(placed.reached[-1]) if len(placed.reached) else 0)
-    return Timeline(capture.samples, placed, (start, length), fill)
+    return Timeline(capture.audio, placed, (start, length), fill)
 
 
 def axis_of(
@@ -320,10 +322,10 @@ def covered(
     return before
 
 
-def _samples_of(source: Capture | npt.ArrayLike) -> Array:
+def _samples_of(source: Capture | npt.ArrayLike) -> Array | Audio:
     """Return the samples of a capture without packets, or an array of them."""
     if isinstance(source, Capture):
-        return source.samples
+        return source.audio
     audio = np.asarray(source)
     if audio.ndim != 1 or (audio.dtype != SAMPLE_DTYPE and audio.dtype.kind != "f"):
         given = f"{audio.dtype} of shape {audio.shape}"

@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable
 from pathlib import Path
+from typing import Protocol
 
 import numpy as np
 import pandas as pd
@@ -23,18 +24,38 @@ _NS_PER_SAMPLE = 1_000_000_000 // RATE
 _SNAP = 1e-3  # of a sample: closer than that to a sample's edge is on it, for float rounding
 
 
+class Audio(Protocol):
+    """Samples that are fetched when they are read: what a capture in object storage has.
+
+    An int16 array of one dimension is read in the same way.
+    """
+
+    @property
+    def dtype(self) -> np.dtype[np.int16]:
+        """int16."""
+
+    @property
+    def nbytes(self) -> int:
+        """Two for each sample."""
+
+    def __len__(self) -> int: ...
+
+    def __getitem__(self, part: slice, /) -> Samples: ...
+
+
 class Capture:
     """The audio of one stream, packet by packet. Immutable.
 
     Usually made by :func:`recall_lab.load` or ``Receiver.capture()``.
 
     Args:
-        samples: int16, one dimension; all audio in the order of arrival.
+        samples: int16, one dimension; all audio in the order of arrival; or an :class:`Audio`.
         packets: the packets frame (see :mod:`recall_lab.capture.frame`), or a function that
             makes it when it is first asked for. None: nothing is known of packets.
         info: ids and metadata.
         damage: what is wrong with the files.
         path: the ``.bin`` it was loaded from.
+        url: where it was loaded from, for one in object storage.
         events: a function that reads what happened beside the audio, when it is first asked for.
 
     Raises:
@@ -48,19 +69,24 @@ class Capture:
 
     def __init__(
         self,
-        samples: Samples,
+        samples: Samples | Audio,
         packets: pd.DataFrame | Callable[[], pd.DataFrame] | None = None,
         info: CaptureInfo | None = None,
         damage: Damage | None = None,
         path: Path | None = None,
         events: Callable[[], pd.DataFrame] = no_events,
+        *,
+        url: str | None = None,
     ) -> None:
-        if not (
-            isinstance(samples, np.ndarray) and samples.dtype == SAMPLE_DTYPE and samples.ndim == 1
-        ):
+        if isinstance(samples, np.ndarray):
+            if samples.dtype != SAMPLE_DTYPE or samples.ndim != 1:
+                given = f"{samples.dtype} of shape {samples.shape}"
+                raise InvalidArgument("samples", given, "a one-dimensional int16 array")
+            samples = samples.view()
+            samples.flags.writeable = False
+        elif getattr(samples, "dtype", None) != SAMPLE_DTYPE or not hasattr(samples, "__len__"):
             raise InvalidArgument("samples", type(samples), "a one-dimensional int16 array")
-        self._samples = samples.view()
-        self._samples.flags.writeable = False
+        self._audio: Samples | Audio = samples
         self._packets = empty_frame() if packets is None else packets
         if isinstance(self._packets, pd.DataFrame):
             check_frame(self._packets)
@@ -73,6 +99,7 @@ class Capture:
         self._info = info or CaptureInfo(recording="unnamed")
         self._damage = damage or Damage()
         self._path = path
+        self._url = url
         self._events: pd.DataFrame | Callable[[], pd.DataFrame] = events
 
     @property
@@ -80,9 +107,17 @@ class Capture:
         """All audio in the order of arrival: read-only int16, mapped from disk where it can be.
 
         Gaps are squeezed out and overlaps stand twice, as they came; the packets say what
-        belongs when.
+        belongs when. Of a capture in object storage they are fetched, all of them and once:
+        analyses read :attr:`audio`, piece by piece.
         """
-        return self._samples
+        if not isinstance(self._audio, np.ndarray):
+            self._audio = self._audio[:]
+        return self._audio
+
+    @property
+    def audio(self) -> Samples | Audio:
+        """The samples, to be read by slices: those of object storage are fetched when they are."""
+        return self._audio
 
     @property
     def packets(self) -> pd.DataFrame:
@@ -110,13 +145,18 @@ class Capture:
 
     @property
     def path(self) -> Path | None:
-        """The ``.bin``, or None for a capture that was made in memory or sliced."""
+        """The ``.bin``, or None for a capture that is in object storage, in memory, or sliced."""
         return self._path
+
+    @property
+    def url(self) -> str | None:
+        """Where in object storage it was loaded from; None for all others."""
+        return self._url
 
     @property
     def duration(self) -> float:
         """Audio held, in seconds: samples counted, gaps not included."""
-        return seconds_of(self._samples.nbytes)
+        return seconds_of(self._audio.nbytes)
 
     @property
     def span(self) -> tuple[float, float]:
@@ -156,8 +196,8 @@ class Capture:
             )
         packets = self.packets
         if packets.empty:
-            first, last = _cut(np.array([0.0]), np.array([len(self._samples)]), low, high)
-            return self._part(self._samples[first[0] : last[0]], None)
+            first, last = _cut(np.array([0.0]), np.array([len(self._audio)]), low, high)
+            return self._part(self._audio[first[0] : last[0]], None)
 
         relative = packets["relative"].to_numpy()
         first, last = _cut(relative, packets["samples"].to_numpy(), low, high)
@@ -171,10 +211,10 @@ class Capture:
         counts = last - first
         ends = starts + counts
         if np.array_equal(starts[1:], ends[:-1]) and len(starts):
-            samples = self._samples[starts[0] : ends[-1]]
+            samples = self._audio[starts[0] : ends[-1]]
         else:
-            pieces = [self._samples[a:b] for a, b in zip(starts, ends, strict=True)]
-            samples = np.concatenate([self._samples[:0], *pieces])
+            pieces = [self._audio[a:b] for a, b in zip(starts, ends, strict=True)]
+            samples = np.concatenate([self._audio[:0], *pieces])
         packets = packets.assign(
             relative=packets["relative"] + first / RATE,
             absolute=packets["absolute"] + pd.to_timedelta(first * _NS_PER_SAMPLE, unit="ns"),
@@ -195,7 +235,7 @@ class Capture:
         if participant is not None and participant.name:
             facts["participant"] = shortened(participant.name)
         if isinstance(self._packets, pd.DataFrame):
-            bare = self._packets.empty and len(self._samples) > 0
+            bare = self._packets.empty and len(self._audio) > 0
             facts["packets"] = "no index" if bare else f"{len(self._packets):,}"
         if self._damage:
             facts["damage"] = str(self._damage)

@@ -19,6 +19,7 @@ detail       object                the whole line, as a dict
 
 from __future__ import annotations
 
+import contextlib
 import math
 from collections.abc import Iterable, Iterator
 from pathlib import Path
@@ -66,11 +67,20 @@ def read_events(audio_path: Path) -> pd.DataFrame:
     taken: they befall every recording.
     """
     parsed = parse_stem(audio_path.stem)
-    rows: list[dict[str, Any]] = []
-    if parsed is not None:
-        rows += map(_row, _lines(audio_path.with_name(f"{parsed[0]}{SUFFIX}")))
-    stalls = _lines(audio_path.with_name(f"{RECEIVER_STEM}{SUFFIX}"))
-    rows += (_row(line) for line in stalls if line.get("kind") == STALLED)
+    own = _lines(audio_path.with_name(f"{parsed[0]}{SUFFIX}")) if parsed else ()
+    return events_of(own, _lines(audio_path.with_name(f"{RECEIVER_STEM}{SUFFIX}")))
+
+
+def events_of(own: Iterable[bytes], receivers: Iterable[bytes]) -> pd.DataFrame:
+    """Return what two journals say, as :func:`read_events` does.
+
+    Args:
+        own: lines of the recording's journal.
+        receivers: lines of the receiver's own.
+    """
+    rows = [_row(line) for line in _objects(own)]
+    stalls = (line for line in receivers if b"stalled" in line)  # few of very many
+    rows += (_row(line) for line in _objects(stalls) if line.get("kind") == STALLED)
     return _frame(rows).sort_values("received", kind="stable", ignore_index=True)
 
 
@@ -125,17 +135,19 @@ def _frame(rows: list[dict[str, Any]]) -> pd.DataFrame:
     return frame.astype(_COLUMNS)
 
 
-def _lines(path: Path) -> Iterator[dict[str, Any]]:
+def _lines(path: Path) -> Iterator[bytes]:
+    """Yield the lines of a file, as far as they can be read."""
+    with contextlib.suppress(OSError), open(open_plain(path), "rb") as file:
+        yield from file
+
+
+def _objects(lines: Iterable[bytes]) -> Iterator[dict[str, Any]]:
     decode = msgspec.json.Decoder(dict[str, Any]).decode
-    try:
-        with open(open_plain(path), "rb") as file:
-            for line in file:
-                try:
-                    yield decode(line)
-                except (ValueError, RecursionError):  # torn by a kill, or by hand
-                    continue
-    except OSError:
-        return
+    for line in lines:
+        try:
+            yield decode(line)
+        except (ValueError, RecursionError):  # torn by a kill, or by hand
+            continue
 
 
 def _row(line: dict[str, Any]) -> dict[str, Any]:

@@ -150,13 +150,25 @@ def read_info(path: Path) -> tuple[CaptureInfo | None, str | None]:
         return None, None
     except OSError as error:
         return None, f"{path.name} can't be read ({error.strerror})"
+    return parse_info(data, path.name)
+
+
+def parse_info(data: bytes, name: str) -> tuple[CaptureInfo | None, str | None]:
+    """Return what the text of a ``.json`` says, and what is wrong with it in words."""
     try:
         info = msgspec.json.decode(data, type=CaptureInfo)
     except (ValueError, RecursionError) as error:
-        return None, f"{path.name} is damaged ({error})"
+        return None, f"{name} is damaged ({error})"
     if not is_recording_id(info.recording):
-        return None, f"{path.name} is damaged (its recording is no valid id)"
+        return None, f"{name} is damaged (its recording is no valid id)"
     return info, None
+
+
+def info_by_name(stem: str) -> CaptureInfo:
+    """Return what the name that a stream's files share says of it."""
+    recording, participant = parse_stem(stem) or ("unnamed", None)
+    who = None if participant is None else Participant(participant)
+    return CaptureInfo(recording=recording, participant=who)
 
 
 def write_info(path: Path, info: CaptureInfo) -> None:

@@ -14,80 +14,65 @@ import numpy.typing as npt
 import pandas as pd
 from isal.isal_zlib import crc32
 
-from recall_lab.capture.capture import Capture
-from recall_lab.capture.damage import Damage
+from recall_lab.capture.assembly import assemble
+from recall_lab.capture.capture import Audio, Capture
 from recall_lab.capture.events import read_events
+from recall_lab.capture.fetching import load_recording_url, load_url
 from recall_lab.capture.files import open_plain
-from recall_lab.capture.frame import frame_of_records
-from recall_lab.capture.info import CaptureInfo, parse_stem, read_info
+from recall_lab.capture.flac import FlacAudio
+from recall_lab.capture.info import CaptureInfo, info_by_name, parse_stem, read_info
 from recall_lab.capture.journal import SUFFIX as JOURNAL
-from recall_lab.capture.record import (
-    HEADER_BYTES,
-    RECORD_BYTES,
-    Flag,
-    good_records,
-    header_problem,
-)
-from recall_lab.errors import CaptureNotFound
-from recall_lab.wire.messages import Participant
+from recall_lab.capture.record import HEADER_BYTES, Flag, good_records
+from recall_lab.capture.remote import is_url, local_path
+from recall_lab.errors import CaptureNotFound, InvalidAudio
 from recall_lab.wire.pcm import SAMPLE_BYTES, SAMPLE_DTYPE, Samples
 
-_SUFFIXES: Final = (".bin", ".idx", ".json")
+_SUFFIXES: Final = (".bin", ".flac", ".idx", ".json")
 _RAW: Final = (".pcm", ".raw", "")  # other names people give to raw PCM
-_FAR: Final = np.uint64(2**62)  # beyond the end of any file, and sums with it do not overflow
 
 
 def load(path: str | os.PathLike[str]) -> Capture:
-    """Load a capture from disk: complete, still being written, torn, damaged, or a bare ``.bin``.
+    """Load a capture: complete, still being written, torn, damaged, or a bare ``.bin``.
 
     The audio is mapped, not read, so a day of it opens at once. Loading never changes a file and
     never fails for damage: what is wrong is in ``Capture.damage``.
 
+    From object storage the index is fetched at once, and the audio when it is touched, by ranges
+    (see :mod:`recall_lab.capture.remote`); that needs ``pip install 'recall_lab[scale]'``.
+
     Args:
-        path: the ``.bin``, the ``.idx``, the ``.json``, or their common name without a suffix.
+        path: the ``.bin``, the ``.flac`` of :func:`recall_lab.archive`, the ``.idx``, the
+            ``.json``, or their common name without a suffix; or a URL of them that fsspec
+            knows: ``s3://bucket/captures/9f3c.bin``.
 
     Raises:
         CaptureNotFound: when there is neither audio nor an index.
+        StorageFailed: when the object storage does not answer, or refuses.
+        MissingExtra: for a URL where the packages for it are not installed.
 
     Example:
         >>> load("captures/9f3c.bin").duration  # doctest: +SKIP
         3600.0
     """
-    audio_path = audio_path_of(Path(path))
-    index_path = audio_path.with_suffix(".idx")
-    info, info_problem = info_of(audio_path)
-    notes = [info_problem] if info_problem else []
+    if is_url(path):
+        return load_url(str(path))
+    audio_path = audio_path_of(local_path(path))
+    info, problem = info_of(audio_path)
     events = partial(read_events, audio_path)
     try:
-        data = _map_bytes(index_path)
+        index = _map_bytes(audio_path.with_suffix(".idx"))  # first: its records' audio is there
     except FileNotFoundError:
-        samples, odd = map_samples(audio_path)
-        damage = Damage(odd_byte=odd, notes=tuple(notes))
-        return Capture(samples, None, info, damage, audio_path, events)
-
-    problem = header_problem(bytes(data[:HEADER_BYTES]))
-    if problem:
-        notes.append(problem)
-    body = data[HEADER_BYTES:]
-    records, damaged = good_records(body)
+        index = None
+    samples: Samples | Audio
     samples, odd = map_samples(audio_path)
-    # in samples; copied out of the records once, whose fields lie 64 bytes apart
-    starts = np.minimum(records["offset"] // SAMPLE_BYTES, _FAR).astype(np.int64)
-    ends = starts + records["length"] // SAMPLE_BYTES
-    missing = 0
-    if ends.max(initial=0) > len(samples):
-        within = ends <= len(samples)
-        missing = len(records) - int(np.count_nonzero(within))
-        records, starts, ends = records[within], starts[within], ends[within]
-    damage = Damage(
-        torn_bytes=len(body) % RECORD_BYTES,
-        damaged_records=damaged,
-        missing_payloads=missing,
-        orphan_spans=_orphans(starts, ends, len(samples)),
-        odd_byte=odd,
-        notes=tuple(notes),
-    )
-    return Capture(samples, lambda: frame_of_records(records), info, damage, audio_path, events)
+    flac = audio_path.with_suffix(".flac")
+    if not audio_path.is_file() and flac.is_file():
+        audio_path = flac
+        try:
+            samples = FlacAudio(open(_opened(flac), "rb"), str(flac))  # noqa: SIM115 - it reads on
+        except InvalidAudio as error:
+            problem = "; ".join(filter(None, [problem, str(error)]))
+    return assemble(index, samples, odd, info, problem, events=events, path=audio_path)
 
 
 def load_recording(path: str | os.PathLike[str]) -> list[Capture]:
@@ -103,13 +88,15 @@ def load_recording(path: str | os.PathLike[str]) -> list[Capture]:
         >>> [cap.info.stem for cap in load_recording("captures/9f3c")]  # doctest: +SKIP
         ['9f3c', '9f3c.100', '9f3c.101']
     """
-    given = Path(path)
+    if is_url(path):
+        return load_recording_url(str(path))
+    given = local_path(path)
     name = given.name.removesuffix(JOURNAL)
     parsed = parse_stem(Path(name).stem if Path(name).suffix in _SUFFIXES else name)
     if parsed is None:
         raise CaptureNotFound(given, "name a recording, as folder/recording, or one of its files")
     found = {}
-    for suffix in (".bin", ".idx"):
+    for suffix in (".bin", ".flac", ".idx"):
         for file in given.parent.glob(f"{parsed[0]}.*{suffix}"):
             found[parse_stem(file.stem)] = file
         file = given.parent / f"{parsed[0]}{suffix}"
@@ -159,7 +146,7 @@ def verify(capture: Capture) -> pd.DataFrame:
         The rows of ``capture.packets`` that are damaged: empty when all is well.
     """
     packets = capture.packets
-    audio = capture.samples
+    audio = capture.audio
     begins = packets["offset"].tolist()
     counts = packets["samples"].tolist()
     found = [crc32(audio[at : at + count].data) for at, count in zip(begins, counts, strict=True)]
@@ -186,7 +173,7 @@ def map_samples(path: Path) -> tuple[Samples, bool]:
     return np.frombuffer(mapped, SAMPLE_DTYPE, size // SAMPLE_BYTES), bool(size % SAMPLE_BYTES)
 
 
-def release(samples: npt.NDArray[Any]) -> None:
+def release(samples: npt.NDArray[Any] | Audio) -> None:
     """Give back the memory of what has been read of mapped samples; they can be read again.
 
     Whoever goes through hours of audio calls it now and then: else all of it stays in memory
@@ -201,16 +188,6 @@ def release(samples: npt.NDArray[Any]) -> None:
         owner.madvise(mmap.MADV_DONTNEED)
 
 
-def _orphans(
-    starts: npt.NDArray[np.int64], ends: npt.NDArray[np.int64], samples: int
-) -> tuple[tuple[int, int], ...]:
-    """Return the spans of samples that no record claims."""
-    starts = np.append(starts, samples)
-    reached = np.maximum.accumulate(np.concatenate([[0], ends]))
-    holes = np.flatnonzero(starts > reached)
-    return tuple((int(reached[i]), int(starts[i])) for i in holes)
-
-
 def audio_path_of(path: Path, *, must_exist: bool = True) -> Path:
     """Return the ``.bin`` that is meant by its path, a file beside it, or their common name."""
     if not path.name:  # "." or "/": a folder, whose name can't be one of ours
@@ -222,7 +199,9 @@ def audio_path_of(path: Path, *, must_exist: bool = True) -> Path:
             hint = "name a .bin, or its stem; rl.read_audio reads WAV, FLAC and the like"
             raise CaptureNotFound(path, f"that is no capture; {hint}")
         audio = path
-    if must_exist and not audio.is_file() and not audio.with_suffix(".idx").is_file():
+    if must_exist and not any(
+        audio.with_suffix(suffix).is_file() for suffix in (audio.suffix, ".flac", ".idx")
+    ):
         if path.is_dir():
             raise CaptureNotFound(path, "that is a folder; name one of the .bin files in it")
         near = (
@@ -238,9 +217,4 @@ def info_of(audio_path: Path) -> tuple[CaptureInfo | None, str | None]:
     info, problem = read_info(audio_path.with_suffix(".json"))
     if info is not None:
         return info, None
-    parsed = parse_stem(audio_path.stem)
-    recording, participant = parsed or ("unnamed", None)
-    return CaptureInfo(
-        recording=recording,
-        participant=None if participant is None else Participant(participant),
-    ), problem
+    return info_by_name(audio_path.stem), problem

@@ -220,7 +220,7 @@ def _span(
     people: People, captures: Sequence[Capture], start: float | None, end: float | None
 ) -> tuple[float, float]:
     """Return what is shown: of the captures, else of what is told."""
-    spans = [one.span for one in captures if len(one.samples)]
+    spans = [one.span for one in captures if len(one.audio)]
     if not spans:
         spans = list(zip(people.spans["start"], people.spans["end"], strict=True))
     low = min((a for a, _ in spans), default=0.0) if start is None else start

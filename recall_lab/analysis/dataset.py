@@ -1,0 +1,273 @@
+"""Rows of surveys kept as a Parquet dataset: by day, added to, read by anything that reads Parquet.
+
+Nothing is ever changed in place. New rows come as new files, each written whole or not at all, and
+the newest row of a source is the one that counts. At the end of a survey the files of a day are
+joined: first the joined file is written, then those that it replaces are deleted. Whoever is
+killed in between, or joins the same files at the same time, leaves rows twice, never too few.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import io
+import time
+import uuid
+import warnings
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any, Final
+
+import numpy as np
+import pandas as pd
+
+from recall_lab.analysis.measures import PASSING, Row, columns_of, frame_of_rows
+from recall_lab.capture.files import replace_file
+from recall_lab.capture.remote import (
+    fetch,
+    filesystem_of,
+    is_passing,
+    is_url,
+    local_path,
+    persistently,
+)
+from recall_lab.errors import InvalidArgument, MissingExtra
+
+FORMAT: Final = 1
+"""Of a row: another one has to be measured anew."""
+
+_OURS: Final = {"version": "str", "measured": "str", "surveyed": "int64"}
+_EVERY: Final = 5.0  # s between two files: what a kill may cost
+_MOST: Final = 20_000  # rows of a file that is written under way
+_READ: Final = 64  # files read at once
+_SUFFIX: Final = ".parquet"
+
+Known = tuple[str, str]
+"""Version of a source's files, and what was measured: what makes a row still good."""
+
+
+class Dataset:
+    """Rows kept under a folder or URL.
+
+    Args:
+        into: the folder, made if it is not there, or a URL that fsspec knows.
+        measures: what rows are to hold.
+
+    Raises:
+        MissingExtra: where pyarrow, or fsspec for a URL, is not installed.
+        InvalidArgument: for a place that can't hold it.
+    """
+
+    def __init__(self, into: str | Path, measures: Sequence[str]) -> None:
+        try:
+            import pyarrow  # noqa: F401, PLC0415 - comes with an extra only
+        except ImportError as error:
+            raise MissingExtra("scale", "pyarrow") from error
+        self._store = _Remote(str(into)) if is_url(into) else _Folder(local_path(into))
+        self._measures = tuple(measures)
+        self.measured = f"{FORMAT}: {', '.join(measures)}"
+        self._rows: list[Row] = []
+        self._written = time.monotonic()
+
+    def read(self) -> pd.DataFrame:
+        """Return the newest row of each source, those with other measures too.
+
+        Returns:
+            Columns of a survey, and ``version``, ``measured``, ``surveyed``. Files that can't be
+            read are passed over, with a warning.
+        """
+        parts = [part for part in self._parts(self._store.names()).values() if len(part)]
+        if not parts:
+            return _typed(pd.DataFrame(), self._measures)
+        rows = pd.concat(parts, ignore_index=True)
+        return _newest(rows)
+
+    def good(self, rows: pd.DataFrame, versions: dict[str, str]) -> pd.DataFrame:
+        """Return the rows that are still good: of these sources, in these versions.
+
+        Returns:
+            With the columns of a survey only.
+        """
+        wanted = rows["source"].map(versions).fillna("")
+        rows = rows[(rows["version"] == wanted) & (rows["measured"] == self.measured)]
+        rows = rows[rows["version"] != ""]
+        return _typed(rows, self._measures)[list(columns_of(self._measures))]
+
+    def add(self, rows: Sequence[Row], versions: dict[str, str]) -> None:
+        """Take new rows; they are written every few seconds. What may pass is not kept."""
+        now = time.time_ns()
+        self._rows += [
+            row | {"version": versions[row["source"]], "surveyed": now}
+            for row in rows
+            if not row[PASSING]
+        ]
+        if time.monotonic() - self._written > _EVERY or len(self._rows) > _MOST:
+            self.flush()
+
+    def flush(self) -> None:
+        """Write what was taken since the last time."""
+        rows, self._rows, self._written = self._rows, [], time.monotonic()
+        if not rows:
+            return
+        frame = frame_of_rows(rows, self._measures)
+        frame["version"] = pd.Series([row["version"] for row in rows], dtype="str")
+        frame["measured"] = pd.Series([self.measured] * len(rows), dtype="str")
+        frame["surveyed"] = np.array([row["surveyed"] for row in rows], np.int64)
+        for day, part in frame.groupby(_days(frame["start"]), sort=True):
+            name = f"day={day}/part-{time.time_ns()}-{uuid.uuid4().hex[:8]}{_SUFFIX}"
+            self._store.write(name, _bytes_of(part))
+
+    def join(self) -> None:
+        """Make one file of each day that has several; leave out rows that newer ones replace."""
+        parts = self._parts(self._store.names())
+        known = [part for part in parts.values() if len(part)]
+        if not known:
+            return
+        newest = _newest(pd.concat(known, ignore_index=True))
+        latest = dict(zip(newest["source"], newest["surveyed"], strict=True))
+        by_day: dict[str, list[str]] = {}
+        for name in parts:
+            by_day.setdefault(name.rpartition("/")[0], []).append(name)
+        for day, names in by_day.items():
+            rows = pd.concat([parts[name] for name in names], ignore_index=True)
+            kept = _newest(rows[rows["surveyed"] >= rows["source"].map(latest)])
+            if len(names) == 1 and len(kept) == len(rows):
+                continue
+            joined = ""
+            if len(kept):
+                data = _bytes_of(kept)
+                # named by what is in it: whoever joins the same rows writes the same file
+                joined = f"{day}/all-{hashlib.sha256(data).hexdigest()[:16]}{_SUFFIX}"
+                self._store.write(joined, data)
+            self._store.delete([name for name in names if name != joined])
+
+    def _parts(self, names: Sequence[str]) -> dict[str, pd.DataFrame]:
+        """Return files by name, as far as they can be read; one that was just deleted is none."""
+        found: dict[str, pd.DataFrame] = {}
+        for at in range(0, len(names), _READ):
+            for name, data in self._store.read(names[at : at + _READ]).items():
+                if isinstance(data, FileNotFoundError):
+                    continue
+                if isinstance(data, Exception):
+                    raise data
+                try:
+                    found[name] = _frame_of(data, self._measures)
+                except Exception as error:
+                    warnings.warn(
+                        f"{self._store}/{name} is no part of a survey and is passed over: "
+                        f"{error!r:.200}; move it away",
+                        RuntimeWarning,
+                        stacklevel=4,
+                    )
+        return found
+
+
+def _days(starts: pd.Series[Any]) -> pd.Series[Any]:
+    """Return the day of each row in UTC, as the name of its partition."""
+    days = starts.to_numpy("datetime64[ns]").astype("datetime64[D]").astype(str)
+    return pd.Series(np.where(starts.isna(), "unknown", days), index=starts.index)
+
+
+def _newest(rows: pd.DataFrame) -> pd.DataFrame:
+    rows = rows.sort_values(["source", "surveyed", "measured", "version"], kind="stable")
+    return rows.drop_duplicates("source", keep="last").reset_index(drop=True)
+
+
+def _bytes_of(rows: pd.DataFrame) -> bytes:
+    file = io.BytesIO()
+    rows.to_parquet(file, index=False, engine="pyarrow", compression="zstd")
+    return file.getvalue()
+
+
+def _frame_of(data: bytes, measures: Sequence[str]) -> pd.DataFrame:
+    """Return a file's rows, of this survey's measures or of others."""
+    rows = pd.read_parquet(io.BytesIO(data), engine="pyarrow")
+    missing = {"source", *_OURS} - set(rows.columns)
+    if missing:
+        raise InvalidArgument("columns", sorted(rows.columns), f"those of a survey, {missing} too")
+    return _typed(rows, measures)
+
+
+def _typed(rows: pd.DataFrame, measures: Sequence[str]) -> pd.DataFrame:
+    """Return rows with all columns of these measures, and the dtypes that they have."""
+    kinds = columns_of(measures) | _OURS
+    for name, kind in kinds.items():
+        if name not in rows.columns:
+            empty = "" if kind == "str" else pd.NA if kind == "Int64" else np.nan
+            filler: Any = 0 if kind == "int64" else pd.NaT if kind.startswith("date") else empty
+            rows = rows.assign(**{name: pd.Series(filler, index=rows.index, dtype=kind)})
+    return rows.astype(kinds)
+
+
+class _Folder:
+    """Files in a folder of this machine."""
+
+    def __init__(self, path: Path) -> None:
+        if path.exists() and not path.is_dir():
+            raise InvalidArgument("into", str(path), "a folder, or one that is to be made")
+        self._path = path
+
+    def names(self) -> list[str]:
+        return sorted(
+            str(path.relative_to(self._path)) for path in self._path.glob(f"day=*/[!.]*{_SUFFIX}")
+        )
+
+    def read(self, names: Sequence[str]) -> dict[str, bytes | Exception]:
+        found: dict[str, bytes | Exception] = {}
+        for name in names:
+            try:
+                found[name] = (self._path / name).read_bytes()
+            except OSError as error:
+                found[name] = error
+        return found
+
+    def write(self, name: str, data: bytes) -> None:
+        path = self._path / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        replace_file(path, data, durable=True)
+
+    def delete(self, names: Sequence[str]) -> None:
+        for name in names:
+            (self._path / name).unlink(missing_ok=True)
+
+    def __str__(self) -> str:
+        return str(self._path)
+
+
+class _Remote:
+    """Objects in a store."""
+
+    def __init__(self, url: str) -> None:
+        self._fs, path = filesystem_of(url)
+        self._url, self._path = url.rstrip("/"), path.rstrip("/")
+
+    def names(self) -> list[str]:
+        def call() -> list[str]:
+            try:
+                found: list[str] = self._fs.find(self._path)
+            except FileNotFoundError:
+                return []
+            return found
+
+        inside = [name[len(self._path) + 1 :] for name in persistently(call, name=self._url)]
+        return sorted(name for name in inside if name.startswith("day=") and name.endswith(_SUFFIX))
+
+    def read(self, names: Sequence[str]) -> dict[str, bytes | Exception]:
+        got = fetch(self._fs, [f"{self._path}/{name}" for name in names], self._url)
+        return {name[len(self._path) + 1 :]: data for name, data in got.items()}
+
+    def write(self, name: str, data: bytes) -> None:
+        path = f"{self._path}/{name}"
+        persistently(lambda: self._fs.pipe_file(path, data), name=f"{self._url}/{name}")
+
+    def delete(self, names: Sequence[str]) -> None:
+        for name in names:
+            try:
+                self._fs.rm_file(f"{self._path}/{name}")
+            except FileNotFoundError:
+                continue
+            except Exception as error:
+                if not is_passing(error):
+                    raise  # else it stays: rows twice, until the next time
+
+    def __str__(self) -> str:
+        return self._url

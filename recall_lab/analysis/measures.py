@@ -1,0 +1,178 @@
+"""One stream in one row: what a survey measures, and the task that workers do."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import Any, Final
+
+import numpy as np
+import pandas as pd
+
+from recall_lab.analysis.causes import CAUSES
+from recall_lab.analysis.clocks import nanoseconds
+from recall_lab.analysis.drift import PAIRS
+from recall_lab.analysis.levels import levels
+from recall_lab.analysis.quality import quality
+from recall_lab.analysis.speech import speech
+from recall_lab.analysis.timeline import axis_of
+from recall_lab.capture.capture import Capture
+from recall_lab.capture.listing import Stream
+from recall_lab.capture.many import load_many
+from recall_lab.capture.remote import is_passing
+from recall_lab.text import printable, redacted, shortened
+
+Row = dict[str, Any]
+
+PASSING: Final = "passing"
+"""Entry of a row, beside its columns: whether what failed may succeed another time."""
+
+_ABOUT: Final = {
+    "source": "str",
+    "recording": "str",
+    "participant": "Int64",
+    "name": "str",
+    "start": "datetime64[ns, UTC]",
+    "duration": "float64",
+}
+_COUNTS: Final = (
+    "gaps", "overlaps", "duplicates", "conflicting duplicates", "reordered", "packets",
+    "packets without audio", "connections", "stalls", "stalls of the receiver", "clock steps",
+)  # fmt: skip
+_QUALITY: Final = (
+    "verdict", "availability %", "availability without silence %", "span s", "audio s",
+    "missing s", *(f"missing s: {cause}" for cause in CAUSES), "repaired s", "gaps", "overlaps",
+    "duplicates", "conflicting duplicates", "reordered", "longest gap s", "packets",
+    "packets without audio", "connections", "jitter ms", "delay p50 ms", "delay p95 ms",
+    "delay p99 ms", "delay max ms", "stalls", "stalls of the receiver", "longest stall s",
+    *(f"drift {pair} ppm" for pair in PAIRS), "clock steps", "stamps rounded to ms",
+)  # fmt: skip
+_OF: Final[dict[str, dict[str, str]]] = {
+    "quality": {
+        name: "str" if name == "verdict" else "Int64" if name in _COUNTS else "float64"
+        for name in _QUALITY
+    },
+    "levels": {
+        "rms": "float64", "peak": "float64", "crest": "float64", "dc": "float64",
+        "clips": "Int64", "clipped": "Int64", "silence": "float64",
+    },
+    "speech": {"speech": "float64"},
+}  # fmt: skip
+_END: Final = {"bytes": "int64", "damage": "str", "error": "str"}
+
+MEASURES: Final = tuple(_OF)
+"""What can be measured; all but ``quality`` read the audio."""
+
+_LONGEST = 300  # characters of what is told of an error
+
+
+def columns_of(measures: Sequence[str]) -> dict[str, str]:
+    """Return name and dtype of each column of a survey, in order."""
+    columns = dict(_ABOUT)
+    for measure in measures:
+        columns |= _OF[measure]
+    return columns | _END
+
+
+def frame_of_rows(rows: Sequence[Row], measures: Sequence[str]) -> pd.DataFrame:
+    """Return rows as a frame, with the same dtypes whatever is in them."""
+    columns: dict[str, pd.Series[Any]] = {}
+    for name, dtype in columns_of(measures).items():
+        values = [row.get(name) for row in rows]
+        if name == "start":
+            stamps = [np.iinfo(np.int64).min if value is None else value for value in values]
+            column = pd.Series(np.array(stamps, np.int64)).astype("datetime64[ns]")
+            columns[name] = column.dt.tz_localize("UTC")
+        elif dtype == "Int64":
+            known = [0 if value is None else int(value) for value in values]
+            absent = np.array([value is None for value in values], bool)
+            array = pd.arrays.IntegerArray(np.array(known, np.int64), absent)
+            columns[name] = pd.Series(array)
+        elif dtype == "str":
+            columns[name] = pd.Series([value or "" for value in values], dtype=dtype)
+        else:
+            floats = [np.nan if value is None else value for value in values]
+            columns[name] = pd.Series(floats, dtype=dtype)
+    return pd.DataFrame(columns)
+
+
+def measure_streams(streams: Sequence[Stream], measures: Sequence[str]) -> list[Row]:
+    """Measure streams, a row each. Runs in a worker; whatever fails is told in its row."""
+    audio = any(measure != "quality" for measure in measures)
+    return [
+        measure_stream(stream, capture, measures)
+        for stream, capture in load_many(streams, audio=audio)
+    ]
+
+
+def measure_stream(stream: Stream, capture: Capture | Exception, measures: Sequence[str]) -> Row:
+    """Measure one stream; what could not be measured is left out, and told in ``error``."""
+    row: Row = {
+        "source": stream.source,
+        "recording": stream.recording,
+        "participant": stream.participant,
+        "bytes": sum(file.size for file in stream.files),
+    }
+    errors: list[Exception] = []
+    if isinstance(capture, Exception):
+        errors.append(capture)
+    else:
+        for work in (_about, *(_WORK[measure] for measure in measures)):
+            try:
+                row |= work(capture)
+            except Exception as error:
+                errors.append(error)
+    return row | failure(*errors)
+
+
+def failure(*errors: Exception) -> Row:
+    """Return what a row tells of errors: each once."""
+    told = dict.fromkeys(_told(error) for error in errors)
+    return {"error": "; ".join(told), PASSING: any(is_passing(error) for error in errors)}
+
+
+def _told(error: Exception) -> str:
+    return shortened(printable(redacted(f"{type(error).__name__}: {error}")), _LONGEST)
+
+
+def _about(capture: Capture) -> Row:
+    who = capture.info.participant
+    packets = capture.packets
+    relative = packets["relative"].to_numpy()
+    known = np.isfinite(relative)
+    start = None
+    if known.any():
+        first = int(np.where(known, relative, np.inf).argmin())
+        start = int(nanoseconds(packets["absolute"])[first])
+    low, high = capture.span
+    return {
+        "recording": capture.info.recording,
+        "participant": None if who is None else who.id,
+        "name": None if who is None or who.name is None else printable(who.name),
+        "start": start,
+        "duration": high - low,
+        "damage": "" if not capture.damage else printable(str(capture.damage)),
+    }
+
+
+def _quality(capture: Capture) -> Row:
+    found = quality(capture)
+    return {name: found[name] for name in _QUALITY}
+
+
+def _levels(capture: Capture) -> Row:
+    found = levels(capture, None)
+    return {name: found[name].iloc[0] for name in _OF["levels"]} if len(found) else {}
+
+
+def _speech(capture: Capture) -> Row:
+    line = axis_of(capture)
+    if not len(line):
+        return {}
+    return {"speech": float(speech(capture)["duration"].sum()) / (line.end - line.start)}
+
+
+_WORK: Final[dict[str, Callable[[Capture], Row]]] = {
+    "quality": _quality,
+    "levels": _levels,
+    "speech": _speech,
+}

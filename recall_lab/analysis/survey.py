@@ -1,0 +1,168 @@
+"""Thousands of captures in one frame: which are bad, since when, and why."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterable, Iterator, Sequence
+from concurrent.futures import Executor
+from functools import partial
+from pathlib import Path
+from typing import Final
+
+import pandas as pd
+from tqdm import tqdm
+
+from recall_lab.analysis.dataset import Dataset
+from recall_lab.analysis.measures import (
+    MEASURES,
+    Row,
+    columns_of,
+    failure,
+    frame_of_rows,
+    measure_streams,
+)
+from recall_lab.analysis.workers import Client, shared_out
+from recall_lab.capture.listing import AUDIO, Source, Stream, find_streams
+from recall_lab.errors import InvalidArgument
+from recall_lab.text import counted
+
+_BATCH: Final = 128  # streams of a task, at most
+_BYTES: Final = 64 << 20  # that a task reads, at most, but for a single stream that has more
+_TASKS: Final = 16  # that there are at least, where there are as many streams
+
+
+def survey(
+    source: Source | Iterable[Source],
+    *,
+    measures: Sequence[str] = MEASURES,
+    client: Client | Executor | None = None,
+    into: str | os.PathLike[str] | None = None,
+    progress: bool = True,
+) -> pd.DataFrame:
+    """Measure every stream of many captures, on all cores or on a cluster.
+
+    A capture that can't be measured is a row with its error, never an exception. With only
+    ``"quality"`` no audio is read, only the index: thousands of captures a minute.
+
+    Args:
+        source: a folder, gone through to its depths; a pattern such as ``"captures/2026-*"``; a
+            URL that fsspec knows (``s3://bucket/captures``, ``gs://``, ``memory://`` ...); or a
+            list of such, of captures too.
+        measures: which of ``"quality"`` (availability, gaps by cause, jitter, delay, drift: from
+            the clocks), ``"levels"`` and ``"speech"`` (from the audio).
+        client: who does the work. None: processes on this machine, kept for a minute for the
+            next survey. A ``dask.distributed.Client`` or any ``concurrent.futures.Executor``:
+            used as it is, never closed; its workers need recall_lab, and see the same paths.
+        into: a folder or URL for a Parquet dataset by day (``day=2026-11-25/...``): rows are kept
+            there as they come, and what is there and unchanged (size, and tag or time of change)
+            is not measured again. ``pandas.read_parquet(into)`` reads it. Needs
+            ``pip install 'recall_lab[scale]'``.
+        progress: whether a bar is shown.
+
+    Returns:
+        One row a stream, sorted by source, with the same dtypes and bits whoever does the work:
+
+        - ``source`` (str): what :func:`recall_lab.load` takes; ``recording``, ``name`` (str);
+          ``participant`` (Int64, NA for the mixed stream)
+        - ``start`` (datetime64[ns, UTC]: the sender's wall clock at the first sample),
+          ``duration`` (s, from the first to the last instant)
+        - of ``quality``: all of :func:`recall_lab.quality` under the same names (``verdict``,
+          ``availability %``, ``missing s: CAUSE``, ``jitter ms``, ``drift PAIR ppm`` ...);
+          counts are Int64
+        - of ``levels``: ``rms``, ``peak`` (dBFS), ``crest`` (dB), ``dc``, ``clips``, ``clipped``
+          (Int64), ``silence`` (0 to 1), as in :func:`recall_lab.levels` over all
+        - of ``speech``: ``speech`` (0 to 1, share of the duration)
+        - ``bytes`` (int64, of all files), ``damage`` (str, empty for none), ``error`` (str, empty
+          for none; what could be measured is there all the same)
+
+    Raises:
+        CaptureNotFound: for a path or URL where nothing is.
+        InvalidArgument: for a measure, client or place that can't be.
+        MissingExtra: for a URL, or `into`, where the packages for it are not installed.
+        KeyboardInterrupt: on Ctrl-C; what was done until then is in `into`.
+
+    Example:
+        >>> found = survey("captures/")  # doctest: +SKIP
+        >>> found.loc[found["availability %"] < 99, ["source", "start", "verdict"]]
+        ... # doctest: +SKIP
+    """
+    measures = _checked(measures)
+    store = None if into is None else Dataset(_place(into), measures)
+    streams = find_streams(source)
+    versions = {stream.source: stream.version for stream in streams}
+    known = None if store is None else store.good(store.read(), versions)
+    have = set() if known is None else set(known["source"])
+    left = [stream for stream in streams if stream.source not in have]
+    task = partial(measure_streams, measures=measures)
+    rows: list[Row] = []
+    with tqdm(
+        total=len(streams), initial=len(have), unit=" streams", desc="survey", disable=not progress,
+        mininterval=0.5, smoothing=0.05,
+    ) as bar:  # fmt: skip
+        try:
+            for done in shared_out(task, _batches(left, measures), client, _given_up):
+                rows += done
+                if store is not None:
+                    store.add(done, versions)
+                bar.update(len(done))
+        except KeyboardInterrupt as interrupt:
+            _tell(interrupt, len(have) + len(rows), len(streams), store)
+            raise
+        finally:
+            if store is not None:
+                store.flush()
+    if store is not None:
+        store.join()
+    found = frame_of_rows(rows, measures)
+    if known is not None and len(known):
+        found = pd.concat([known, found], ignore_index=True) if len(found) else known
+    found = found.sort_values("source", kind="stable", ignore_index=True)
+    return found.astype(columns_of(measures))
+
+
+def _checked(measures: Sequence[str]) -> tuple[str, ...]:
+    given = (measures,) if isinstance(measures, str) else tuple(measures)
+    for measure in given:
+        if measure not in MEASURES:
+            raise InvalidArgument("measures", measure, f"some of {', '.join(MEASURES)}")
+    if not given:
+        raise InvalidArgument("measures", measures, f"some of {', '.join(MEASURES)}")
+    return tuple(measure for measure in MEASURES if measure in given)
+
+
+def _place(into: str | os.PathLike[str]) -> str | Path:
+    if not isinstance(into, str | os.PathLike) or not os.fspath(into):
+        raise InvalidArgument("into", into, "a folder, or a URL that fsspec knows")
+    return os.fspath(into)
+
+
+def _batches(streams: Sequence[Stream], measures: Sequence[str]) -> Iterator[list[Stream]]:
+    """Cut streams into tasks: by how much there is to read, and enough of them to share out."""
+    read = (".idx",) if list(measures) == ["quality"] else (".idx", *AUDIO)
+    most = max(1, min(_BATCH, len(streams) // _TASKS))
+    batch: list[Stream] = []
+    weight = 0
+    for stream in streams:
+        size = sum(stream.size(suffix) or 0 for suffix in read)
+        if batch and (len(batch) >= most or weight + size > _BYTES):
+            yield batch
+            batch, weight = [], 0
+        batch.append(stream)
+        weight += size
+    if batch:
+        yield batch
+
+
+def _given_up(stream: Stream, error: Exception) -> Row:
+    about = {
+        "source": stream.source,
+        "recording": stream.recording,
+        "participant": stream.participant,
+        "bytes": sum(file.size for file in stream.files),
+    }
+    return about | failure(error)
+
+
+def _tell(interrupt: KeyboardInterrupt, done: int, streams: int, store: Dataset | None) -> None:
+    kept = "kept in into=: run it again to go on" if store else "lost: with into= it would be kept"
+    interrupt.add_note(f"survey: {done:,} of {counted(streams, 'stream')} are measured, and {kept}")

@@ -1,0 +1,170 @@
+"""Tasks shared out to worker processes, to a dask cluster, or to any executor."""
+
+from __future__ import annotations
+
+import os
+import signal
+from collections import deque
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from concurrent.futures import FIRST_COMPLETED, BrokenExecutor, Executor, Future, wait
+from typing import Any, Final, Protocol, TypeVar
+
+from loky import get_reusable_executor
+
+from recall_lab.errors import InvalidArgument
+
+_WINDOW: Final = 64  # tasks under way, of a client's: enough for as many workers
+_EACH: Final = 3  # tasks under way for each process of our own
+_IDLE: Final = 60  # s after which a process of ours ends
+
+Item = TypeVar("Item")
+Result = TypeVar("Result")
+
+
+class Client(Protocol):
+    """A ``dask.distributed.Client``, as far as it is used here."""
+
+    def get_executor(self, **options: Any) -> Executor:
+        """Return an executor that runs on the cluster."""
+
+
+def processes() -> int:
+    """Return how many processes are worth having here."""
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+
+
+def shared_out(
+    task: Callable[[Sequence[Item]], list[Result]],
+    batches: Iterable[Sequence[Item]],
+    client: Executor | Client | None,
+    given_up: Callable[[Item, Exception], Result],
+) -> Iterator[list[Result]]:
+    """Yield the results of a task for each batch, in the order in which they come.
+
+    A worker that dies takes its batches along: they are done once more; then, if that happens
+    again, item by item and one at a time, so that the item that kills workers is found.
+
+    Args:
+        task: a function of a module, which a batch is given to.
+        batches: small values; taken one by one as workers get free.
+        client: who runs it: a dask client, an executor, or None for processes of our own.
+            It is used as it is, and never closed.
+        given_up: makes the result of an item that has killed its worker time and again.
+
+    Raises:
+        InvalidArgument: for a client that is none.
+        Exception: whatever the task raises, and what a client's broken executor does.
+    """
+    engine = _Engine(client)
+    waiting = iter(batches)
+    again: deque[tuple[Sequence[Item], int]] = deque()  # with how often they were lost
+    under_way: dict[Future[list[Result]], tuple[Sequence[Item], int]] = {}
+    try:
+        while True:
+            while len(under_way) < engine.window:
+                # what was lost twice goes alone: whose fault it was is then known
+                if again and again[0][1] > 1 and under_way:
+                    break
+                if any(lost > 1 for _, lost in under_way.values()):
+                    break
+                batch, lost = again.popleft() if again else (next(waiting, None), 0)
+                if batch is None:
+                    break
+                under_way[engine.submit(task, batch)] = (batch, lost)
+            if not under_way:
+                return
+            done, _ = wait(under_way, return_when=FIRST_COMPLETED)
+            broken = False
+            for future in done:
+                batch, lost = under_way.pop(future)
+                error = future.exception()
+                if error is None:
+                    yield future.result()
+                elif not engine.forgives(error):
+                    raise error
+                elif lost > 1 and len(batch) == 1:
+                    broken = True
+                    yield [given_up(batch[0], _death(error))]
+                else:
+                    broken = True
+                    again += _once_more(batch, lost if engine.own else 1)
+            if broken and engine.renew():  # the others went down with it
+                for batch, lost in under_way.values():
+                    again += _once_more(batch, lost)
+                under_way.clear()
+                again = deque(sorted(again, key=lambda one: one[1]))
+    except BaseException as error:
+        for future in under_way:
+            future.cancel()
+        engine.abandon(isinstance(error, KeyboardInterrupt | GeneratorExit))
+        raise
+
+
+def _once_more(batch: Sequence[Item], lost: int) -> list[tuple[Sequence[Item], int]]:
+    """Return what is to be done again; a cluster has tried a batch on several workers before."""
+    return [(batch, 1)] if not lost else [([item], 2) for item in batch]
+
+
+def _death(error: BaseException) -> Exception:
+    return RuntimeError(
+        f"its worker died each time it was measured ({type(error).__name__}): out of memory, "
+        "or killed; look at this capture by itself"
+    )
+
+
+class _Engine:
+    """What tasks are given to, and what is to be done when it breaks."""
+
+    def __init__(self, client: Executor | Client | None) -> None:
+        self.own = client is None
+        self.window = _EACH * processes() if client is None else _WINDOW
+        self._executor: Executor
+        if client is None:
+            self._executor = _pool()
+        elif hasattr(client, "get_executor"):
+            self._executor = client.get_executor(pure=False)
+        elif hasattr(client, "submit"):
+            self._executor = client
+        else:
+            raise InvalidArgument(
+                "client", client, "a dask.distributed.Client, an Executor, or None"
+            )
+
+    def submit(self, task: Callable[..., Any], batch: Sequence[Any]) -> Future[Any]:
+        """Have a task done."""
+        return self._executor.submit(task, batch)
+
+    def forgives(self, error: BaseException) -> bool:
+        """Return whether a worker died, and there will be others."""
+        if self.own:
+            return isinstance(error, BrokenExecutor)
+        return type(error).__name__ == "KilledWorker"  # dask's, which has tried several
+
+    def renew(self) -> bool:
+        """Make processes of our own anew; return whether what was under way is lost."""
+        if self.own:
+            self._executor = _pool()
+        return self.own
+
+    def abandon(self, at_once: bool) -> None:
+        """Leave: what is under way is of no use any more."""
+        if self.own and at_once:
+            get_reusable_executor().shutdown(wait=False, kill_workers=True)
+
+
+def _pool() -> Executor:
+    """Return processes of our own: kept for the next survey, ended when idle.
+
+    They need no guard in the script that asks for them, as the standard library's do.
+    """
+    pool: Executor = get_reusable_executor(
+        processes(),
+        timeout=_IDLE,
+        initializer=_ignore_interrupts,
+        env={"OMP_NUM_THREADS": "1", "OPENBLAS_NUM_THREADS": "1"},
+    )
+    return pool
+
+
+def _ignore_interrupts() -> None:
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is for who started us

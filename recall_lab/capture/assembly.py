@@ -1,0 +1,81 @@
+"""What is known of a stream's files, put together: the same wherever their bytes come from."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Final
+
+import numpy as np
+import numpy.typing as npt
+import pandas as pd
+
+from recall_lab.capture.capture import Audio, Capture
+from recall_lab.capture.damage import Damage
+from recall_lab.capture.frame import frame_of_records
+from recall_lab.capture.info import CaptureInfo
+from recall_lab.capture.record import HEADER_BYTES, RECORD_BYTES, good_records, header_problem
+from recall_lab.wire.pcm import SAMPLE_BYTES, Samples
+
+_FAR: Final = np.uint64(2**62)  # beyond the end of any file, and sums with it do not overflow
+
+
+def assemble(
+    index: bytes | memoryview | None,
+    audio: Samples | Audio,
+    odd: bool,
+    info: CaptureInfo | None,
+    problem: str | None,
+    *,
+    events: Callable[[], pd.DataFrame],
+    path: Path | None = None,
+    url: str | None = None,
+) -> Capture:
+    """Return the capture of an index and audio; never fails for damage.
+
+    Args:
+        index: the whole ``.idx``; None where there is none.
+        audio: the samples.
+        odd: whether half a sample is left over after them.
+        info: ids and metadata.
+        problem: what is wrong with those, in words.
+        events: reads what happened beside the audio.
+        path: the ``.bin``.
+        url: the same, in object storage.
+    """
+    notes = [problem] if problem else []
+    if index is None:
+        damage = Damage(odd_byte=odd, notes=tuple(notes))
+        return Capture(audio, None, info, damage, path, events, url=url)
+    problem = header_problem(bytes(index[:HEADER_BYTES]))
+    if problem:
+        notes.append(problem)
+    body = index[HEADER_BYTES:]
+    records, damaged = good_records(body)
+    # in samples; copied out of the records once, whose fields lie 64 bytes apart
+    starts = np.minimum(records["offset"] // SAMPLE_BYTES, _FAR).astype(np.int64)
+    ends = starts + records["length"] // SAMPLE_BYTES
+    missing = 0
+    if ends.max(initial=0) > len(audio):
+        within = ends <= len(audio)
+        missing = len(records) - int(np.count_nonzero(within))
+        records, starts, ends = records[within], starts[within], ends[within]
+    damage = Damage(
+        torn_bytes=len(body) % RECORD_BYTES,
+        damaged_records=damaged,
+        missing_payloads=missing,
+        orphan_spans=_orphans(starts, ends, len(audio)),
+        odd_byte=odd,
+        notes=tuple(notes),
+    )
+    return Capture(audio, lambda: frame_of_records(records), info, damage, path, events, url=url)
+
+
+def _orphans(
+    starts: npt.NDArray[np.int64], ends: npt.NDArray[np.int64], samples: int
+) -> tuple[tuple[int, int], ...]:
+    """Return the spans of samples that no record claims."""
+    starts = np.append(starts, samples)
+    reached = np.maximum.accumulate(np.concatenate([[0], ends]))
+    holes = np.flatnonzero(starts > reached)
+    return tuple((int(reached[i]), int(starts[i])) for i in holes)

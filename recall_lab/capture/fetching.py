@@ -1,0 +1,156 @@
+"""Captures read from object storage: the index at once, the audio when it is touched."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from functools import partial
+
+import numpy as np
+import pandas as pd
+
+from recall_lab.capture.assembly import assemble
+from recall_lab.capture.capture import Audio, Capture
+from recall_lab.capture.events import events_of
+from recall_lab.capture.flac import FlacAudio
+from recall_lab.capture.info import CaptureInfo, info_by_name, parse_info, parse_stem
+from recall_lab.capture.journal import RECEIVER_STEM
+from recall_lab.capture.journal import SUFFIX as JOURNAL
+from recall_lab.capture.listing import SUFFIXES, find_streams
+from recall_lab.capture.remote import (
+    FileSystem,
+    RemoteAudio,
+    RemoteBytes,
+    fetch,
+    filesystem_of,
+    not_found,
+    persistently,
+    size_of,
+    together,
+)
+from recall_lab.errors import InvalidAudio
+from recall_lab.text import redacted
+from recall_lab.wire.pcm import SAMPLE_BYTES, SAMPLE_DTYPE, Samples
+
+
+def load_url(url: str) -> Capture:
+    """Load a capture from object storage; see :func:`recall_lab.load`."""
+    fs, path = filesystem_of(url)
+    suffix = next((suffix for suffix in SUFFIXES if path.endswith(suffix)), "")
+    base, base_url = path.removesuffix(suffix), url.removesuffix(suffix)
+    # all in one round: each waits for the store some tens of milliseconds
+    small, binary, flac = together(
+        lambda: fetch(fs, [f"{base}.idx", f"{base}.json"], url),
+        lambda: persistently(lambda: size_of(fs.info(f"{base}.bin")), name=url),
+        lambda: persistently(lambda: size_of(fs.info(f"{base}.flac")), name=url),
+    )
+    for answer in (small, binary, flac):
+        if isinstance(answer, Exception) and not isinstance(answer, FileNotFoundError):
+            raise answer
+    index = there(small[f"{base}.idx"])
+    audio: tuple[str, int] | None = None
+    for kind, size in ((".flac", flac), (".bin", binary)):
+        if isinstance(size, int):
+            audio = (kind, size)
+    if audio is None and index is None:
+        hint = "name an object that ends in .bin, .flac or .idx, or what these have in common"
+        raise not_found(url, hint)
+    return capture_of(fs, base, base_url, index, there(small[f"{base}.json"]), audio)
+
+
+def load_recording_url(url: str) -> list[Capture]:
+    """Load every stream of a recording; see :func:`recall_lab.load_recording`."""
+    suffix = next((suffix for suffix in SUFFIXES if url.endswith(suffix)), "")
+    folder, _, stem = url.removesuffix(suffix).rpartition("/")
+    recording = (parse_stem(stem) or (stem, None))[0]
+    streams = [one for one in find_streams(f"{folder}/{recording}*") if one.recording == recording]
+    if not streams:
+        raise not_found(url, "name a recording, as s3://bucket/folder/recording")
+    streams.sort(key=lambda one: (one.participant is not None, one.participant or 0))
+    return [load_url(one.source) for one in streams]
+
+
+def capture_of(
+    fs: FileSystem,
+    base: str,
+    base_url: str,
+    index: bytes | None,
+    info: bytes | None,
+    audio: tuple[str, int] | bytes | None,
+    journals: tuple[bytes, bytes] | None = None,
+) -> Capture:
+    """Put together what was fetched of a stream.
+
+    Args:
+        fs, base: where its objects are, without the suffix.
+        base_url: the same as a URL.
+        index, info: the ``.idx`` and the ``.json``; None where there is none.
+        audio: suffix and size of the audio; or all of the ``.bin``; None where there is none.
+        journals: the recording's and the receiver's; None: they are fetched when they are needed.
+    """
+    name = base.rpartition("/")[2]
+    known, problem = _info_of(info, name)
+    try:
+        samples, odd, suffix = _audio_of(fs, base, audio)
+    except InvalidAudio as error:  # a FLAC that is none
+        samples, odd, suffix = np.empty(0, SAMPLE_DTYPE), False, ".flac"
+        problem = "; ".join(filter(None, [problem, str(error)]))
+    read: Callable[[], pd.DataFrame] = partial(_fetch_events, fs, base)
+    if journals is not None:
+        own, receivers = journals
+        read = partial(_events_in, own, receivers)
+    url = f"{base_url}{suffix}"
+    return assemble(index, samples, odd, known, problem, events=read, url=url)
+
+
+def there(answer: bytes | Exception) -> bytes | None:
+    """Return what was fetched; None for what does not exist.
+
+    Raises:
+        StorageFailed: when the store did not give it.
+    """
+    if isinstance(answer, FileNotFoundError):
+        return None
+    if isinstance(answer, Exception):
+        raise answer
+    return answer
+
+
+def journals_of(stream_base: str) -> tuple[str, str]:
+    """Return where the two journals of a stream are."""
+    folder, slash, stem = stream_base.rpartition("/")
+    recording = (parse_stem(stem) or (stem, None))[0]
+    return f"{folder}{slash}{recording}{JOURNAL}", f"{folder}{slash}{RECEIVER_STEM}{JOURNAL}"
+
+
+def _info_of(data: bytes | None, stem: str) -> tuple[CaptureInfo, str | None]:
+    if data is None:
+        return info_by_name(stem), None
+    info, problem = parse_info(data, f"{stem}.json")
+    return info or info_by_name(stem), problem
+
+
+def _audio_of(
+    fs: FileSystem, base: str, audio: tuple[str, int] | bytes | None
+) -> tuple[Samples | Audio, bool, str]:
+    """Return the samples, whether half of one is left over, and the suffix of what they are in."""
+    if audio is None:
+        return np.empty(0, SAMPLE_DTYPE), False, ".idx"
+    if isinstance(audio, bytes):
+        samples = np.frombuffer(audio, SAMPLE_DTYPE, len(audio) // SAMPLE_BYTES)
+        return samples, bool(len(audio) % SAMPLE_BYTES), ".bin"
+    suffix, size = audio
+    source = RemoteBytes(fs, f"{base}{suffix}", size)
+    if suffix == ".bin":
+        return RemoteAudio(source), bool(size % SAMPLE_BYTES), suffix
+    return FlacAudio(source.file(), redacted(f"{base}{suffix}")), False, suffix
+
+
+def _fetch_events(fs: FileSystem, base: str) -> pd.DataFrame:
+    names = journals_of(base)
+    got = fetch(fs, names, base)
+    own, receivers = (there(got[name]) or b"" for name in names)
+    return _events_in(own, receivers)
+
+
+def _events_in(own: bytes, receivers: bytes) -> pd.DataFrame:
+    return events_of(own.split(b"\n"), receivers.split(b"\n"))

@@ -1,0 +1,135 @@
+"""Many streams loaded one after another, what they need of object storage fetched together."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from typing import Final, NamedTuple
+
+from recall_lab.capture.capture import Capture
+from recall_lab.capture.fetching import capture_of, journals_of, there
+from recall_lab.capture.journal import SUFFIX as JOURNAL
+from recall_lab.capture.listing import Stream
+from recall_lab.capture.reader import load
+from recall_lab.capture.remote import FileSystem, fetch, filesystem_of, is_url
+
+_TOGETHER: Final = 32  # streams fetched in one round
+_SMALL: Final = 8 << 20  # bytes of audio that come with the index; more is fetched by ranges
+_MOST: Final = 32 << 20  # bytes fetched in one round, but for a single stream that has more
+
+
+class _Fetched(NamedTuple):
+    fs: FileSystem
+    streams: list[tuple[Stream, str]]  # with the path in the store, without its suffix
+    objects: dict[str, bytes | Exception]
+
+
+def load_many(
+    streams: Sequence[Stream], *, audio: bool
+) -> Iterator[tuple[Stream, Capture | Exception]]:
+    """Load streams, in order; what can't be had of one is an error in its place.
+
+    Those in object storage are fetched some tens at a time, while those before are worked on.
+
+    Args:
+        streams: as :func:`find_streams` has them; it is their sizes that are believed.
+        audio: whether it will be read: then that of small ones comes along.
+    """
+    receivers: dict[str, bytes | Exception] = {}  # journals that all streams of a folder share
+    with ThreadPoolExecutor(1) as ahead:
+        rounds = iter(_rounds(streams, audio))
+        coming = next(rounds, None)
+        future = ahead.submit(_fetched, coming, receivers, audio) if coming else None
+        while coming and future:
+            done, some = future, coming
+            coming = next(rounds, None)
+            got = done.exception() or done.result()
+            if coming:
+                future = ahead.submit(_fetched, coming, receivers, audio)
+            yield from _captures(some, got, receivers)
+
+
+def _rounds(streams: Sequence[Stream], audio: bool) -> Iterator[list[Stream]]:
+    """Cut streams into what is fetched at once: of one folder, not too many, not too large."""
+    some: list[Stream] = []
+    weight = 0
+    for stream in streams:
+        small = sum(
+            file.size for file in stream.files if _comes_along(file.suffix, file.size, audio)
+        )
+        full = len(some) >= _TOGETHER or weight + small > _MOST
+        if some and (full or stream.folder != some[0].folder):
+            yield some
+            some, weight = [], 0
+        some.append(stream)
+        weight += small
+    if some:
+        yield some
+
+
+def _comes_along(suffix: str, size: int, audio: bool) -> bool:
+    return suffix in (".idx", ".json", JOURNAL) or (suffix == ".bin" and audio and size <= _SMALL)
+
+
+def _fetched(
+    streams: list[Stream], receivers: dict[str, bytes | Exception], audio: bool
+) -> _Fetched | None:
+    """Fetch what streams need; None where they are files of this machine."""
+    if not is_url(streams[0].source):
+        return None
+    fs, folder = filesystem_of(streams[0].folder)
+    folder = folder.rstrip("/") + "/"
+    placed = [(stream, folder + stream.stem) for stream in streams]
+    names = {
+        journals_of(base)[0] if file.suffix == JOURNAL else f"{base}{file.suffix}"
+        for stream, base in placed
+        for file in stream.files
+        if _comes_along(file.suffix, file.size, audio)
+    }
+    shared = journals_of(folder)[1]
+    if shared not in receivers:
+        names.add(shared)
+    objects = dict(fetch(fs, sorted(names), streams[0].folder))
+    if shared in objects:
+        receivers[shared] = objects.pop(shared)
+    return _Fetched(fs, placed, objects)
+
+
+def _captures(
+    streams: list[Stream],
+    got: _Fetched | BaseException | None,
+    receivers: dict[str, bytes | Exception],
+) -> Iterator[tuple[Stream, Capture | Exception]]:
+    if isinstance(got, BaseException) and not isinstance(got, Exception):
+        raise got
+    if isinstance(got, Exception):
+        yield from ((stream, got) for stream in streams)
+    elif got is None:
+        for stream in streams:
+            try:
+                yield stream, load(stream.source)
+            except Exception as error:
+                yield stream, error
+    else:
+        for stream, base in got.streams:
+            try:
+                yield stream, _put_together(got, stream, base, receivers)
+            except Exception as error:
+                yield stream, error
+
+
+def _put_together(
+    got: _Fetched, stream: Stream, base: str, receivers: dict[str, bytes | Exception]
+) -> Capture:
+    def of(name: str) -> bytes | None:
+        return there(got.objects.get(name, FileNotFoundError(name)))
+
+    own, shared = journals_of(base)
+    audio: bytes | tuple[str, int] | None = of(f"{base}.bin")
+    for suffix in (".flac", ".bin"):
+        size = stream.size(suffix)
+        if size is not None and not isinstance(audio, bytes):
+            audio = (suffix, size)
+    journals = of(own) or b"", there(receivers[shared]) or b""
+    index, info = of(f"{base}.idx"), of(f"{base}.json")
+    return capture_of(got.fs, base, stream.base, index, info, audio, journals)
