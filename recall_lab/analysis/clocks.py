@@ -46,11 +46,20 @@ def timed(capture: Capture, *, repaired: bool = False) -> pd.DataFrame:
 
 def repaired_spans(capture: Capture) -> pd.DataFrame:
     """Return what was filled in by ``repair``: ``start``, ``end``, ``duration``, s, by start."""
-    packets = capture.packets
-    filled = packets.loc[(packets["flags"] & int(Flag.REPAIRED)) != 0]
+    filled = _filled(capture.packets)
     duration = filled["samples"] / RATE
     spans = {"start": filled["relative"], "end": filled["relative"] + duration}
     return pd.DataFrame({**spans, "duration": duration}).sort_values("start", ignore_index=True)
+
+
+def repaired_seconds(packets: pd.DataFrame) -> float:
+    """Return how much was filled in by ``repair``, s."""
+    return float(_filled(packets)["samples"].sum() / RATE)
+
+
+def _filled(packets: pd.DataFrame) -> pd.DataFrame:
+    filled: pd.DataFrame = packets.loc[(packets["flags"].to_numpy() & int(Flag.REPAIRED)) != 0]
+    return filled
 
 
 def _received(packets: pd.DataFrame) -> pd.DataFrame:
@@ -112,12 +121,28 @@ def clock_steps(capture: Capture) -> pd.DataFrame:
         >>> clock_steps(cap)[["clock", "relative", "step"]]  # doctest: +SKIP
     """
     packets = timed(capture)
+    rows = steps_of(packets)
+    numbers = packets.index.to_numpy()
+    table = pd.DataFrame(
+        [(c, r, s, numbers[b], numbers[a], e) for c, r, s, b, a, e in rows],
+        columns=["clock", "relative", "step", "before", "after", "evidence"],
+    )
+    kinds = {"relative": "float64", "step": "float64", "before": "int64", "after": "int64"}
+    return table.astype(kinds | {"clock": "str", "evidence": "str"})
+
+
+Step = tuple[str, float, float, int, int, str]
+"""A row of :func:`clock_steps`, with positions of packets for their numbers."""
+
+
+def steps_of(packets: pd.DataFrame) -> list[Step]:
+    """Return where a wall clock was set, among timed packets; see :func:`clock_steps`."""
     order = np.argsort(packets["relative"].to_numpy(), kind="stable")
     relative = packets["relative"].to_numpy()[order]
     absolute = nanoseconds(packets["absolute"])
     arrived = arrivals(packets)
     received = nanoseconds(packets["received"])
-    rows = []
+    rows: list[Step] = []
     ahead = _since_first(absolute[order]) - (relative - relative[:1])
     for at, step in _steps(relative, ahead, _quantum(absolute)):
         ours = arrived[order[at]] - arrived[order[at - 1]]
@@ -133,13 +158,7 @@ def clock_steps(capture: Capture) -> pd.DataFrame:
     came = packets["relative"].to_numpy()
     for at, step in _steps(arrived, ahead, _quantum(received)):
         rows.append(("received", came[at], step, at - 1, at, "our monotonic clock did not"))
-    numbers = packets.index.to_numpy()
-    table = pd.DataFrame(
-        [(c, r, s, numbers[b], numbers[a], e) for c, r, s, b, a, e in rows],
-        columns=["clock", "relative", "step", "before", "after", "evidence"],
-    )
-    kinds = {"relative": "float64", "step": "float64", "before": "int64", "after": "int64"}
-    return table.astype(kinds | {"clock": "str", "evidence": "str"})
+    return rows
 
 
 _LEAST_STEP = 0.01  # s

@@ -15,7 +15,7 @@ import numpy as np
 import numpy.typing as npt
 import pandas as pd
 
-from recall_lab.analysis.clocks import arrivals, clock_steps, nanoseconds, timed
+from recall_lab.analysis.clocks import Step, arrivals, nanoseconds, steps_of, timed
 from recall_lab.capture.capture import Capture
 from recall_lab.wire.pcm import RATE
 
@@ -30,6 +30,7 @@ PAIRS: Final = ("relative/absolute", "relative/received", "absolute/received")
 
 _LEAST: Final = 6  # windows below which no drift is told
 _DRAWS: Final = 200  # of the bootstrap
+_TOGETHER: Final = 1 << 15  # slopes that medians are taken of at once
 _NEAR: Final = 7  # windows on either side of a local median
 _OUTLYING: Final = 8.0  # times the median deviation, beyond which a slope is none
 
@@ -93,14 +94,21 @@ def drift(capture: Capture) -> pd.DataFrame:
         120.0
     """
     packets = timed(capture)
-    packets = packets[packets["samples"] > 0]  # how long an empty one lasts nobody says
+    rows = drifts(packets, steps_of(packets))
+    index = pd.Index(PAIRS, name="pair")
+    return pd.DataFrame(rows, index=index).astype({"windows": "int64", "steps": "int64"})
+
+
+def drifts(packets: pd.DataFrame, steps: list[Step]) -> list[dict[str, float]]:
+    """Return the rows of :func:`drift`, of timed packets and the steps of their clocks."""
+    heard = packets["samples"].to_numpy() > 0  # how long an empty one lasts nobody says
+    packets = packets if heard.all() else packets[heard]
     relative = packets["relative"].to_numpy()
     lasts = relative + packets["samples"].to_numpy() / RATE
     wall = nanoseconds(packets["absolute"])
     absolute = (wall - wall[0]) / 1e9 if len(wall) else relative
-    steps = clock_steps(capture)
-    steps = steps[steps["clock"] == "absolute"]
-    for at, step in zip(steps["relative"], steps["step"], strict=True):
+    steps = [step for step in steps if step[0] == "absolute"]
+    for _, at, step, *_ in steps:
         absolute = absolute - np.where(relative >= at, step, 0.0)
     arrived = arrivals(packets)
     whole = absolute + (lasts - relative)
@@ -109,9 +117,7 @@ def drift(capture: Capture) -> pd.DataFrame:
         "relative/received": (lasts, arrived, 0),
         "absolute/received": (whole, arrived, len(steps)),
     }
-    rows = [_estimate(*clocks[pair]) for pair in PAIRS]
-    index = pd.Index(PAIRS, name="pair")
-    return pd.DataFrame(rows, index=index).astype({"windows": "int64", "steps": "int64"})
+    return [_estimate(*clocks[pair]) for pair in PAIRS]
 
 
 def delay_line(relative: Floats, transit: Floats) -> Floats:
@@ -146,7 +152,7 @@ class _Pairs(NamedTuple):
     run: Floats
 
     def slopes(self, values: Floats) -> Floats:
-        rise: Floats = values[self.right] - values[self.left]
+        rise: Floats = values[..., self.right] - values[..., self.left]
         return rise / self.run
 
 
@@ -194,8 +200,13 @@ def _interval(points: Envelope, slope: float) -> tuple[float, float]:
         return slope, slope
     told = residuals[np.unique([pairs.left, pairs.right])]  # points that had a say in the slope
     rng = np.random.default_rng(0)
-    noise = (rng.choice(told, len(values)) for _ in range(_DRAWS))
-    slopes = [np.median(pairs.slopes(drawn)) for drawn in noise]
+    each = max(1, _TOGETHER // len(pairs.run))  # draws that fit the cache
+    slopes = np.concatenate(
+        [
+            np.median(pairs.slopes(rng.choice(told, (min(each, _DRAWS - at), len(values)))), axis=1)
+            for at in range(0, _DRAWS, each)
+        ]
+    )
     # noise is as likely up as down: the reach is that of both sides
     reach = float(np.percentile(np.abs(slopes), 95))
     return slope - reach, slope + reach

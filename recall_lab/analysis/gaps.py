@@ -142,16 +142,45 @@ def gaps(
     if not isinstance(mute, int | float) or not mute >= 0:
         raise InvalidArgument("mute", mute, "seconds, 0 or more")
     packets = timed(capture, repaired=True)
-    line = line_up(packets, tolerance)
+    return _table(packets, find(capture, packets, line_up(packets, tolerance), span, mute))
+
+
+class Found(NamedTuple):
+    """What :func:`gaps` has to say, as arrays of one length, by `start`.
+
+    Attributes:
+        kind, cause, evidence: str objects.
+        start, end: s on the relative clock.
+        before, after: positions among the timed packets; -1 for none.
+    """
+
+    kind: npt.NDArray[np.object_]
+    cause: npt.NDArray[np.object_]
+    evidence: npt.NDArray[np.object_]
+    start: Floats
+    end: Floats
+    before: Positions
+    after: Positions
+
+
+def find(
+    capture: Capture,
+    packets: pd.DataFrame,
+    line: Line,
+    span: tuple[float, float] | None = None,
+    mute: float = 1.0,
+) -> Found:
+    """Return every discontinuity among timed packets that are lined up; see :func:`gaps`."""
     duplicates = _duplicates(packets, line)
-    tables = [
+    parts = [
         _gaps(capture, packets, line, span, mute),
-        _overlaps(packets, line, duplicates.at),
-        _repeats(packets, line, duplicates),
+        _overlaps(line, duplicates.at),
+        _repeats(line, duplicates),
         _reordered(packets, line, duplicates.at),
     ]
-    found = pd.concat([table for table in tables if len(table)] or tables[:1])
-    return found.sort_values("start", kind="stable", ignore_index=True)
+    joined = Found._make(map(np.concatenate, zip(*parts, strict=True)))
+    order = np.argsort(joined.start, kind="stable")
+    return Found._make(values[order] for values in joined)
 
 
 class _Duplicates(NamedTuple):
@@ -185,8 +214,8 @@ def _gaps(
     line: Line,
     span: tuple[float, float] | None,
     mute: float,
-) -> pd.DataFrame:
-    """Return the rows of missing audio, with causes."""
+) -> Found:
+    """Return missing audio, with causes."""
     starts, reached, tolerance = line.starts, line.reached, line.tolerance
     after = np.flatnonzero(starts[1:] - reached[:-1] > tolerance) + 1
     before = np.searchsorted(reached, reached[after - 1])  # the first to have reached so far
@@ -214,23 +243,22 @@ def _gaps(
             begin, end = np.append(begin, reached[-1]), np.append(end, high)
             before, after = np.append(before, last), np.append(after, _NOBODY)
     holes = Holes(begin, end, before, after)
-    cause, evidence = causes_of(capture, packets, holes, mute)
-    return _table(packets, "gap", cause, holes, evidence)
+    return _found("gap", holes, *causes_of(capture, packets, holes, mute))
 
 
-def _overlaps(packets: pd.DataFrame, line: Line, duplicates: Positions) -> pd.DataFrame:
-    """Return the rows of new audio that begins before the last ended."""
+def _overlaps(line: Line, duplicates: Positions) -> Found:
+    """Return new audio that begins before the last ended."""
     starts, reached = line.starts, line.reached
     at = np.flatnonzero(starts[1:] - reached[:-1] < -line.tolerance) + 1
     at = np.setdiff1d(at, duplicates, assume_unique=True)
     until = np.minimum(starts[at] + line.samples[at] / RATE, reached[at - 1])
     other = np.searchsorted(reached, reached[at - 1])
     span = Holes(starts[at], until, line.row(other), line.row(at))
-    return _table(packets, "overlap", "", span, "new audio before the last has ended")
+    return _found("overlap", span, "", "new audio before the last has ended")
 
 
-def _repeats(packets: pd.DataFrame, line: Line, duplicates: _Duplicates) -> pd.DataFrame:
-    """Return the rows of packets that came twice."""
+def _repeats(line: Line, duplicates: _Duplicates) -> Found:
+    """Return packets that came twice."""
     at = duplicates.at
     start = line.starts[at]
     span = Holes(start, start + line.samples[at] / RATE, line.row(duplicates.of), line.row(at))
@@ -240,16 +268,16 @@ def _repeats(packets: pd.DataFrame, line: Line, duplicates: _Duplicates) -> pd.D
         "time, length and checksum of an earlier packet",
         "time and length of an earlier packet, but other audio",
     )
-    return _table(packets, "duplicate", cause, span, evidence)
+    return _found("duplicate", span, cause, evidence)
 
 
-def _reordered(packets: pd.DataFrame, line: Line, duplicates: Positions) -> pd.DataFrame:
-    """Return the rows of packets that arrived after one that begins later."""
+def _reordered(packets: pd.DataFrame, line: Line, duplicates: Positions) -> Found:
+    """Return packets that arrived after one that begins later."""
     relative = packets["relative"].to_numpy()
     nothing = np.empty(0, np.int64)
     if (relative[1:] >= relative[:-1]).all():
         empty = Holes(np.empty(0), np.empty(0), nothing, nothing)
-        return _table(packets, "reordered", "", empty, "")
+        return _found("reordered", empty, "", "")
     furthest = np.maximum.accumulate(relative)
     at = np.flatnonzero(relative < furthest - HALF_SAMPLE)
     at = np.setdiff1d(at, line.row(duplicates), assume_unique=True)
@@ -259,41 +287,49 @@ def _reordered(packets: pd.DataFrame, line: Line, duplicates: Positions) -> pd.D
     ahead = np.searchsorted(furthest, furthest[at])  # the first that begins so late
     start = relative[at]
     span = Holes(start, start + packets["samples"].to_numpy()[at] / RATE, ahead, at)
-    return _table(packets, "reordered", "", span, "arrived after one that begins later")
+    return _found("reordered", span, "", "arrived after one that begins later")
 
 
-def _table(
-    packets: pd.DataFrame,
+def _found(
     kind: str,
-    cause: str | npt.NDArray[np.str_] | list[str],
     span: Holes,
+    cause: str | npt.NDArray[np.str_] | list[str],
     evidence: str | npt.NDArray[np.str_] | list[str],
-) -> pd.DataFrame:
-    """Return rows of one kind. `span` counts positions in `packets`."""
-    duration = span.end - span.start
+) -> Found:
+    """Return what was found of one kind. `span` counts positions in the timed packets."""
+    texts = [np.empty(len(span.start), object) for _ in range(3)]
+    for column, text in zip(texts, (kind, cause, evidence), strict=True):
+        column[:] = text
+    return Found._make([*texts, *span])
+
+
+def _table(packets: pd.DataFrame, found: Found) -> pd.DataFrame:
+    """Return what was found as the frame of :func:`gaps`."""
+    duration = found.end - found.start
     # by the packet before, where there is one: a gap has no stamp of its own
-    known = span.before if kind == "gap" else span.after
-    known = np.where(known == _NOBODY, span.after if kind == "gap" else span.before, known)
+    is_gap = found.kind == "gap"
+    known = np.where(is_gap, found.before, found.after)
+    known = np.where(known == _NOBODY, np.where(is_gap, found.after, found.before), known)
     absolute = nanoseconds(packets["absolute"])
-    shift = span.start - packets["relative"].to_numpy()[known] if len(packets) else duration
+    shift = found.start - packets["relative"].to_numpy()[known] if len(packets) else duration
     stamp = absolute[known] if len(packets) else np.zeros(len(duration), np.int64)
     times = times_of(stamp + np.rint(shift * 1e9).astype(np.int64))
     numbers, connections = packets.index.to_numpy(), packets["connection"].to_numpy()
-    nobody = span.before == _NOBODY, span.after == _NOBODY
+    nobody = found.before == _NOBODY, found.after == _NOBODY
     return pd.DataFrame(
         {
-            "kind": pd.Series(kind, range(len(duration)), dtype="str"),
-            "cause": pd.Series(cause, range(len(duration)), dtype="str"),
-            "start": span.start,
-            "end": span.end,
+            "kind": pd.Series(found.kind, dtype="str"),
+            "cause": pd.Series(found.cause, dtype="str"),
+            "start": found.start,
+            "end": found.end,
             "duration": duration,
             "samples": np.rint(duration * RATE).astype(np.int64),
             "absolute": times,
-            "before": _masked(numbers, span.before, nobody[0]),
-            "after": _masked(numbers, span.after, nobody[1]),
-            "connection_before": _masked(connections, span.before, nobody[0]),
-            "connection_after": _masked(connections, span.after, nobody[1]),
-            "evidence": pd.Series(evidence, range(len(duration)), dtype="str"),
+            "before": _masked(numbers, found.before, nobody[0]),
+            "after": _masked(numbers, found.after, nobody[1]),
+            "connection_before": _masked(connections, found.before, nobody[0]),
+            "connection_after": _masked(connections, found.after, nobody[1]),
+            "evidence": pd.Series(found.evidence, dtype="str"),
         }
     )
 

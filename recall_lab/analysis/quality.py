@@ -9,18 +9,12 @@ import numpy as np
 import pandas as pd
 
 from recall_lab.analysis.causes import CAUSES
-from recall_lab.analysis.clocks import (
-    clock_steps,
-    nanoseconds,
-    repaired_spans,
-    timed,
-    times_of,
-)
-from recall_lab.analysis.drift import PAIRS, drift
-from recall_lab.analysis.gaps import KINDS, gaps, line_up, seconds_pair
+from recall_lab.analysis.clocks import nanoseconds, repaired_seconds, steps_of, timed, times_of
+from recall_lab.analysis.drift import PAIRS, drifts
+from recall_lab.analysis.gaps import find, gaps, line_up, seconds_pair
 from recall_lab.analysis.loss import LOST
 from recall_lab.analysis.timeline import covered
-from recall_lab.analysis.timing import delay_percentiles, jitter, latency, stalls
+from recall_lab.analysis.timing import delay_percentiles, delays_of, running_jitter, stalls_of
 from recall_lab.analysis.unkept import unkept
 from recall_lab.capture.capture import Capture
 from recall_lab.capture.continuity import HALF_SAMPLE
@@ -107,22 +101,27 @@ def quality(
 
 
 def _quality(capture: Capture, span: tuple[float, float] | None) -> Quality:
+    # by the arrays under the public functions: frames of each would cost most of the time
     packets = timed(capture)
-    found = gaps(capture, span=span)
-    missing = found[found["kind"] == "gap"]
+    standing = timed(capture, repaired=True)
+    line = line_up(standing)
+    found = find(capture, standing, line, span)
+    missing = found.kind == "gap"
     start, end = _span_of(capture, packets) if span is None else span
-    low, high = missing["start"].clip(start, end), missing["end"].clip(start, end)
-    by_cause = (high - low).groupby(missing["cause"]).sum()
-    lost = float(by_cause.sum())
-    held_against = float(by_cause.reindex(LOST).sum())
+    low, high = (np.clip(edge[missing], start, end) for edge in (found.start, found.end))
+    lost_by = found.cause[missing]
+    by_cause = {cause: float((high - low)[lost_by == cause].sum()) for cause in CAUSES}
+    lost = sum(by_cause.values())
+    held_against = sum(by_cause[cause] for cause in LOST)
     length = end - start
     expected = length - (lost - held_against)
-    kinds = found["kind"].value_counts().reindex(KINDS, fill_value=0)
-    delays = delay_percentiles(latency(capture)) * 1e3
-    held = stalls(capture)
-    running = jitter(capture)["jitter"]
-    rates = drift(capture)["drift"]
-    repaired = repaired_spans(capture)["duration"].sum()
+    variation = delays_of(packets)[1]
+    delays = delay_percentiles(variation) * 1e3
+    held = stalls_of(capture, packets, variation)
+    running = running_jitter(packets)[1]
+    steps = steps_of(packets)
+    rates = dict(zip(PAIRS, drifts(packets, steps), strict=True))
+    repaired = repaired_seconds(capture.packets)
     there = 100 * (expected - held_against) / expected if expected > 0 else np.nan
     return Quality(
         {
@@ -133,24 +132,24 @@ def _quality(capture: Capture, span: tuple[float, float] | None) -> Quality:
             "span s": length,
             "audio s": capture.duration,
             "missing s": lost,
-            **{f"missing s: {cause}": float(by_cause.get(cause, 0.0)) for cause in CAUSES},
-            "repaired s": float(repaired),
-            "gaps": int(kinds["gap"]),
-            "overlaps": int(kinds["overlap"]),
-            "duplicates": int(kinds["duplicate"]),
-            "conflicting duplicates": int((found["cause"] == "conflicting").sum()),
-            "reordered": int(kinds["reordered"]),
-            "longest gap s": float(missing["duration"].max()) if len(missing) else 0.0,
+            **{f"missing s: {cause}": seconds for cause, seconds in by_cause.items()},
+            "repaired s": repaired,
+            "gaps": int(missing.sum()),
+            "overlaps": int((found.kind == "overlap").sum()),
+            "duplicates": int((found.kind == "duplicate").sum()),
+            "conflicting duplicates": int((found.cause == "conflicting").sum()),
+            "reordered": int((found.kind == "reordered").sum()),
+            "longest gap s": float((found.end - found.start)[missing].max(initial=0.0)),
             "packets": len(packets),
             "packets without audio": int((packets["samples"] == 0).sum()),
             "connections": int(packets["connection"].nunique()),
-            "jitter ms": 1e3 * float(running.iloc[-1]) if len(running) else np.nan,
+            "jitter ms": 1e3 * float(running[-1]) if len(running) else np.nan,
             **{f"delay {name} ms": float(delays[at]) for at, name in _PERCENTILES},
             "stalls": len(held),
-            "stalls of the receiver": int((held["cause"] == "receiver").sum()),
-            "longest stall s": float(held["duration"].max()) if len(held) else 0.0,
-            **{f"drift {pair} ppm": float(rates[pair]) for pair in PAIRS},
-            "clock steps": len(clock_steps(capture)),
+            "stalls of the receiver": sum(stall.cause == "receiver" for stall in held),
+            "longest stall s": max((stall.duration for stall in held), default=0.0),
+            **{f"drift {pair} ppm": float(rates[pair]["drift"]) for pair in PAIRS},
+            "clock steps": len(steps),
             "stamps rounded to ms": 1e3 * line_up(packets).quantum,
             "damage": str(capture.damage),
         },

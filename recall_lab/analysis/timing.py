@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from typing import Final
+from typing import Final, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
 import pandas as pd
 import scipy
 
-from recall_lab.analysis.clocks import arrivals, nanoseconds, timed, times_of
+from recall_lab.analysis.clocks import Seconds, arrivals, nanoseconds, timed, times_of
 from recall_lab.analysis.drift import delay_line
 from recall_lab.capture.capture import Capture
 from recall_lab.capture.events import STALLED
@@ -42,12 +42,18 @@ def jitter(capture: Capture) -> pd.DataFrame:
     """
     packets = timed(capture)
     relative = packets["relative"].to_numpy()
-    transit = arrivals(packets) - relative
-    difference = np.diff(transit, prepend=transit[:1])
-    smoothed = scipy.signal.lfilter([1 / 16], [1, -15 / 16], np.abs(difference))
+    difference, smoothed = running_jitter(packets)
     return pd.DataFrame(
         {"relative": relative, "difference": difference, "jitter": smoothed}, index=packets.index
     )
+
+
+def running_jitter(packets: pd.DataFrame) -> tuple[Seconds, Seconds]:
+    """Return the difference and the jitter at each of timed packets; see :func:`jitter`."""
+    transit = arrivals(packets) - packets["relative"].to_numpy()
+    difference = np.diff(transit, prepend=transit[:1])
+    smoothed: Seconds = scipy.signal.lfilter([1 / 16], [1, -15 / 16], np.abs(difference))
+    return difference, smoothed
 
 
 def latency(capture: Capture) -> pd.DataFrame:
@@ -75,18 +81,12 @@ def latency(capture: Capture) -> pd.DataFrame:
     packets = timed(capture)
     relative = packets["relative"].to_numpy()
     lasts = packets["samples"].to_numpy() / RATE
-    transit = arrivals(packets) - relative
-    transit -= lasts
+    delay, variation = delays_of(packets)
     wall = (nanoseconds(packets["received"]) - nanoseconds(packets["absolute"])) / 1e9
-    transit[lasts == 0] = np.nan
-    variation = transit - delay_line(relative, transit)
-    if (lasts > 0).any():
-        transit -= np.nanmin(transit)
-        variation -= np.nanmin(variation)
     return pd.DataFrame(
         {
             "relative": relative,
-            "delay": transit,
+            "delay": delay,
             "variation": variation,
             "apparent": np.where(lasts > 0, wall - lasts, np.nan),
         },
@@ -94,9 +94,23 @@ def latency(capture: Capture) -> pd.DataFrame:
     )
 
 
-def delay_percentiles(delays: pd.DataFrame) -> pd.Series[float]:
-    """Return percentiles of the delay variation in a frame of :func:`latency`, s."""
-    values = delays["variation"].dropna().to_numpy()
+def delays_of(packets: pd.DataFrame) -> tuple[Seconds, Seconds]:
+    """Return the delay of each of timed packets, and its variation; see :func:`latency`."""
+    relative = packets["relative"].to_numpy()
+    lasts = packets["samples"].to_numpy() / RATE
+    transit = arrivals(packets) - relative
+    transit -= lasts
+    transit[lasts == 0] = np.nan
+    variation = transit - delay_line(relative, transit)
+    if (lasts > 0).any():
+        transit -= np.nanmin(transit)
+        variation -= np.nanmin(variation)
+    return transit, variation
+
+
+def delay_percentiles(variation: Seconds) -> pd.Series[float]:
+    """Return percentiles of the delay variation, s; NaN where nothing is known of it."""
+    values = variation[~np.isnan(variation)]
     found = np.percentile(values, PERCENTILES) if len(values) else np.full(len(PERCENTILES), np.nan)
     return pd.Series(found, index=pd.Index(PERCENTILES, name="percentile"), name="variation")
 
@@ -128,14 +142,39 @@ def stalls(capture: Capture, shortest: float = 0.25) -> pd.DataFrame:
     """
     if not isinstance(shortest, int | float) or not shortest > 0:
         raise InvalidArgument("shortest", shortest, "a positive number of seconds")
-    delays = latency(capture).dropna(subset=["variation"])
-    packets = capture.packets.loc[delays.index]
-    variation = delays["variation"].to_numpy()
+    packets = timed(capture)
+    rows = stalls_of(capture, packets, delays_of(packets)[1], shortest)
+    table = pd.DataFrame(rows, columns=list(Stall._fields))
+    table["arrived"] = times_of(table["arrived"].to_numpy().astype(np.int64))
+    kinds = {"start": "float64", "end": "float64", "duration": "float64", "packets": "int64"}
+    return table.astype(kinds | {"cause": "str", "evidence": "str"})
+
+
+class Stall(NamedTuple):
+    """A row of :func:`stalls`, with ns since 1970 UTC for the time."""
+
+    start: float
+    end: float
+    duration: float
+    packets: int
+    arrived: int
+    cause: str
+    evidence: str
+
+
+def stalls_of(
+    capture: Capture, packets: pd.DataFrame, variation: Seconds, shortest: float = 0.25
+) -> list[Stall]:
+    """Return the stalls among timed packets, whose delays are known; see :func:`stalls`."""
+    heard = ~np.isnan(variation)
+    variation, samples = variation[heard], packets["samples"].to_numpy()[heard]
     usual = float(np.median(variation)) if len(variation) else 0.0
     late = variation - usual > shortest
     edges = np.flatnonzero(np.diff(late.astype(np.int8), prepend=0, append=0)).reshape(-1, 2)
-    relative = delays["relative"].to_numpy()
-    arrived = nanoseconds(packets["received"])
+    if not len(edges):
+        return []
+    relative = packets["relative"].to_numpy()[heard]
+    arrived = nanoseconds(packets["received"])[heard]
     noted = _noted(capture)
     rows = []
     for low, high in edges.tolist():
@@ -152,9 +191,9 @@ def stalls(capture: Capture, shortest: float = 0.25) -> pd.DataFrame:
             f"{high - low:,} packets came within {(arrived[high - 1] - arrived[peak]) / 1e9:.3f} s"
         )
         rows.append(
-            (
+            Stall(
                 relative[low],
-                relative[high - 1] + packets["samples"].to_numpy()[high - 1] / RATE,
+                relative[high - 1] + samples[high - 1] / RATE,
                 seconds,
                 high - low,
                 arrived[low],
@@ -162,11 +201,7 @@ def stalls(capture: Capture, shortest: float = 0.25) -> pd.DataFrame:
                 f"{held}; {evidence}",
             )
         )
-    columns = ["start", "end", "duration", "packets", "arrived", "cause", "evidence"]
-    table = pd.DataFrame(rows, columns=columns)
-    table["arrived"] = times_of(table["arrived"].to_numpy().astype(np.int64))
-    kinds = {"start": "float64", "end": "float64", "duration": "float64", "packets": "int64"}
-    return table.astype(kinds | {"cause": "str", "evidence": "str"})
+    return rows
 
 
 def _noted(capture: Capture) -> npt.NDArray[np.float64]:
