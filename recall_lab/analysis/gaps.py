@@ -31,9 +31,6 @@ from recall_lab.capture.continuity import HALF_SAMPLE, Stamps
 from recall_lab.errors import InvalidArgument
 from recall_lab.wire.pcm import RATE
 
-KINDS: Final = ("gap", "overlap", "duplicate", "reordered")
-"""What a row of :func:`gaps` can be."""
-
 Floats = npt.NDArray[np.float64]
 Positions = npt.NDArray[np.int64]
 _NOBODY: Final = -1  # no packet before, or none after

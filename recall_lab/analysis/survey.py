@@ -28,7 +28,7 @@ from recall_lab.text import counted
 
 _BATCH: Final = 128  # streams of a task, at most
 _BYTES: Final = 64 << 20  # that a task reads, at most, but for a single stream that has more
-_TASKS: Final = 16  # that there are at least, where there are as many streams
+_SHARE: Final = 16  # a task has so much of what is left: large ones first, small ones at the end
 
 
 def survey(
@@ -137,16 +137,20 @@ def _place(into: str | os.PathLike[str]) -> str | Path:
 
 
 def _batches(streams: Sequence[Stream], measures: Sequence[str]) -> Iterator[list[Stream]]:
-    """Cut streams into tasks: by how much there is to read, and enough of them to share out."""
+    """Cut streams into tasks: by how much there is to read, smaller and smaller ones.
+
+    So that nobody works on a large one while all others have nothing left to do.
+    """
     read = (".idx",) if list(measures) == ["quality"] else (".idx", *AUDIO)
-    most = max(1, min(_BATCH, len(streams) // _TASKS))
     batch: list[Stream] = []
     weight = 0
-    for stream in streams:
+    most = max(1, min(_BATCH, len(streams) // _SHARE))
+    for at, stream in enumerate(streams):
         size = sum(stream.size(suffix) or 0 for suffix in read)
         if batch and (len(batch) >= most or weight + size > _BYTES):
             yield batch
             batch, weight = [], 0
+            most = max(1, min(_BATCH, (len(streams) - at) // _SHARE))
         batch.append(stream)
         weight += size
     if batch:

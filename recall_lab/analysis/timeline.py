@@ -92,10 +92,11 @@ class Timeline:
         starts, ends = self.holes.T
         return covered(starts, ends, np.asarray(edges, np.int64))
 
-    def take(self, low: int, high: int) -> Array:
+    def take(self, low: int, high: int, room: Array | None = None) -> Array:
         """Return samples `low` to `high`, as they were received, zero where they were not.
 
-        A view of the capture where they lie in one piece, so that hours cost nothing.
+        A view of the capture where they lie in one piece, so that hours cost nothing; else they
+        are put together, in `room` if there is one (of the audio's dtype, and as long at least).
         """
         low, high = max(low, 0), min(high, self._length)
         first = int(np.searchsorted(self._placed.reached, low, "right"))
@@ -104,15 +105,20 @@ class Timeline:
         if len(copies) == 1 and copies[0][0] <= low and copies[0][1] >= high:
             offset = copies[0][2] + low - copies[0][0]
             return self._audio[offset : offset + high - low]
-        samples = np.zeros(max(high - low, 0), self._audio.dtype)
+        if room is None:
+            samples = np.zeros(max(high - low, 0), self._audio.dtype)
+        else:
+            samples = room[: max(high - low, 0)]
+            samples[:] = 0
         for begin, end, offset in copies:
             begin, end, offset = _within(begin, end, offset, low, high)
             samples[begin - low : end - low] = self._audio[offset : offset + end - begin]
         return samples
 
-    def heard(self, low: int, high: int) -> Mask:
-        """Return which of samples `low` to `high` were received."""
-        real = np.ones(high - low, bool)
+    def heard(self, low: int, high: int, room: Mask | None = None) -> Mask:
+        """Return which of samples `low` to `high` were received; in `room`, if there is one."""
+        real = np.empty(high - low, bool) if room is None else room[: high - low]
+        real[:] = True
         holes = self.holes
         first, last = np.searchsorted(holes[:, 1], low, "right"), np.searchsorted(holes[:, 0], high)
         for begin, end in (holes[first:last] - low).tolist():

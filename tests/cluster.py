@@ -1,0 +1,78 @@
+"""A dask cluster of real processes on loopback: a scheduler and its workers."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+from bucket import free_port
+
+
+class Cluster:
+    """A scheduler and workers, each a process.
+
+    Attributes:
+        address: of the scheduler.
+        workers: the processes of the workers.
+    """
+
+    def __init__(self, folder: str, workers: int) -> None:
+        self._folder = folder
+        self.address = f"tcp://127.0.0.1:{free_port()}"
+        port = self.address.rpartition(":")[2]
+        self._scheduler = self._start("scheduler", "--port", port, "--no-dashboard", "--no-show")
+        self.workers = [self.add() for _ in range(workers)]
+
+    def add(self) -> subprocess.Popen[bytes]:
+        """Start one more worker, without a nanny: it stays dead when it is killed."""
+        return self._start(
+            "worker", self.address, "--nthreads", "1", "--no-nanny", "--no-dashboard",
+            "--local-directory", self._folder, "--memory-limit", "0", "--host", "127.0.0.1",
+        )  # fmt: skip
+
+    def _start(self, *arguments: str) -> subprocess.Popen[bytes]:
+        return subprocess.Popen(
+            [sys.executable, "-m", "dask", *arguments],
+            # what a nanny sets, too
+            env=os.environ | {"MALLOC_TRIM_THRESHOLD_": "65536", "OMP_NUM_THREADS": "1"},
+            stdout=subprocess.DEVNULL,
+            stderr=(Path(self._folder) / f"{arguments[0]}.log").open("ab"),
+            cwd=self._folder,
+        )
+
+    def close(self) -> None:
+        """End all of them."""
+        for process in (*self.workers, self._scheduler):
+            process.kill()
+            process.wait()
+
+
+@contextlib.contextmanager
+def cluster(workers: int = 2) -> Iterator[Cluster]:
+    """Run a cluster."""
+    with tempfile.TemporaryDirectory() as folder:
+        one = Cluster(folder, workers)
+        try:
+            yield one
+        finally:
+            one.close()
+
+
+@contextlib.contextmanager
+def client_of(one: Cluster, workers: int = 2):  # type: ignore[no-untyped-def]
+    """Connect to a cluster, and wait for its workers."""
+    import distributed
+
+    deadline = time.monotonic() + 30
+    client = distributed.Client(one.address, timeout=30, set_as_default=False)
+    try:
+        client.wait_for_workers(workers, timeout=max(deadline - time.monotonic(), 1))
+        yield client
+    finally:
+        client.close()
