@@ -37,6 +37,8 @@ from .analysis.timing import latency as latency
 from .analysis.timing import stalls as stalls
 from .analysis.transcript import chat as chat
 from .analysis.transcript import transcript as transcript
+from .capture.archive import Archived as Archived
+from .capture.archive import archive as archive
 from .capture.audio import from_audio as from_audio
 from .capture.audio import read_audio as read_audio
 from .capture.capture import Capture as Capture
@@ -60,6 +62,8 @@ from .display.report import report as report
 from .display.sound_plots import plot_levels as plot_levels
 from .display.sound_plots import plot_spectrogram as plot_spectrogram
 from .display.sound_plots import plot_waveform as plot_waveform
+from .display.survey_plot import plot_survey as plot_survey
+from .display.survey_report import survey_report as survey_report
 from .display.timing_plots import plot_clocks as plot_clocks
 from .display.timing_plots import plot_timing as plot_timing
 from .display.watch import Panel as Panel

@@ -71,6 +71,14 @@ class Bucket:
                 client.put_object(Bucket=NAME, Key=f"{prefix}{path.name}", Body=path.read_bytes())
         client.close()
 
+    def empty(self) -> None:
+        """Delete all that is in it."""
+        client = self.client()
+        for page in client.get_paginator("list_objects_v2").paginate(Bucket=NAME):
+            for one in page.get("Contents", []):
+                client.delete_object(Bucket=NAME, Key=one["Key"])
+        client.close()
+
     def client(self):  # type: ignore[no-untyped-def]
         """Return a client that goes past the proxy."""
         return boto3.client(

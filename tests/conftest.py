@@ -14,6 +14,7 @@ import pytest
 
 if TYPE_CHECKING:
     import pandas as pd
+    from bucket import Bucket
 
     from recall_lab.capture.capture import Capture
 
@@ -71,3 +72,22 @@ def arrive() -> Callable[..., Capture]:
     from builders import arrive
 
     return arrive
+
+
+@pytest.fixture(scope="session")
+def s3_port() -> Iterator[int]:
+    """An S3 server, one for all tests of a process."""
+    from bucket import s3_server
+
+    with s3_server() as port:
+        yield port
+
+
+@pytest.fixture
+def store(s3_port: int) -> Iterator[Bucket]:
+    """An empty bucket in it, reached through a proxy that can be slow and busy."""
+    from bucket import bucket
+
+    with bucket(s3_port) as one:
+        one.empty()
+        yield one

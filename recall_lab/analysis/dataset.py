@@ -21,15 +21,7 @@ import numpy as np
 import pandas as pd
 
 from recall_lab.analysis.measures import PASSING, Row, columns_of, frame_of_rows
-from recall_lab.capture.files import replace_file
-from recall_lab.capture.remote import (
-    fetch,
-    filesystem_of,
-    is_passing,
-    is_url,
-    local_path,
-    persistently,
-)
+from recall_lab.capture.stores import store_of
 from recall_lab.errors import InvalidArgument, MissingExtra
 
 FORMAT: Final = 1
@@ -62,7 +54,7 @@ class Dataset:
             import pyarrow  # noqa: F401, PLC0415 - comes with an extra only
         except ImportError as error:
             raise MissingExtra("scale", "pyarrow") from error
-        self._store = _Remote(str(into)) if is_url(into) else _Folder(local_path(into))
+        self._store = store_of(into)
         self._measures = tuple(measures)
         self.measured = f"{FORMAT}: {', '.join(measures)}"
         self._rows: list[Row] = []
@@ -75,7 +67,7 @@ class Dataset:
             Columns of a survey, and ``version``, ``measured``, ``surveyed``. Files that can't be
             read are passed over, with a warning.
         """
-        parts = [part for part in self._parts(self._store.names()).values() if len(part)]
+        parts = [part for part in self._parts(self._names()).values() if len(part)]
         if not parts:
             return _typed(pd.DataFrame(), self._measures)
         rows = pd.concat(parts, ignore_index=True)
@@ -114,11 +106,11 @@ class Dataset:
         frame["surveyed"] = np.array([row["surveyed"] for row in rows], np.int64)
         for day, part in frame.groupby(_days(frame["start"]), sort=True):
             name = f"day={day}/part-{time.time_ns()}-{uuid.uuid4().hex[:8]}{_SUFFIX}"
-            self._store.write(name, _bytes_of(part))
+            self._write(name, _bytes_of(part))
 
     def join(self) -> None:
         """Make one file of each day that has several; leave out rows that newer ones replace."""
-        parts = self._parts(self._store.names())
+        parts = self._parts(self._names())
         known = [part for part in parts.values() if len(part)]
         if not known:
             return
@@ -137,8 +129,18 @@ class Dataset:
                 data = _bytes_of(kept)
                 # named by what is in it: whoever joins the same rows writes the same file
                 joined = f"{day}/all-{hashlib.sha256(data).hexdigest()[:16]}{_SUFFIX}"
-                self._store.write(joined, data)
+                self._write(joined, data)
             self._store.delete([name for name in names if name != joined])
+
+    def _names(self) -> list[str]:
+        return [
+            name
+            for name in self._store.names()
+            if name.startswith("day=") and name.endswith(_SUFFIX)
+        ]
+
+    def _write(self, name: str, data: bytes) -> None:
+        self._store.write(name, [data], len(data))
 
     def _parts(self, names: Sequence[str]) -> dict[str, pd.DataFrame]:
         """Return files by name, as far as they can be read; one that was just deleted is none."""
@@ -196,78 +198,3 @@ def _typed(rows: pd.DataFrame, measures: Sequence[str]) -> pd.DataFrame:
             filler: Any = 0 if kind == "int64" else pd.NaT if kind.startswith("date") else empty
             rows = rows.assign(**{name: pd.Series(filler, index=rows.index, dtype=kind)})
     return rows.astype(kinds)
-
-
-class _Folder:
-    """Files in a folder of this machine."""
-
-    def __init__(self, path: Path) -> None:
-        if path.exists() and not path.is_dir():
-            raise InvalidArgument("into", str(path), "a folder, or one that is to be made")
-        self._path = path
-
-    def names(self) -> list[str]:
-        return sorted(
-            str(path.relative_to(self._path)) for path in self._path.glob(f"day=*/[!.]*{_SUFFIX}")
-        )
-
-    def read(self, names: Sequence[str]) -> dict[str, bytes | Exception]:
-        found: dict[str, bytes | Exception] = {}
-        for name in names:
-            try:
-                found[name] = (self._path / name).read_bytes()
-            except OSError as error:
-                found[name] = error
-        return found
-
-    def write(self, name: str, data: bytes) -> None:
-        path = self._path / name
-        path.parent.mkdir(parents=True, exist_ok=True)
-        replace_file(path, data, durable=True)
-
-    def delete(self, names: Sequence[str]) -> None:
-        for name in names:
-            (self._path / name).unlink(missing_ok=True)
-
-    def __str__(self) -> str:
-        return str(self._path)
-
-
-class _Remote:
-    """Objects in a store."""
-
-    def __init__(self, url: str) -> None:
-        self._fs, path = filesystem_of(url)
-        self._url, self._path = url.rstrip("/"), path.rstrip("/")
-
-    def names(self) -> list[str]:
-        def call() -> list[str]:
-            try:
-                found: list[str] = self._fs.find(self._path)
-            except FileNotFoundError:
-                return []
-            return found
-
-        inside = [name[len(self._path) + 1 :] for name in persistently(call, name=self._url)]
-        return sorted(name for name in inside if name.startswith("day=") and name.endswith(_SUFFIX))
-
-    def read(self, names: Sequence[str]) -> dict[str, bytes | Exception]:
-        got = fetch(self._fs, [f"{self._path}/{name}" for name in names], self._url)
-        return {name[len(self._path) + 1 :]: data for name, data in got.items()}
-
-    def write(self, name: str, data: bytes) -> None:
-        path = f"{self._path}/{name}"
-        persistently(lambda: self._fs.pipe_file(path, data), name=f"{self._url}/{name}")
-
-    def delete(self, names: Sequence[str]) -> None:
-        for name in names:
-            try:
-                self._fs.rm_file(f"{self._path}/{name}")
-            except FileNotFoundError:
-                continue
-            except Exception as error:
-                if not is_passing(error):
-                    raise  # else it stays: rows twice, until the next time
-
-    def __str__(self) -> str:
-        return self._url

@@ -13,6 +13,10 @@ from loky import get_reusable_executor
 
 from recall_lab.errors import InvalidArgument
 
+WORKERS: Final = "RECALL_LAB_WORKERS"
+"""Variable of the environment: how many processes of our own, where it is not one for each core."""
+
+_MOST: Final = 1024  # processes that anybody can mean
 _WINDOW: Final = 64  # tasks under way, of a client's: enough for as many workers
 _EACH: Final = 3  # tasks under way for each process of our own
 _IDLE: Final = 60  # s after which a process of ours ends
@@ -29,7 +33,12 @@ class Client(Protocol):
 
 
 def processes() -> int:
-    """Return how many processes are worth having here."""
+    """Return how many processes to have: as the environment says, or one for each core."""
+    wanted = os.environ.get(WORKERS)
+    if wanted is not None:
+        if not wanted.isascii() or not wanted.isdigit() or not 1 <= int(wanted) <= _MOST:
+            raise InvalidArgument(WORKERS, wanted, f"a whole number from 1 to {_MOST:,}")
+        return int(wanted)
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 

@@ -142,7 +142,8 @@ def _audio_of(
     source = RemoteBytes(fs, f"{base}{suffix}", size)
     if suffix == ".bin":
         return RemoteAudio(source), bool(size % SAMPLE_BYTES), suffix
-    return FlacAudio(source.file(), redacted(f"{base}{suffix}")), False, suffix
+    flac = FlacAudio(source.file(), redacted(f"{base}{suffix}"))
+    return flac, bool(flac.odd), suffix
 
 
 def _fetch_events(fs: FileSystem, base: str) -> pd.DataFrame:

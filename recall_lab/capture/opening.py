@@ -5,12 +5,14 @@ from __future__ import annotations
 import errno
 import fcntl
 import os
+import socket
 import time
 from pathlib import Path
 from typing import Final, NamedTuple
 
 import numpy as np
 
+from recall_lab.capture.files import open_plain
 from recall_lab.capture.info import read_info
 from recall_lab.capture.record import (
     HEADER_BYTES,
@@ -22,6 +24,7 @@ from recall_lab.capture.record import (
 from recall_lab.errors import CaptureError, CaptureLocked
 
 _FAR: Final = 1 << 40  # a year of audio: a record that points beyond is no record of ours
+_QUIET: Final = 60.0  # s without a packet, after which another machine's writer counts as gone
 
 
 class Found(NamedTuple):
@@ -46,6 +49,33 @@ def lock(index: int, index_path: Path, info_path: Path) -> None:
         fcntl.flock(index, fcntl.LOCK_EX | fcntl.LOCK_NB)
     except BlockingIOError:
         raise CaptureLocked(index_path, _holder(info_path)) from None
+
+
+def raise_if_held(index_path: Path) -> None:
+    """Raise CaptureLocked while a capture is written; whoever wants to write next still can.
+
+    The lock tells it. That of another machine may not be seen here: then the capture counts as
+    written for as long as its files change and its ``.json`` does not say that it was closed.
+    """
+    try:
+        descriptor = open_plain(index_path)
+    except FileNotFoundError:
+        return
+    info_path = index_path.with_suffix(".json")
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_SH | fcntl.LOCK_NB)
+    except BlockingIOError:
+        raise CaptureLocked(index_path, _holder(info_path)) from None
+    except OSError:  # a disk without locks: nobody of us can be writing there
+        pass
+    finally:
+        changed = os.fstat(descriptor).st_mtime
+        os.close(descriptor)
+    info, _ = read_info(info_path)
+    if info is None or info.writer is None or info.writer.closed is not None:
+        return
+    if info.writer.host != socket.gethostname() and time.time() - changed < _QUIET:
+        raise CaptureLocked(index_path, _holder(info_path))
 
 
 def _holder(info_path: Path) -> str:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import errno
 import mmap
 import os
+import weakref
 from functools import partial
 from pathlib import Path
 from typing import Any, Final
@@ -68,9 +69,13 @@ def load(path: str | os.PathLike[str]) -> Capture:
     flac = audio_path.with_suffix(".flac")
     if not audio_path.is_file() and flac.is_file():
         audio_path = flac
+        file = open(_opened(flac), "rb")  # noqa: SIM115 - it is read for as long as there is audio
         try:
-            samples = FlacAudio(open(_opened(flac), "rb"), str(flac))  # noqa: SIM115 - it reads on
+            samples = FlacAudio(file, str(flac))
+            odd = bool(samples.odd)
+            weakref.finalize(samples, file.close)
         except InvalidAudio as error:
+            file.close()
             problem = "; ".join(filter(None, [problem, str(error)]))
     return assemble(index, samples, odd, info, problem, events=events, path=audio_path)
 

@@ -115,7 +115,7 @@ def is_passing(error: BaseException) -> bool:
     )
 
 
-def persistently(call: Callable[[], T], *, name: str) -> T:
+def persistently(call: Callable[[], T], *, name: str, doing: str = "read") -> T:
     """Return what `call` does, tried again some times while the store is busy.
 
     Raises:
@@ -139,14 +139,14 @@ def persistently(call: Callable[[], T], *, name: str) -> T:
     except (FileNotFoundError, MissingExtra):
         raise
     except Exception as error:
-        raise failed(name, error) from error
+        raise failed(name, error, doing) from error
 
 
-def failed(name: str, error: BaseException) -> StorageFailed:
+def failed(name: str, error: BaseException, doing: str = "read") -> StorageFailed:
     """Return what the store said as an error of ours."""
     said = redacted(str(error) or type(error).__name__)
     number = error.errno if isinstance(error, OSError) and error.errno else 5
-    return StorageFailed(redacted(name), OSError(number, said), "read")
+    return StorageFailed(redacted(name), OSError(number, said), doing)
 
 
 def together(*calls: Callable[[], Any]) -> list[Any]:

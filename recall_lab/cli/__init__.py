@@ -11,7 +11,7 @@ import sys
 from collections.abc import Sequence
 from typing import TypeAlias
 
-from recall_lab.cli import analysing, demo, faking, lab, receiving
+from recall_lab.cli import analysing, demo, faking, lab, receiving, surveying
 from recall_lab.errors import RecallLabError
 from recall_lab.version import __version__
 
@@ -23,8 +23,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     options = _parser().parse_args(arguments)
     try:
         return int(options.run(options) or 0)
-    except KeyboardInterrupt:
-        print("interrupted", file=sys.stderr)
+    except KeyboardInterrupt as interrupt:
+        print("\n".join(["interrupted", *getattr(interrupt, "__notes__", ())]), file=sys.stderr)
         return 130
     except RecallLabError as error:
         print(f"recall-lab: {error}", file=sys.stderr)
@@ -47,6 +47,6 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--version", action="version", version=f"recall-lab {__version__}")
     commands = parser.add_subparsers(title="commands", required=True, metavar="COMMAND")
 
-    for group in (receiving, analysing, demo, faking, lab):
+    for group in (receiving, analysing, surveying, demo, faking, lab):
         group.add(commands)
     return parser

@@ -9,16 +9,13 @@ from __future__ import annotations
 import base64
 import html
 import os
-from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any, Final
 
-import matplotlib as mpl
 import numpy as np
 import pandas as pd
 from matplotlib.figure import Figure
 
-from recall_lab.analysis.export import whole_or_nothing
 from recall_lab.analysis.gaps import gaps
 from recall_lab.analysis.levels import levels
 from recall_lab.analysis.quality import quality
@@ -26,13 +23,11 @@ from recall_lab.analysis.sound import sound
 from recall_lab.analysis.timeline import covered
 from recall_lab.capture.capture import Capture
 from recall_lab.display.overview_plot import plot_overview
+from recall_lab.display.page import facts, page, page_path, picture, write
 from recall_lab.display.player import wav_bytes
 from recall_lab.display.sound_plots import plot_spectrogram
-from recall_lab.display.style import DARK, LIGHT, png_of
 from recall_lab.display.timing_plots import plot_clocks, plot_timing
-from recall_lab.errors import InvalidArgument
 from recall_lab.text import counted, printable
-from recall_lab.version import __version__
 from recall_lab.wire.pcm import RATE
 
 NOT_LOST: Final = ("mute", "silence", "pause")
@@ -42,35 +37,6 @@ _LISTED = 50  # gaps in the table
 _WORST, _CLIP = 3, 6.0  # how many moments, and how long each, s
 _STEPS = 6  # that a moment is made of
 _MOST_STEPS = 200_000  # that are looked at
-
-_STYLE = """
-:root { color-scheme: light dark; --line: #8884; --soft: #8881; --good: #009e73;
-        --usable: #e69f00; --poor: #d55e00; --empty: #999; }
-body { font: 16px/1.5 system-ui, sans-serif; max-width: 70rem; margin: 0 auto; padding: 1rem;
-       background: #fff; color: #1b1b1b; }
-@media (prefers-color-scheme: dark) { body { background: #16191d; color: #e6e6e6; } }
-h1 { font-size: 1.5rem; margin: .2rem 0; overflow-wrap: anywhere; }
-h2 { font-size: 1.15rem; margin: 2rem 0 .5rem; border-bottom: 1px solid var(--line); }
-h3 { font-size: 1rem; margin: 1.2rem 0 .3rem; }
-img { width: 100%; height: auto; display: block; }
-.verdict { border-left: .5rem solid var(--empty); background: var(--soft); padding: .6rem 1rem;
-           font-size: 1.1rem; margin: 1rem 0; }
-.good { border-color: var(--good); } .usable { border-color: var(--usable); }
-.poor { border-color: var(--poor); }
-.facts { display: grid; grid-template-columns: repeat(auto-fill, minmax(10rem, 1fr)); gap: .5rem; }
-.facts div { background: var(--soft); padding: .4rem .7rem; overflow-wrap: anywhere; }
-.facts small { display: block; opacity: .75; }
-.wide { overflow-x: auto; }
-table { border-collapse: collapse; font-size: .9rem; font-variant-numeric: tabular-nums; }
-th, td { padding: .2rem .8rem .2rem 0; text-align: left; border-bottom: 1px solid var(--line);
-         vertical-align: top; white-space: nowrap; }
-td:last-child { white-space: normal; min-width: 16rem; }
-.number { text-align: right; }
-audio { width: 100%; max-width: 30rem; display: block; margin: .4rem 0; }
-.moments { display: grid; grid-template-columns: repeat(auto-fill, minmax(18rem, 1fr)); gap: 1rem; }
-.scroll { overflow-x: auto; } .scroll img { min-width: 40rem; }
-footer { margin: 2rem 0; font-size: .85rem; opacity: .75; }
-"""
 
 
 def report(
@@ -107,14 +73,8 @@ def report(
         >>> report(rl.load("captures/9f3c.bin"), "standup.html")  # doctest: +SKIP
         PosixPath('standup.html')
     """
-    path = Path(path)
-    if path.suffix.lower() not in (".html", ".htm"):
-        raise InvalidArgument("path", str(path), "a name that ends in .html")
-    if not path.parent.is_dir() or path.is_dir():
-        raise InvalidArgument("path", str(path), "a file in a folder that is there")
-    page = _page(capture, span, tolerance, detector)
-    with whole_or_nothing(path) as temporary:
-        temporary.write_text(page, encoding="utf-8")
+    path = page_path(path)
+    write(path, _page(capture, span, tolerance, detector))
     return path
 
 
@@ -135,14 +95,14 @@ def _page(
             '<p class="verdict">There are no packets beside this audio, so nothing can be said '
             "of what is missing, nor of when it was.</p>"
         )
-    parts.append(_facts(_summary(capture, measured)))
+    parts.append(facts(_summary(capture, measured)))
     told = "Waveform, spectrogram, level, speech and gaps over relative time"
     parts.append("<h2>Overview</h2>")
 
     def draw(figure: Figure) -> None:
         plot_overview(capture, figure, detector=detector, tolerance=tolerance)
 
-    parts.append(_picture(draw, (11, 7), told))
+    parts.append(picture(draw, (11, 7), told))
     if found is not None:
         parts += ["<h2>What is missing</h2>", _gap_table(found)]
     parts += ["<h2>Worst moments</h2>", _moments(capture, found)]
@@ -152,8 +112,8 @@ def _page(
             (plot_timing, "How late each packet came"),
             (plot_clocks, "How far the clocks came apart"),
         ):
-            parts.append(_picture(lambda f, p=plot: p(capture, f.subplots()), (11, 3.6), told))  # type: ignore[misc]
-    parts += ["<h2>Sound</h2>", _facts(_sound_facts(heard))]
+            parts.append(picture(lambda f, p=plot: p(capture, f.subplots()), (11, 3.6), told))  # type: ignore[misc]
+    parts += ["<h2>Sound</h2>", facts(_sound_facts(heard))]
     if measured is not None:
         rows = "".join(
             f'<tr><td>{html.escape(str(name))}</td><td class="number">'
@@ -164,17 +124,11 @@ def _page(
             "<details><summary>All measures</summary>"
             f'<div class="wide"><table>{rows}</table></div></details>'
         )
-    name = html.escape(printable(capture.info.stem))
-    policy = "default-src 'none'; img-src data:; media-src data:; style-src 'unsafe-inline'"
-    return (
-        '<!doctype html>\n<html lang="en"><head><meta charset="utf-8">\n'
-        f'<meta http-equiv="Content-Security-Policy" content="{policy}">\n'
-        '<meta name="viewport" content="width=device-width, initial-scale=1">\n'
-        f"<title>{name}</title>\n<style>{_STYLE}</style></head>\n<body>\n"
-        + "\n".join(parts)
-        + f"\n<footer>Made by recall_lab {__version__}. Levels are dBFS, 0 for a sine of full "
-        "scale. Times are seconds of the sender's relative clock, and UTC.</footer>\n"
-        "</body></html>\n"
+    return page(
+        capture.info.stem,
+        parts,
+        "Levels are dBFS, 0 for a sine of full scale. Times are seconds of the sender's relative "
+        "clock, and UTC.",
     )
 
 
@@ -266,7 +220,7 @@ def _moments(capture: Capture, found: pd.DataFrame | None) -> str:
 
         clip = base64.b64encode(wav_bytes(capture, start, end, normalize=True)).decode()
         parts.append(
-            f"<div><h3>{html.escape(told)}</h3>{_picture(draw, (6, 2.6), told, scroll=False)}"
+            f"<div><h3>{html.escape(told)}</h3>{picture(draw, (6, 2.6), told, scroll=False)}"
             f'<audio controls src="data:audio/wav;base64,{clip}"></audio></div>'
         )
     return f'<div class="moments">{"".join(parts)}</div><p>Played with the peak at -1 dBFS.</p>'
@@ -309,34 +263,6 @@ def worst_moments(capture: Capture, found: pd.DataFrame | None) -> list[tuple[fl
         moments.append((low, min(low + _CLIP, end), ", ".join(why)))
         taken[max(some.start - _STEPS // 2, 0) : some.stop + _STEPS // 2] = True
     return moments
-
-
-def _picture(
-    draw: Callable[[Figure], object], size: tuple[float, float], told: str, *, scroll: bool = True
-) -> str:
-    """Return a picture for light and for dark pages; a wide one scrolls on a phone."""
-    light, dark = (_png(draw, size, style) for style in (LIGHT, DARK))
-    return (
-        f'<div class="{"scroll" if scroll else ""}"><picture>'
-        f'<source media="(prefers-color-scheme: dark)" srcset="{dark}">'
-        f'<img alt="{html.escape(told)}" src="{light}"></picture></div>'
-    )
-
-
-def _png(draw: Callable[[Figure], object], size: tuple[float, float], style: dict[Any, str]) -> str:
-    with mpl.rc_context(style):
-        figure = Figure(figsize=size, layout="constrained")
-        draw(figure)
-        png = png_of(figure, 110)
-    return f"data:image/png;base64,{base64.b64encode(png).decode()}"
-
-
-def _facts(facts: Mapping[str, str]) -> str:
-    cells = "".join(
-        f"<div><small>{html.escape(name)}</small>{html.escape(fact)}</div>"
-        for name, fact in facts.items()
-    )
-    return f'<div class="facts">{cells}</div>'
 
 
 def _number(value: Any, unit: str = "") -> str:

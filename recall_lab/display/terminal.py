@@ -12,7 +12,16 @@ from recall_lab.capture.capture import Capture
 from recall_lab.text import counted, printable
 
 _LISTED: Final = 12  # gaps that are listed one by one
-_WORDS: Final = ("cause", "told by", "measure", "limit", "kept")  # columns to the left
+_WORDS: Final = (
+    "cause",
+    "told by",
+    "measure",
+    "limit",
+    "kept",
+    "stream",
+    "begins",
+    "why",
+)  # columns to the left
 
 
 def describe(capture: Capture) -> str:

@@ -1,0 +1,229 @@
+"""Which captures of a survey are bad, in order, and why; and a survey in a few sentences."""
+
+from __future__ import annotations
+
+from typing import Any, Final
+
+import numpy as np
+import numpy.typing as npt
+import pandas as pd
+
+from recall_lab.analysis.causes import CAUSES
+from recall_lab.analysis.loss import LOST
+from recall_lab.errors import InvalidArgument
+from recall_lab.text import counted, printable, shortened
+
+VERDICTS: Final = ("good", "usable", "poor", "empty", "failed")
+"""What a stream is: one of the words of :func:`recall_lab.quality`, or not measured."""
+
+AVAILABLE: Final = "availability without silence %"
+"""The column that makes a verdict: what is there of what was expected."""
+
+_FAR: Final = 3.5  # deviations from the median at which a value stands out: Iglewicz and Hoaglin
+_SILENT: Final = 0.999  # share of zeros from which a capture has nothing in it
+_NEEDED: Final = (
+    "source", "recording", "participant", "name", "start", "verdict", AVAILABLE, "missing s",
+    *(f"missing s: {cause}" for cause in CAUSES), "damage", "error",
+)  # fmt: skip
+
+
+def checked(frame: pd.DataFrame) -> pd.DataFrame:
+    """Return a frame if it is one of a survey that has measured quality.
+
+    Raises:
+        InvalidArgument: for another.
+    """
+    if not isinstance(frame, pd.DataFrame):
+        raise InvalidArgument("frame", frame, "what rl.survey returns")
+    for name in _NEEDED:
+        if name not in frame.columns:
+            raise InvalidArgument(
+                "frame", list(frame.columns),
+                f"a column {name!r}, as rl.survey makes it when 'quality' is one of its measures",
+            )  # fmt: skip
+    if not isinstance(frame["start"].dtype, pd.DatetimeTZDtype):
+        raise InvalidArgument(
+            "frame", f"start: {frame['start'].dtype}", "start as datetime64[ns, UTC]"
+        )
+    return frame
+
+
+def verdicts(frame: pd.DataFrame) -> pd.Series[str]:
+    """Return one of :data:`VERDICTS` for each row: ``failed`` where quality is not known."""
+    words = checked(frame)["verdict"].astype("str").str.split(":").str[0]
+    return words.where(words.isin(VERDICTS), "failed").astype("str")
+
+
+def worst_first(frame: pd.DataFrame) -> pd.DataFrame:
+    """Return a survey in order, the worst first, with what is wrong of each in words.
+
+    First what could not be measured; then by how much of the expected audio is missing, what is
+    damaged before what is not; last the calls in which nothing was expected.
+
+    Args:
+        frame: of :func:`recall_lab.survey`, with ``quality``.
+
+    Returns:
+        The rows of the frame with three more columns:
+
+        - ``kind`` (str): one of :data:`VERDICTS`
+        - ``outlier`` (bool): more is missing than can be explained by how the others scatter, and
+          the capture is not good. Of the missing share x it is asked whether
+          ``0.6745 * (x - median) / MAD > 3.5`` (Iglewicz and Hoaglin, How to Detect and Handle
+          Outliers, 1993, section 3.3). Where more than half are alike, the MAD is 0, and the
+          mean of the absolute deviations stands for it:
+          ``(x - median) / (1.2533 * mean deviation)``.
+        - ``why`` (str): error, availability with the causes of what is missing, damage, silence;
+          empty where there is nothing to say
+
+    Raises:
+        InvalidArgument: for another frame.
+
+    Example:
+        >>> worst_first(rl.survey("captures/")).head(10)[["source", "why"]]  # doctest: +SKIP
+    """
+    kind = verdicts(frame)
+    failed = (frame["error"] != "").to_numpy() | (kind == "failed").to_numpy()
+    there = frame[AVAILABLE].to_numpy(np.float64, na_value=np.nan)
+    silent = np.zeros(len(frame), bool)
+    if "silence" in frame.columns:
+        silent = frame["silence"].to_numpy(np.float64, na_value=np.nan) >= _SILENT
+    bad = failed | silent | kind.isin(("usable", "poor")).to_numpy()
+    bad |= (frame["damage"] != "").to_numpy()
+    rows = frame.assign(
+        kind=kind,
+        outlier=_stand_out(100 - there) & kind.isin(("usable", "poor")).to_numpy(),
+        why=_reasons(frame, bad, silent),
+    )
+    order = np.lexsort(
+        (
+            frame["source"].to_numpy(),
+            ~silent,
+            (frame["damage"] == "").to_numpy(),
+            np.where(np.isnan(there), np.inf, there),
+            ~failed,
+        )
+    )
+    return rows.iloc[order]
+
+
+def summary(frame: pd.DataFrame) -> str:
+    """Return a survey in some sentences: how much, how good, what is missing, and since when.
+
+    Args:
+        frame: of :func:`recall_lab.survey`, with ``quality``.
+
+    Example:
+        >>> summary(rl.survey("data/"))  # doctest: +SKIP
+        '3 streams of 2 recordings, 2026-11-23 (UTC), 2.9 min: 2 are poor, 1 good. ...'
+    """
+    kinds = verdicts(frame).value_counts()
+    if frame.empty:
+        return "No captures."
+    starts = frame["start"].dropna()
+    days = ""
+    if len(starts):
+        first, last = (str(day)[:10] for day in (starts.min(), starts.max()))
+        days = f", {first} to {last} (UTC)" if first != last else f", {first} (UTC)"
+    length = frame["duration"].sum() if "duration" in frame.columns else np.nan
+    lasts = f", {lasting(length)}" if length > 0 else ""
+    told = [f"{kinds[kind]:,} {kind}" for kind in ("poor", "usable", "good", "empty")
+            if kinds.get(kind)]  # fmt: skip
+    failed = int(kinds.get("failed", 0))
+    told += [f"{failed:,} could not be measured"] if failed else []
+    said = [
+        f"{counted(len(frame), 'stream')} of "
+        f"{counted(recordings_of(frame).nunique(), 'recording')}{days}{lasts}: {', '.join(told)}."
+    ]
+    lost = _lost(frame)
+    if lost:
+        causes = ", ".join(f"{cause} {lasting(seconds)}" for cause, seconds in lost.items())
+        said.append(f"Lost: {causes}.")
+        by_day = frame[[f"missing s: {cause}" for cause in LOST]].sum(axis=1)
+        by_day = by_day.groupby(frame["start"].dt.strftime("%Y-%m-%d")).sum()
+        if len(by_day) > 1:
+            said.append(
+                f"Most of it on {by_day.idxmax()}: {lasting(float(by_day.max()))} of "
+                f"{lasting(float(by_day.sum()))}."
+            )
+    elif failed < len(frame):
+        said.append("Nothing was lost.")
+    return " ".join(said)
+
+
+def recordings_of(frame: pd.DataFrame) -> pd.Series[str]:
+    """Return the recording of each row; its source where it has none."""
+    named = frame["recording"].astype("str")
+    return named.where(named != "", frame["source"].astype("str"))
+
+
+def name_of(source: str, participant: Any, name: str) -> str:
+    """Return what a stream is called in a list: its file, and whose it is. Fit for one line."""
+    stem = source.replace("\\", "/").rstrip("/").rpartition("/")[2]
+    for suffix in (".bin", ".flac", ".idx"):
+        stem = stem.removesuffix(suffix)
+    who = f" ({shortened(name, 24)})" if name and not pd.isna(participant) else ""
+    return shortened(stem, 40) + who
+
+
+def lasting(seconds: float) -> str:
+    """Return a length of time as people say it.
+
+    Example:
+        >>> lasting(3.21), lasting(400), lasting(90_000), lasting(3_600_000)
+        ('3.2 s', '6.7 min', '25.0 h', '1,000.0 h')
+    """
+    for unit, size in (("h", 3600), ("min", 60)):
+        if seconds >= 2 * size:
+            return f"{seconds / size:,.1f} {unit}"
+    return f"{seconds:.1f} s"
+
+
+def _stand_out(missing: npt.NDArray[np.float64]) -> npt.NDArray[np.bool_]:
+    """Tell which shares are far above the others."""
+    known = missing[np.isfinite(missing)]
+    if not len(known):
+        return np.zeros(len(missing), bool)
+    middle = float(np.median(known))
+    away = np.abs(known - middle)
+    spread = float(np.median(away)) / 0.6745 or 1.2533 * float(away.mean())
+    return np.nan_to_num(missing - middle, nan=0.0) > _FAR * spread
+
+
+def _reasons(
+    frame: pd.DataFrame, bad: npt.NDArray[np.bool_], silent: npt.NDArray[np.bool_]
+) -> pd.Series[str]:
+    """Return what is wrong in words, of the rows that are bad."""
+    told = np.full(len(frame), "", object)
+    some = np.flatnonzero(bad)
+    part = frame.iloc[some]
+    seconds = part[[f"missing s: {cause}" for cause in CAUSES]].to_numpy(np.float64, na_value=0.0)
+    columns = zip(
+        some.tolist(), part["error"], part["verdict"], part["damage"], seconds, silent[some],
+        strict=True,
+    )  # fmt: skip
+    for at, error, verdict, damage, lost, zeros in columns:
+        reasons = [printable(error)] if error else []
+        kind, _, said = verdict.partition(": ")
+        if kind in ("usable", "poor"):
+            causes = ", ".join(
+                f"{CAUSES[cause]} {lasting(lost[cause])}"
+                for cause in np.argsort(-lost, kind="stable")
+                if lost[cause] > 0 and CAUSES[cause] in LOST
+            )
+            share = said.partition(" (")[0]
+            reasons.append(f"{share}: {causes}" if causes else share)
+        if zeros:
+            reasons.append("nothing but digital silence")
+        if damage:
+            reasons.append(f"damage: {printable(damage)}")
+        told[at] = "; ".join(reasons)
+    return pd.Series(told, index=frame.index, dtype="str")
+
+
+def _lost(frame: pd.DataFrame) -> dict[str, float]:
+    """Return seconds by cause of what was lost, the largest first."""
+    sums = {cause: float(frame[f"missing s: {cause}"].sum()) for cause in LOST}
+    return {
+        cause: lost for cause, lost in sorted(sums.items(), key=lambda item: -item[1]) if lost > 0
+    }

@@ -1,0 +1,188 @@
+"""``recall-lab survey | archive``: thousands of captures, and where finished ones are kept."""
+
+from __future__ import annotations
+
+import argparse
+import contextlib
+import os
+import sys
+from collections.abc import Iterator
+from typing import TYPE_CHECKING, Any, Final
+
+import recall_lab as rl
+from recall_lab.errors import InvalidArgument, MissingExtra, RecallLabError
+from recall_lab.text import counted, sized
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+    from recall_lab.analysis.workers import Client
+    from recall_lab.cli import Commands
+
+_SCHEMES: Final = ("tcp://", "tls://", "ws://", "wss://")
+_BAD: Final = {
+    "failed": ("failed",),
+    "poor": ("failed", "poor"),
+    "usable": ("failed", "poor", "usable"),
+}
+
+
+def add(commands: Commands) -> None:
+    """Add the commands to the parser."""
+    survey = commands.add_parser(
+        "survey",
+        help="say which of many captures are bad, since when, and why",
+        description="Measure every capture of folders, patterns or buckets, and list the worst. "
+        "Ctrl-C ends it; with --into what was done by then is kept, and the next run goes on.",
+    )
+    survey.add_argument("source", nargs="+", help="folder, pattern, or URL such as s3://bucket/dir")
+    survey.add_argument(
+        "--measures", nargs="+", metavar="M", default=["quality", "levels", "speech"],
+        help="of quality (reads no audio), levels, speech (all)",
+    )  # fmt: skip
+    survey.add_argument("--into", metavar="DIR", help="keep rows in a Parquet dataset, or a URL")
+    survey.add_argument("--html", metavar="FILE", help="write a page, and reports of the worst")
+    survey.add_argument("--csv", metavar="FILE", help="write every row into a file")
+    survey.add_argument("--plot", metavar="PNG", help="draw the survey into a file")
+    survey.add_argument("--worst", type=int, metavar="N", default=10, help="how many to list (10)")
+    who = survey.add_mutually_exclusive_group()
+    who.add_argument("--workers", type=int, metavar="N", help="processes (one for each core)")
+    who.add_argument("--dask", metavar="ADDRESS", help="of a dask scheduler, tcp://host:8786")
+    survey.add_argument(
+        "--fail-on", choices=tuple(_BAD),
+        help="exit code 1 when a stream is as bad as that, or worse",
+    )  # fmt: skip
+    survey.set_defaults(run=_survey)
+
+    archive = commands.add_parser(
+        "archive",
+        help="copy finished captures to object storage, or back",
+        description="Copy finished captures to object storage or another folder: checksummed, "
+        "resumed where it was broken off, and read back before it counts. A capture that is still "
+        "being written is refused.",
+    )
+    archive.add_argument("capture", nargs="+", help="its .bin, a folder, a pattern, or a URL")
+    archive.add_argument("url", help="a folder, or a URL such as s3://bucket/calls")
+    archive.add_argument("--flac", action="store_true", help="audio as FLAC: the same, in half")
+    archive.set_defaults(run=_archive)
+
+
+def _survey(options: argparse.Namespace) -> int:
+    if options.worst < 0:
+        raise InvalidArgument("--worst", options.worst, "a whole number, 0 or more")
+    needs = options.html or options.plot or options.fail_on
+    if needs and "quality" not in options.measures:
+        raise InvalidArgument(
+            "--measures",
+            " ".join(options.measures),
+            "quality too, for a page, picture or --fail-on",
+        )
+    with _client(options) as client:
+        frame = rl.survey(
+            options.source,
+            measures=options.measures,
+            client=client,
+            into=options.into,
+            progress=sys.stderr.isatty(),
+        )
+    if options.csv:
+        frame.to_csv(options.csv, index=False)
+    if frame.empty:
+        print(f"recall-lab: no captures in {' '.join(options.source)}", file=sys.stderr)
+        return 1
+    if "quality" not in options.measures:
+        failed = int((frame["error"] != "").sum())
+        print(f"{counted(len(frame), 'stream')}, {failed:,} with an error")
+        return 0
+    return _told(frame, options)
+
+
+def _told(frame: pd.DataFrame, options: argparse.Namespace) -> int:
+    """Print what a survey has found, draw it, and say whether it is good enough."""
+    from recall_lab.analysis.outliers import summary, worst_first
+
+    rows = worst_first(frame)
+    worst = rows[rows["why"] != ""].head(options.worst)
+    if len(worst):
+        print(_table(worst) + "\n")
+    print(summary(frame))
+    if options.plot:
+        from matplotlib.figure import Figure
+
+        figure = Figure(figsize=(11, 8.5), layout="constrained")
+        rl.plot_survey(frame, figure)
+        figure.savefig(options.plot, dpi=150)
+    if options.html:
+        print(f"the page: {rl.survey_report(frame, options.html, reports=options.worst)}")
+    bad = int(rows["kind"].isin(_BAD.get(options.fail_on, ())).sum())
+    if bad:
+        print(f"{counted(bad, 'stream')} {'is' if bad == 1 else 'are'} {options.fail_on} or worse")
+    return 1 if bad else 0
+
+
+def _table(worst: pd.DataFrame) -> str:
+    """Return the worst as a table for a terminal."""
+    import numpy as np
+    import pandas as pd
+
+    from recall_lab.analysis.outliers import AVAILABLE, name_of
+    from recall_lab.display.terminal import table
+    from recall_lab.text import shortened
+
+    names = zip(worst["source"], worst["participant"], worst["name"], strict=True)
+    columns = {
+        "stream": [name_of(*one) for one in names],
+        "begins": ["unknown" if pd.isna(at) else f"{at:%Y-%m-%d %H:%M}" for at in worst["start"]],
+        "there %": ["unknown" if np.isnan(x) else f"{x:.2f}" for x in worst[AVAILABLE]],
+        "why": [shortened(why, 100) for why in worst["why"]],
+    }
+    return table({name: pd.Series(texts, dtype="str") for name, texts in columns.items()})
+
+
+@contextlib.contextmanager
+def _client(options: argparse.Namespace) -> Iterator[Client | None]:
+    """Give who does the work: processes, so many of them, or a cluster."""
+    if options.workers is not None:
+        from recall_lab.analysis.workers import WORKERS
+
+        os.environ[WORKERS] = str(options.workers)
+    if options.dask is None:
+        yield None
+        return
+    if not options.dask.startswith(_SCHEMES):
+        raise InvalidArgument("--dask", options.dask, f"an address, {' or '.join(_SCHEMES)}...")
+    try:
+        from distributed import Client as DaskClient
+    except ImportError as error:
+        raise MissingExtra("scale", "distributed") from error
+    client: Any = DaskClient(options.dask, set_as_default=False, timeout=10)  # type: ignore[no-untyped-call]
+    with client:
+        yield client
+
+
+def _archive(options: argparse.Namespace) -> int:
+    from recall_lab.capture.listing import find_streams
+
+    streams = find_streams(options.capture)
+    if not streams:
+        print(f"recall-lab: no captures in {' '.join(options.capture)}", file=sys.stderr)
+        return 1
+    refused = 0
+    for stream in streams:
+        try:
+            done = rl.archive(
+                stream.source,
+                options.url,
+                flac=options.flac,
+                progress=None if sys.stderr.isatty() else False,
+            )
+        except RecallLabError as error:
+            print(f"recall-lab: {error}", file=sys.stderr)
+            refused += 1
+            continue
+        files = counted(len(done.copied), "file")
+        said = f"{files}, {sized(done.bytes)}" if done.copied else "there already"
+        print(f"{done.source}: {said}, checked")
+    if len(streams) > 1:
+        print(f"{len(streams) - refused:,} of {counted(len(streams), 'stream')} are archived")
+    return 1 if refused else 0

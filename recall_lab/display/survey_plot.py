@@ -1,0 +1,349 @@
+"""A survey as one picture: how good each day was, what was lost, and which captures are bad."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Any, Final
+
+import matplotlib.pyplot as plt
+import numpy as np
+import numpy.typing as npt
+import pandas as pd
+from matplotlib.axes import Axes
+from matplotlib.colors import BoundaryNorm, ListedColormap
+from matplotlib.figure import Figure, SubFigure
+from matplotlib.lines import Line2D
+from matplotlib.patches import Patch
+from matplotlib.ticker import MaxNLocator
+
+from recall_lab.analysis.causes import CAUSES
+from recall_lab.analysis.outliers import (
+    AVAILABLE,
+    lasting,
+    name_of,
+    recordings_of,
+    worst_first,
+)
+from recall_lab.analysis.quality import GOOD, USABLE
+from recall_lab.display.gap_plots import COLORS
+from recall_lab.display.style import BLUE, GREY, ORANGE, PALE, SKY, VERMILION, ink
+from recall_lab.display.style import title as set_title
+from recall_lab.text import counted, shortened
+
+LANES: Final = ("availability", "trend", "missing", "worst")
+"""From top to bottom."""
+
+_YELLOW = "#F0E442"  # of the palette of Okabe and Ito, too
+_CLASSES: Final = (
+    ("not measured", GREY),
+    ("below 80 %", VERMILION),
+    ("80 to 95 %", ORANGE),
+    (f"95 to {USABLE:g} %", _YELLOW),
+    (f"usable: {USABLE:g} to {GOOD:g} %", SKY),
+    (f"good: {GOOD:g} % or more", BLUE),
+    ("nothing expected", PALE),
+)
+_EDGES: Final = (-np.inf, 80.0, 95.0, USABLE, GOOD, np.inf)
+_FAILED, _EMPTY = 0, len(_CLASSES) - 1
+
+_HEIGHTS: Final = {"availability": 3.2, "trend": 1.5, "missing": 1.5, "worst": 1.9}
+_MOST_COLUMNS: Final = 400
+_LEAST_COLUMNS: Final = 6  # so that one day is no wall
+_ROWS: Final = 40  # cells on top of one another
+_LISTED: Final = 8
+_SHARES: Final = (100.0, GOOD, USABLE, 90.0, 0.0)  # marked on the axis of the trend
+_DAY: Final = 86_400_000_000_000
+_STRAY: Final = 10  # times the usual spread: further off, a clock was wrong
+
+
+@dataclass(frozen=True)
+class _Days:
+    """The columns of the picture.
+
+    Attributes:
+        column: of each row of the frame; -1 without a date, or with one that can't be.
+        count: of columns with a date.
+        first: day of the first, counted from 1970-01-01.
+        each: days of a column.
+        odd: whether there are dates that can't be.
+    """
+
+    column: npt.NDArray[np.int64]
+    count: int
+    first: int
+    each: int
+    odd: bool
+
+    @property
+    def aside(self) -> int | None:
+        """Where stands what has no date."""
+        if not (self.column < 0).any():
+            return None
+        return self.count + 1 if self.count else 0
+
+
+def plot_survey(frame: pd.DataFrame, figure: Figure | SubFigure | None = None) -> dict[str, Axes]:
+    """Plot a survey: availability by day and recording, trends, causes, and what is bad and why.
+
+    Four lanes below one another, the first three over days (UTC):
+
+    - ``availability``: a column a day, a cell a recording (its worst stream), sorted so that what
+      is bad stands at the bottom. Where a day has more recordings than there is room for, a cell
+      stands for several and shows the worst of them; the axis says how many. Availability is that
+      without silence: mutes and pauses are not held against a call.
+    - ``trend``: the median of a day's recordings, and the worst tenth of them (what nine of ten
+      are better than), on a scale that has room for the last percent.
+    - ``missing``: seconds missing in all streams, by cause.
+    - ``worst``: names and reasons, the worst first; errors of one kind and streams of one
+      recording are a line each. In bold what stands out from the others by the rule of
+      :func:`recall_lab.analysis.outliers.worst_first`: a modified z-score above 3.5 (Iglewicz
+      and Hoaglin, 1993).
+
+    What has no date, or one so far from the others that a clock was wrong, stands in a column of
+    its own at the right. Of years, a column is several days, as the axis says.
+
+    Args:
+        frame: of :func:`recall_lab.survey` with ``quality``, or rows of one.
+        figure: where to draw, with constrained layout; a new one by default, 11 by 8.5 inches.
+
+    Returns:
+        The axes by lane.
+
+    Raises:
+        InvalidArgument: for another frame.
+
+    Example:
+        >>> plot_survey(rl.survey("captures/"))  # doctest: +SKIP
+    """
+    rows = worst_first(frame).reset_index(drop=True)
+    if figure is None:
+        figure = plt.figure(figsize=(11, 8.5), layout="constrained")
+    heights = [_HEIGHTS[name] for name in LANES]
+    grid = figure.add_gridspec(len(LANES), 1, height_ratios=heights)
+    lanes = {name: figure.add_subplot(grid[at]) for at, name in enumerate(LANES)}
+    if rows.empty:
+        for name, ax in lanes.items():
+            ax.set_axis_off()
+            if name == "availability":
+                ax.text(0.5, 0.5, "no captures", ha="center", va="center", color=ink())
+        return lanes
+    days = _days_of(rows["start"])
+    calls = _recordings(rows, days.column)
+    _heat(lanes["availability"], calls, days)
+    _trend(lanes["trend"], calls, days)
+    _missing(lanes["missing"], rows, days)
+    _worst(lanes["worst"], rows)
+    width = days.count if days.aside is None else days.aside + 1
+    spare = max(_LEAST_COLUMNS - width, 0) / 2
+    for name in LANES[:3]:
+        ax = lanes[name]
+        ax.set_xlim(-0.5 - spare, width - 0.5 + spare)
+        ax.spines[["top", "right"]].set_visible(False)
+        ax.set_xticks(*_ticks(days), parse_math=False)
+        ax.tick_params(labelbottom=name == "missing")
+    lanes["missing"].set_xlabel(
+        "day (UTC)" if days.each == 1 else f"first of {days.each} days (UTC)"
+    )
+    figure.align_ylabels([lanes[name] for name in LANES[:3]])
+    return lanes
+
+
+def _days_of(starts: pd.Series[Any]) -> _Days:
+    """Return in which column each row stands."""
+    known = starts.notna().to_numpy()
+    days = starts.to_numpy("datetime64[ns]").astype(np.int64) // _DAY
+    if known.any():
+        middle = np.median(days[known])
+        low, high = np.percentile(days[known], (25, 75))
+        known = known & (np.abs(days - middle) <= _STRAY * max(high - low, 30))
+    if not known.any():
+        return _Days(np.full(len(days), -1), 0, 0, 1, odd=False)
+    odd = bool((starts.notna().to_numpy() & ~known).any())
+    first, last = int(days[known].min()), int(days[known].max())
+    each = -(-(last - first + 1) // _MOST_COLUMNS)
+    column = np.where(known, (days - first) // each, -1)
+    return _Days(column, (last - first) // each + 1, first, each, odd)
+
+
+def _recordings(rows: pd.DataFrame, column: npt.NDArray[np.int64]) -> pd.DataFrame:
+    """Return a row a recording: its column, what is there of its worst stream, its class."""
+    kind = rows["kind"]
+    there = rows[AVAILABLE].astype("float64")
+    one = pd.DataFrame({"recording": recordings_of(rows), "column": column, "there": there})
+    one["failed"] = kind == "failed"
+    one["column"] = one["column"].where(one["column"] >= 0)  # a stream without a date has others
+    calls = one.groupby("recording", sort=False).agg(
+        column=("column", "min"), there=("there", "min"), failed=("failed", "any")
+    )
+    calls["column"] = calls["column"].fillna(-1).astype(np.int64)
+    share = calls["there"].to_numpy()
+    inside = np.clip(np.searchsorted(_EDGES, share, "right"), 1, len(_EDGES) - 1)
+    nothing = np.where(calls["failed"], _FAILED, _EMPTY)
+    calls["class"] = np.where(np.isnan(share), nothing, inside)
+    return calls.sort_values(["column", "class", "there"], kind="stable")
+
+
+def _heat(ax: Axes, calls: pd.DataFrame, days: _Days) -> None:
+    """Draw a column a day, what is bad at the bottom."""
+    most = int(calls["column"].value_counts().max())
+    each = -(-most // _ROWS)
+    width = days.count if days.aside is None else days.aside + 1
+    cells = np.full((-(-most // each), width), np.nan)
+    for column, some in calls.groupby("column")["class"]:
+        at = days.aside if column == -1 else int(str(column))
+        shown = some.to_numpy()[::each]  # the first of each few is the worst of them
+        cells[: len(shown), at] = shown
+    fine = len(cells) > 25 or width > 120
+    ax.pcolormesh(
+        np.arange(width + 1) - 0.5, np.arange(len(cells) + 1) * each, cells,
+        cmap=ListedColormap([color for _, color in _CLASSES]),
+        norm=BoundaryNorm(np.arange(len(_CLASSES) + 1) - 0.5, len(_CLASSES)),
+        edgecolors="none" if fine else ax.get_facecolor(), linewidth=0 if fine else 0.6,
+        rasterized=True,
+    )  # fmt: skip
+    ax.set_ylim(0, len(cells) * each)
+    ax.yaxis.set_major_locator(MaxNLocator(6, integer=True))
+    ax.set_ylabel(
+        "recordings" if each == 1 else f"recordings (a cell: {each:,},\nthe worst of them shown)"
+    )
+    counts = calls["class"].value_counts()
+    keys = [
+        Patch(facecolor=color, label=f"{label}: {counts[at]:,}")
+        for at, (label, color) in reversed(list(enumerate(_CLASSES)))
+        if at in counts.index
+    ]
+    _aside(ax, keys, "audio there, recordings")
+    set_title(ax, f"{counted(len(calls), 'recording')} by day, the bad ones at the bottom")
+
+
+def _trend(ax: Axes, calls: pd.DataFrame, days: _Days) -> None:
+    """Draw the median and the worst tenth of each day."""
+    known = calls[(calls["column"] >= 0) & calls["there"].notna()]
+    by_day = known.groupby("column")["there"]
+    lines = {"median": np.full(days.count, np.nan), "worst tenth": np.full(days.count, np.nan)}
+    for name, share in (("median", 0.5), ("worst tenth", 0.1)):
+        found = by_day.quantile(share)
+        lines[name][found.index.to_numpy(np.int64)] = _stretched(found.to_numpy())
+    at = np.arange(days.count)
+    small = 5.0 if days.count <= 60 else 2.5
+    looks = (("worst tenth", VERMILION, "v"), ("median", BLUE, "o"))
+    for name, color, marker in looks:
+        ax.plot(
+            at, lines[name], color=color, marker=marker, markersize=small, linewidth=1.2,
+            label=name, markeredgewidth=0,
+        )  # fmt: skip
+    for share in (GOOD, USABLE):
+        ax.axhline(float(_stretched(np.array(share))), color=ink(), alpha=0.25, linewidth=0.8)
+    ticks = _stretched(np.array(_SHARES))
+    low = min([ticks[2], *(float(line) for one in lines.values() for line in one if line == line)])
+    ax.set_yticks(ticks, [f"{share:g}" for share in _SHARES])
+    below = ticks[ticks <= low + 1e-9]
+    ax.set_ylim((below.max() if len(below) else ticks.min()) - 0.15, ticks.max() + 0.25)
+    ax.set_ylabel("audio there (%)")
+    keys = [
+        Line2D([], [], color=color, marker=marker, markersize=5, label=name)
+        for name, color, marker in reversed(looks)
+    ]
+    _aside(ax, keys, "of a day's recordings")
+
+
+def _missing(ax: Axes, rows: pd.DataFrame, days: _Days) -> None:
+    """Draw what is missing each day, by cause."""
+    dated = days.column >= 0
+    sums = {
+        cause: np.bincount(
+            days.column[dated],
+            np.nan_to_num(rows[f"missing s: {cause}"].to_numpy(np.float64, na_value=0)[dated]),
+            days.count,
+        )
+        for cause in CAUSES
+    }
+    most = float(sum(sums.values()).max()) if days.count else 0.0  # type: ignore[union-attr]
+    unit, size = next(((u, s) for u, s in (("h", 3600), ("min", 60)) if most >= 2 * s), ("s", 1))
+    bottom = np.zeros(days.count)
+    keys = []
+    for cause, seconds in sums.items():
+        total = float(rows[f"missing s: {cause}"].sum())
+        if not total > 0:
+            continue
+        ax.bar(
+            np.arange(days.count), seconds / size, bottom=bottom, color=COLORS[cause], linewidth=0,
+            width=0.9 if days.count <= 120 else 1, antialiased=days.count <= 120,
+        )  # fmt: skip
+        bottom += seconds / size
+        keys.append(Patch(facecolor=COLORS[cause], label=f"{cause}: {lasting(total)}"))
+    ax.set_ylim(0, max(float(bottom.max(initial=0)) * 1.08, 1e-3) if keys else 1)
+    ax.yaxis.set_major_locator(MaxNLocator(4))
+    ax.set_ylabel(f"missing ({unit})")
+    if keys:
+        _aside(ax, keys[::-1], "missing, all streams")
+    else:
+        ax.set_yticks([0])
+        ax.text(
+            0.5, 0.5, "nothing is missing" if rows["missing s"].notna().any() else "not measured",
+            transform=ax.transAxes, ha="center", va="center", color=ink(),
+        )  # fmt: skip
+
+
+def _worst(ax: Axes, rows: pd.DataFrame) -> None:
+    """Write what is bad, and why."""
+    ax.set_axis_off()
+    bad = rows[rows["why"] != ""]
+    far = int(bad["outlier"].sum())
+    heading = "Nothing is bad"
+    if len(bad):
+        heading = f"The worst of {len(bad):,} that are not as they should be"
+        heading += f"; {far:,} in bold stand out from the others" if far else ""
+    set_title(ax, heading)
+    lines = list(_lines(bad))
+    for number, (name, day, why, outlier) in enumerate(lines):
+        looks = ((0.0, name, "bold" if outlier else "normal"), (0.3, day, None), (0.395, why, None))
+        for x, text, weight in looks:
+            ax.annotate(
+                text, (x, 1), (0, -3 - 13 * number), xycoords="axes fraction",
+                textcoords="offset points", va="top", fontsize=8, fontweight=weight, color=ink(),
+                parse_math=False, in_layout=False, annotation_clip=False,
+            )  # fmt: skip
+
+
+def _lines(bad: pd.DataFrame) -> Iterator[tuple[str, str, str, bool]]:
+    """Yield name, day and reason of a few lines, and whether they stand out."""
+    alike = bad["error"].str.split(":").str[0].where(bad["error"] != "", recordings_of(bad))
+    sizes = alike.value_counts()
+    first = bad[~alike.duplicated()].head(_LISTED)
+    columns = ("source", "participant", "name", "start", "why", "outlier", "error")
+    for key, *told in zip(alike[first.index], *(first[name] for name in columns), strict=True):
+        source, participant, name, start, why, outlier, error = told
+        more = int(sizes[key]) - 1
+        others = f"{'' if error else 'its '}{more:,} more{'' if error else ' streams'}"
+        if more == 1 and not error:
+            others = "another of its streams"
+        shown = shortened(name_of(source, participant, name), 36)
+        day = "no date" if pd.isna(start) else str(start)[:10]
+        reason = shortened(f"(and {others}) {why}" if more else why, 104)
+        yield shown, day, reason, bool(outlier)
+
+
+def _stretched(share: npt.NDArray[np.float64]) -> npt.NDArray[np.float64]:
+    """Return where a share (%) stands on a scale that has room for 99, 99.9 and 100."""
+    return -np.log10(np.clip(100 - share, 0, 100) + 0.03)
+
+
+def _ticks(days: _Days) -> tuple[list[float], list[str]]:
+    """Return some columns and their days."""
+    step = max(-(-days.count // 8), 1)
+    at = list(range(0, days.count, step))
+    names = [str(np.datetime64(days.first + column * days.each, "D")) for column in at]
+    if days.aside is not None:
+        if at and days.aside - at[-1] < 0.7 * step:
+            at, names = at[:-1], names[:-1]
+        at, names = [*at, days.aside], [*names, "none, or odd" if days.odd else "no date"]
+    return [float(column) for column in at], names
+
+
+def _aside(ax: Axes, keys: list[Any], heading: str) -> None:
+    ax.legend(
+        handles=keys, loc="center left", bbox_to_anchor=(1, 0.5), frameon=False, fontsize="small",
+        title=heading, title_fontsize="small", alignment="left",
+    )  # fmt: skip

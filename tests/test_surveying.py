@@ -1,0 +1,112 @@
+"""The commands `survey` and `archive`, run as a person runs them."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import signal
+import subprocess
+import time
+from pathlib import Path
+
+import pandas as pd
+import pytest
+from cluster import cluster
+from many import write_captures
+from test_cli import COMMAND, run
+
+
+@pytest.fixture(scope="module")
+def calls(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("surveying")
+    write_captures(folder / "calls", 12, 5, damaged=1)
+    return folder
+
+
+def test_the_worst_are_listed_and_everything_is_written(calls: Path) -> None:
+    told = run(
+        "survey", "calls", "--worst", 1, "--csv", "x.csv", "--plot", "x.png", "--html", "x.html",
+        "--into", "kept", cwd=calls,
+    )  # fmt: skip
+    lines = told.splitlines()
+    assert lines[0].split() == ["stream", "begins", "there", "%", "why"]
+    assert "of the audio is there: loss" in lines[1]
+    assert lines[3].startswith("12 streams of 12 recordings, 2026-01-01 to 2026-01-12 (UTC)")
+    assert len(pd.read_csv(calls / "x.csv")) == 12
+    assert (calls / "x.png").read_bytes()[:4] == b"\x89PNG"
+    assert "<table>" in (calls / "x.html").read_text()
+    assert len(list((calls / "x-reports").iterdir())) == 1
+    assert len(pd.read_parquet(calls / "kept")) == 12
+
+
+def test_a_stream_that_is_too_bad_is_exit_code_1(calls: Path) -> None:
+    quick = ("survey", "calls", "--measures", "quality")
+    assert "poor or worse" in run(*quick, "--fail-on", "poor", cwd=calls, code=1)
+    run(*quick, "--fail-on", "failed", "--workers", 1, cwd=calls)
+
+
+def test_a_cluster_does_it_too(calls: Path) -> None:
+    with cluster(1) as dask:
+        told = run("survey", "calls", "--measures", "levels", "--dask", dask.address, cwd=calls)
+    assert told == "12 streams, 0 with an error\n"
+
+
+@pytest.mark.parametrize(
+    ("arguments", "told"),
+    [
+        (("survey", "nothing"), "no capture at 'nothing'"),
+        (("survey", "none"), "no captures in none"),
+        (("survey", "calls", "--measures", "loudness"), "some of quality, levels, speech"),
+        (("survey", "calls", "--measures", "levels", "--html", "y.html"), "quality too"),
+        (("survey", "calls", "--workers", "0"), "a whole number from 1"),
+        (("survey", "calls", "--worst", "-1"), "0 or more"),
+        (("survey", "calls", "--dask", "nonsense://x"), "an address, tcp://"),
+        (("archive", "none", "kept"), "no captures in none"),
+    ],
+)
+def test_a_mistake_gets_a_sentence(calls: Path, arguments: tuple[str, ...], told: str) -> None:
+    (calls / "none").mkdir(exist_ok=True)
+    assert told in run(*arguments, cwd=calls, code=1)
+
+
+def test_an_interrupt_says_what_is_kept(tmp_path: Path) -> None:
+    write_captures(tmp_path / "one", 1, 60)
+    first = next((tmp_path / "one").glob("*.bin")).with_suffix("")
+    (tmp_path / "many").mkdir()
+    for number in range(3000):
+        for suffix in (".bin", ".idx"):
+            os.link(f"{first}{suffix}", tmp_path / f"many/call-{number:04}{suffix}")
+    with subprocess.Popen(
+        [*COMMAND, "survey", "many", "--into", "kept"],
+        cwd=tmp_path, stderr=subprocess.PIPE, text=True, start_new_session=True,
+    ) as survey:  # fmt: skip
+        deadline = time.monotonic() + 40
+        while not list(tmp_path.glob("kept/*/*.parquet")) and time.monotonic() < deadline:
+            time.sleep(0.05)
+        os.killpg(survey.pid, signal.SIGINT)  # as a terminal does
+        assert survey.stderr is not None
+        told = survey.stderr.read()
+    assert survey.returncode == 130
+    assert told.splitlines()[0] == "interrupted"
+    assert "of 3,000 streams are measured, and kept in into=: run it again to go on" in told
+    assert 0 < len(pd.read_parquet(tmp_path / "kept")) < 3000
+
+
+def test_captures_are_archived_and_come_back(calls: Path) -> None:
+    shutil.rmtree(calls / "archive", ignore_errors=True)
+    one = "calls/call-00001.bin"
+    assert "3 of 3 streams" in run(
+        "archive", one, "calls/call-0000[23].bin", "archive", "--flac", cwd=calls
+    )
+    assert "there already, checked" in run("archive", one, "archive", "--flac", cwd=calls)
+    run("archive", "archive/call-00001.flac", "back", cwd=calls)
+    assert (calls / "back/call-00001.bin").read_bytes() == (calls / one).read_bytes()
+
+
+def test_what_is_refused_is_told_and_the_others_are_archived(calls: Path) -> None:
+    (calls / "taken").mkdir()
+    (calls / "taken/call-00001.bin").write_bytes(b"something else")
+    told = run("archive", "calls/call-0000[12].bin", "taken", cwd=calls, code=1)
+    assert "nothing else under this name" in told
+    assert "1 of 2 streams are archived" in told
+    assert (calls / "taken/call-00001.bin").read_bytes() == b"something else"
