@@ -29,22 +29,25 @@ class Cluster:
         self._scheduler = self._start("scheduler", "--port", port, "--no-dashboard", "--no-show")
         self.workers = [self.add() for _ in range(workers)]
 
-    def add(self) -> subprocess.Popen[bytes]:
+    def add(self, *more: str) -> subprocess.Popen[bytes]:
         """Start one more worker, without a nanny: it stays dead when it is killed."""
         return self._start(
             "worker", self.address, "--nthreads", "1", "--no-nanny", "--no-dashboard",
-            "--local-directory", self._folder, "--memory-limit", "0", "--host", "127.0.0.1",
+            "--local-directory", self._folder, "--memory-limit", "0", "--host", "127.0.0.1", *more,
         )  # fmt: skip
 
     def _start(self, *arguments: str) -> subprocess.Popen[bytes]:
-        return subprocess.Popen(
-            [sys.executable, "-m", "dask", *arguments],
-            # what a nanny sets, too
-            env=os.environ | {"MALLOC_TRIM_THRESHOLD_": "65536", "OMP_NUM_THREADS": "1"},
-            stdout=subprocess.DEVNULL,
-            stderr=(Path(self._folder) / f"{arguments[0]}.log").open("ab"),
-            cwd=self._folder,
-        )
+        with (Path(self._folder) / f"{arguments[0]}.log").open("ab") as log:
+            return subprocess.Popen(
+                [sys.executable, "-m", "dask", *arguments],
+                env=os.environ
+                # what a nanny sets, too
+                | {"MALLOC_TRIM_THRESHOLD_": "65536", "OMP_NUM_THREADS": "1"}
+                | {"PYTHONPATH": os.pathsep.join(filter(None, sys.path))},  # tasks of tests
+                stdout=subprocess.DEVNULL,
+                stderr=log,
+                cwd=self._folder,
+            )
 
     def close(self) -> None:
         """End all of them."""

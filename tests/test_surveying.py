@@ -73,7 +73,7 @@ def test_an_interrupt_says_what_is_kept(tmp_path: Path) -> None:
     write_captures(tmp_path / "one", 1, 60)
     first = next((tmp_path / "one").glob("*.bin")).with_suffix("")
     (tmp_path / "many").mkdir()
-    for number in range(3000):
+    for number in range(1500):
         for suffix in (".bin", ".idx"):
             os.link(f"{first}{suffix}", tmp_path / f"many/call-{number:04}{suffix}")
     with subprocess.Popen(
@@ -88,8 +88,19 @@ def test_an_interrupt_says_what_is_kept(tmp_path: Path) -> None:
         told = survey.stderr.read()
     assert survey.returncode == 130
     assert told.splitlines()[0] == "interrupted"
-    assert "of 3,000 streams are measured, and kept in into=: run it again to go on" in told
-    assert 0 < len(pd.read_parquet(tmp_path / "kept")) < 3000
+    assert "of 1,500 streams are measured, and kept in into=: run it again to go on" in told
+    assert 0 < len(pd.read_parquet(tmp_path / "kept")) < 1500
+
+
+def test_a_file_whose_name_is_no_text_is_a_row_like_others(calls: Path) -> None:
+    (calls / "odd").mkdir()
+    odd = os.fsencode(calls / "odd")
+    for suffix in (b".bin", b".idx"):
+        os.link(os.fsencode(calls / "calls/call-00001") + suffix, odd + b"/caf\xe9" + suffix)
+    quick = ("survey", "odd", "--measures", "quality", "--into", "kept-odd")
+    for _ in range(2):
+        assert "1 stream of 1 recording" in run(*quick, cwd=calls)
+    assert pd.read_parquet(calls / "kept-odd")["source"].str.endswith("caf\\udce9.bin").all()
 
 
 def test_captures_are_archived_and_come_back(calls: Path) -> None:
@@ -107,6 +118,6 @@ def test_what_is_refused_is_told_and_the_others_are_archived(calls: Path) -> Non
     (calls / "taken").mkdir()
     (calls / "taken/call-00001.bin").write_bytes(b"something else")
     told = run("archive", "calls/call-0000[12].bin", "taken", cwd=calls, code=1)
-    assert "nothing else under this name" in told
+    assert "move that away, or choose another folder" in told
     assert "1 of 2 streams are archived" in told
     assert (calls / "taken/call-00001.bin").read_bytes() == b"something else"

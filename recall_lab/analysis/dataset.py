@@ -20,7 +20,7 @@ from typing import Any, Final
 import numpy as np
 import pandas as pd
 
-from recall_lab.analysis.measures import PASSING, Row, columns_of, frame_of_rows
+from recall_lab.analysis.measures import MEASURES, PASSING, Row, columns_of, frame_of_rows
 from recall_lab.capture.stores import store_of
 from recall_lab.errors import InvalidArgument, MissingExtra
 
@@ -58,6 +58,7 @@ class Dataset:
         self._measures = tuple(measures)
         self.measured = f"{FORMAT}: {', '.join(measures)}"
         self._rows: list[Row] = []
+        self._last = 0  # ns, when the newest row that was read here was measured
         self._written = time.monotonic()
 
     def read(self) -> pd.DataFrame:
@@ -69,8 +70,9 @@ class Dataset:
         """
         parts = [part for part in self._parts(self._names()).values() if len(part)]
         if not parts:
-            return _typed(pd.DataFrame(), self._measures)
+            return _typed(pd.DataFrame(), MEASURES)
         rows = pd.concat(parts, ignore_index=True)
+        self._last = int(rows["surveyed"].max())
         return _newest(rows)
 
     def good(self, rows: pd.DataFrame, versions: dict[str, str]) -> pd.DataFrame:
@@ -82,11 +84,12 @@ class Dataset:
         wanted = rows["source"].map(versions).fillna("")
         rows = rows[(rows["version"] == wanted) & (rows["measured"] == self.measured)]
         rows = rows[rows["version"] != ""]
-        return _typed(rows, self._measures)[list(columns_of(self._measures))]
+        return rows[list(columns_of(self._measures))]
 
     def add(self, rows: Sequence[Row], versions: dict[str, str]) -> None:
         """Take new rows; they are written every few seconds. What may pass is not kept."""
-        now = time.time_ns()
+        # newer than what it replaces, though this machine's clock may be behind another's
+        now = self._last = max(time.time_ns(), self._last + 1)
         self._rows += [
             row | {"version": versions[row["source"]], "surveyed": now}
             for row in rows
@@ -97,16 +100,18 @@ class Dataset:
 
     def flush(self) -> None:
         """Write what was taken since the last time."""
-        rows, self._rows, self._written = self._rows, [], time.monotonic()
+        rows, self._written = list(self._rows), time.monotonic()
         if not rows:
             return
-        frame = frame_of_rows(rows, self._measures)
+        # all columns in every file, as readers take those of the first one for those of all
+        frame = frame_of_rows(rows, MEASURES)
         frame["version"] = pd.Series([row["version"] for row in rows], dtype="str")
         frame["measured"] = pd.Series([self.measured] * len(rows), dtype="str")
         frame["surveyed"] = np.array([row["surveyed"] for row in rows], np.int64)
         for day, part in frame.groupby(_days(frame["start"]), sort=True):
             name = f"day={day}/part-{time.time_ns()}-{uuid.uuid4().hex[:8]}{_SUFFIX}"
             self._write(name, _bytes_of(part))
+        del self._rows[: len(rows)]  # only now: an interrupt may come in between
 
     def join(self) -> None:
         """Make one file of each day that has several; leave out rows that newer ones replace."""
@@ -152,7 +157,7 @@ class Dataset:
                 if isinstance(data, Exception):
                     raise data
                 try:
-                    found[name] = _frame_of(data, self._measures)
+                    found[name] = _frame_of(data)
                 except Exception as error:
                     warnings.warn(
                         f"{self._store}/{name} is no part of a survey and is passed over: "
@@ -180,13 +185,13 @@ def _bytes_of(rows: pd.DataFrame) -> bytes:
     return file.getvalue()
 
 
-def _frame_of(data: bytes, measures: Sequence[str]) -> pd.DataFrame:
-    """Return a file's rows, of this survey's measures or of others."""
+def _frame_of(data: bytes) -> pd.DataFrame:
+    """Return a file's rows, of whatever measures."""
     rows = pd.read_parquet(io.BytesIO(data), engine="pyarrow")
     missing = {"source", *_OURS} - set(rows.columns)
     if missing:
         raise InvalidArgument("columns", sorted(rows.columns), f"those of a survey, {missing} too")
-    return _typed(rows, measures)
+    return _typed(rows, MEASURES)
 
 
 def _typed(rows: pd.DataFrame, measures: Sequence[str]) -> pd.DataFrame:

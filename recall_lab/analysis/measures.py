@@ -62,7 +62,8 @@ _END: Final = {"bytes": "int64", "damage": "str", "error": "str"}
 MEASURES: Final = tuple(_OF)
 """What can be measured; all but ``quality`` read the audio."""
 
-_LONGEST = 300  # characters of what is told of an error
+_LONGEST: Final = 300  # characters of what is told of an error
+_MOST: Final = 2**63 - 1  # what an Int64 holds; a file's name may have a participant beyond it
 
 
 def columns_of(measures: Sequence[str]) -> dict[str, str]:
@@ -83,16 +84,21 @@ def frame_of_rows(rows: Sequence[Row], measures: Sequence[str]) -> pd.DataFrame:
             column = pd.Series(np.array(stamps, np.int64)).astype("datetime64[ns]")
             columns[name] = column.dt.tz_localize("UTC")
         elif dtype == "Int64":
-            known = [0 if value is None else int(value) for value in values]
-            absent = np.array([value is None for value in values], bool)
+            known = [0 if value is None or abs(value) > _MOST else int(value) for value in values]
+            absent = np.array([value is None or abs(value) > _MOST for value in values], bool)
             array = pd.arrays.IntegerArray(np.array(known, np.int64), absent)
             columns[name] = pd.Series(array)
         elif dtype == "str":
-            columns[name] = pd.Series([value or "" for value in values], dtype=dtype)
+            columns[name] = pd.Series([as_unicode(value or "") for value in values], dtype=dtype)
         else:
             floats = [np.nan if value is None else value for value in values]
             columns[name] = pd.Series(floats, dtype=dtype)
     return pd.DataFrame(columns)
+
+
+def as_unicode(text: str) -> str:
+    """Return text that a column can hold: bytes of a file's name that are no UTF-8 are escaped."""
+    return text if text.isascii() else text.encode("utf-8", "backslashreplace").decode()
 
 
 def measure_streams(streams: Sequence[Stream], measures: Sequence[str]) -> list[Row]:
@@ -107,7 +113,7 @@ def measure_streams(streams: Sequence[Stream], measures: Sequence[str]) -> list[
 def measure_stream(stream: Stream, capture: Capture | Exception, measures: Sequence[str]) -> Row:
     """Measure one stream; what could not be measured is left out, and told in ``error``."""
     row: Row = {
-        "source": stream.source,
+        "source": as_unicode(stream.source),
         "recording": stream.recording,
         "participant": stream.participant,
         "bytes": sum(file.size for file in stream.files),
@@ -127,7 +133,8 @@ def measure_stream(stream: Stream, capture: Capture | Exception, measures: Seque
 def failure(*errors: Exception) -> Row:
     """Return what a row tells of errors: each once."""
     told = dict.fromkeys(_told(error) for error in errors)
-    return {"error": "; ".join(told), PASSING: any(is_passing(error) for error in errors)}
+    passing = any(isinstance(error, MemoryError) or is_passing(error) for error in errors)
+    return {"error": "; ".join(told), PASSING: passing}
 
 
 def _told(error: Exception) -> str:

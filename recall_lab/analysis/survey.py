@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 from collections.abc import Iterable, Iterator, Sequence
 from concurrent.futures import Executor
+from contextlib import closing
 from functools import partial
 from pathlib import Path
 from typing import Final
@@ -15,20 +16,22 @@ from tqdm import tqdm
 from recall_lab.analysis.dataset import Dataset
 from recall_lab.analysis.measures import (
     MEASURES,
+    PASSING,
     Row,
+    as_unicode,
     columns_of,
     failure,
     frame_of_rows,
     measure_streams,
 )
-from recall_lab.analysis.workers import Client, shared_out
+from recall_lab.analysis.workers import Client, at_once, shared_out
 from recall_lab.capture.listing import AUDIO, Source, Stream, find_streams
 from recall_lab.errors import InvalidArgument
 from recall_lab.text import counted
 
 _BATCH: Final = 128  # streams of a task, at most
 _BYTES: Final = 64 << 20  # that a task reads, at most, but for a single stream that has more
-_SHARE: Final = 16  # a task has so much of what is left: large ones first, small ones at the end
+_SHARE: Final = 8  # tasks for each worker of what is left: large first, small ones at the end
 
 
 def survey(
@@ -89,10 +92,10 @@ def survey(
     measures = _checked(measures)
     store = None if into is None else Dataset(_place(into), measures)
     streams = find_streams(source)
-    versions = {stream.source: stream.version for stream in streams}
+    versions = {as_unicode(stream.source): stream.version for stream in streams}
     known = None if store is None else store.good(store.read(), versions)
     have = set() if known is None else set(known["source"])
-    left = [stream for stream in streams if stream.source not in have]
+    left = [stream for stream in streams if as_unicode(stream.source) not in have]
     task = partial(measure_streams, measures=measures)
     rows: list[Row] = []
     with tqdm(
@@ -100,13 +103,15 @@ def survey(
         mininterval=0.5, smoothing=0.05,
     ) as bar:  # fmt: skip
         try:
-            for done in shared_out(task, _batches(left, measures), client, _given_up):
-                rows += done
-                if store is not None:
-                    store.add(done, versions)
-                bar.update(len(done))
-        except KeyboardInterrupt as interrupt:
-            _tell(interrupt, len(have) + len(rows), len(streams), store)
+            batches = _batches(left, measures, at_once(client))
+            with closing(shared_out(task, batches, client, _given_up)) as results:
+                for done in results:
+                    rows += done
+                    if store is not None:
+                        store.add(done, versions)
+                    bar.update(len(done))
+        except (KeyboardInterrupt, Exception) as end:
+            _tell(end, len(have) + len(rows), len(streams), store)
             raise
         finally:
             if store is not None:
@@ -136,7 +141,9 @@ def _place(into: str | os.PathLike[str]) -> str | Path:
     return os.fspath(into)
 
 
-def _batches(streams: Sequence[Stream], measures: Sequence[str]) -> Iterator[list[Stream]]:
+def _batches(
+    streams: Sequence[Stream], measures: Sequence[str], workers: int
+) -> Iterator[list[Stream]]:
     """Cut streams into tasks: by how much there is to read, smaller and smaller ones.
 
     So that nobody works on a large one while all others have nothing left to do.
@@ -144,13 +151,14 @@ def _batches(streams: Sequence[Stream], measures: Sequence[str]) -> Iterator[lis
     read = (".idx",) if list(measures) == ["quality"] else (".idx", *AUDIO)
     batch: list[Stream] = []
     weight = 0
-    most = max(1, min(_BATCH, len(streams) // _SHARE))
+    share = _SHARE * max(workers, 2)
+    most = max(1, min(_BATCH, len(streams) // share))
     for at, stream in enumerate(streams):
         size = sum(stream.size(suffix) or 0 for suffix in read)
         if batch and (len(batch) >= most or weight + size > _BYTES):
             yield batch
             batch, weight = [], 0
-            most = max(1, min(_BATCH, (len(streams) - at) // _SHARE))
+            most = max(1, min(_BATCH, (len(streams) - at) // share))
         batch.append(stream)
         weight += size
     if batch:
@@ -159,14 +167,14 @@ def _batches(streams: Sequence[Stream], measures: Sequence[str]) -> Iterator[lis
 
 def _given_up(stream: Stream, error: Exception) -> Row:
     about = {
-        "source": stream.source,
+        "source": as_unicode(stream.source),
         "recording": stream.recording,
         "participant": stream.participant,
         "bytes": sum(file.size for file in stream.files),
     }
-    return about | failure(error)
+    return about | failure(error) | {PASSING: True}  # a machine with more memory may do it
 
 
-def _tell(interrupt: KeyboardInterrupt, done: int, streams: int, store: Dataset | None) -> None:
+def _tell(end: BaseException, done: int, streams: int, store: Dataset | None) -> None:
     kept = "kept in into=: run it again to go on" if store else "lost: with into= it would be kept"
-    interrupt.add_note(f"survey: {done:,} of {counted(streams, 'stream')} are measured, and {kept}")
+    end.add_note(f"survey: {done:,} of {counted(streams, 'stream')} are measured, and {kept}")

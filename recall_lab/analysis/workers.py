@@ -5,8 +5,15 @@ from __future__ import annotations
 import os
 import signal
 from collections import deque
-from collections.abc import Callable, Iterable, Iterator, Sequence
-from concurrent.futures import FIRST_COMPLETED, BrokenExecutor, Executor, Future, wait
+from collections.abc import Callable, Generator, Iterable, Sequence
+from concurrent.futures import (
+    FIRST_COMPLETED,
+    BrokenExecutor,
+    CancelledError,
+    Executor,
+    Future,
+    wait,
+)
 from typing import Any, Final, Protocol, TypeVar
 
 from loky import get_reusable_executor
@@ -17,9 +24,11 @@ WORKERS: Final = "RECALL_LAB_WORKERS"
 """Variable of the environment: how many processes of our own, where it is not one for each core."""
 
 _MOST: Final = 1024  # processes that anybody can mean
-_WINDOW: Final = 64  # tasks under way, of a client's: enough for as many workers
-_EACH: Final = 3  # tasks under way for each process of our own
+_WINDOW: Final = 64  # tasks under way at least, of a client's: who knows how many workers come
+_EACH: Final = 3  # tasks under way for each worker
 _IDLE: Final = 60  # s after which a process of ours ends
+_PASSING: Final = {"COLUMNS", "LINES", "OLDPWD", "PWD", "PYTEST_CURRENT_TEST"}
+"""Variables of the environment that change under way and mean nothing to a worker."""
 
 Item = TypeVar("Item")
 Result = TypeVar("Result")
@@ -42,16 +51,27 @@ def processes() -> int:
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
+def at_once(client: Executor | Client | None) -> int:
+    """Return how many tasks can be done at the same time, as far as that is known: 1 or more."""
+    if client is None:
+        return processes()
+    if hasattr(client, "nthreads"):
+        threads: dict[str, int] = client.nthreads()
+        return max(1, sum(threads.values()))
+    return max(1, int(getattr(client, "_max_workers", None) or 1))
+
+
 def shared_out(
     task: Callable[[Sequence[Item]], list[Result]],
     batches: Iterable[Sequence[Item]],
     client: Executor | Client | None,
     given_up: Callable[[Item, Exception], Result],
-) -> Iterator[list[Result]]:
+) -> Generator[list[Result], None, None]:
     """Yield the results of a task for each batch, in the order in which they come.
 
     A worker that dies takes its batches along: they are done once more; then, if that happens
-    again, item by item and one at a time, so that the item that kills workers is found.
+    again, item by item and one at a time, so that the item that kills workers is found. It is
+    given up when it has killed two workers so, alone; a cluster of dask has tried four by itself.
 
     Args:
         task: a function of a module, which a batch is given to.
@@ -62,6 +82,7 @@ def shared_out(
 
     Raises:
         InvalidArgument: for a client that is none.
+        CancelledError: when a cluster lets go of tasks, as it does when its scheduler ends.
         Exception: whatever the task raises, and what a client's broken executor does.
     """
     engine = _Engine(client)
@@ -79,19 +100,27 @@ def shared_out(
                 batch, lost = again.popleft() if again else (next(waiting, None), 0)
                 if batch is None:
                     break
-                under_way[engine.submit(task, batch)] = (batch, lost)
+                try:
+                    under_way[engine.submit(task, batch)] = (batch, lost)
+                except Exception as late:  # a worker has just died: what is under way will tell
+                    if not engine.forgives(late):
+                        raise
+                    again.appendleft((batch, lost))
+                    if under_way:
+                        break
+                    engine.renew()
             if not under_way:
                 return
             done, _ = wait(under_way, return_when=FIRST_COMPLETED)
             broken = False
             for future in done:
                 batch, lost = under_way.pop(future)
-                error = future.exception()
+                error = _error_of(future)
                 if error is None:
                     yield future.result()
                 elif not engine.forgives(error):
                     raise error
-                elif lost > 1 and len(batch) == 1:
+                elif lost > (2 if engine.own else 1):
                     broken = True
                     yield [given_up(batch[0], _death(error))]
                 else:
@@ -111,7 +140,13 @@ def shared_out(
 
 def _once_more(batch: Sequence[Item], lost: int) -> list[tuple[Sequence[Item], int]]:
     """Return what is to be done again; a cluster has tried a batch on several workers before."""
-    return [(batch, 1)] if not lost else [([item], 2) for item in batch]
+    return [(batch, 1)] if not lost else [([item], lost + 1) for item in batch]
+
+
+def _error_of(future: Future[Any]) -> BaseException | None:
+    if future.cancelled():
+        return CancelledError("the cluster let go of a task: has its scheduler ended?")
+    return future.exception()
 
 
 def _death(error: BaseException) -> Exception:
@@ -126,10 +161,11 @@ class _Engine:
 
     def __init__(self, client: Executor | Client | None) -> None:
         self.own = client is None
-        self.window = _EACH * processes() if client is None else _WINDOW
         self._executor: Executor
         if client is None:
             self._executor = _pool()
+        elif getattr(client, "asynchronous", False):
+            raise InvalidArgument("client", client, "a Client made without asynchronous=True")
         elif hasattr(client, "get_executor"):
             self._executor = client.get_executor(pure=False)
         elif hasattr(client, "submit"):
@@ -138,6 +174,7 @@ class _Engine:
             raise InvalidArgument(
                 "client", client, "a dask.distributed.Client, an Executor, or None"
             )
+        self.window = max(_EACH * at_once(client), 0 if self.own else _WINDOW)
 
     def submit(self, task: Callable[..., Any], batch: Sequence[Any]) -> Future[Any]:
         """Have a task done."""
@@ -158,19 +195,21 @@ class _Engine:
     def abandon(self, at_once: bool) -> None:
         """Leave: what is under way is of no use any more."""
         if self.own and at_once:
-            get_reusable_executor().shutdown(wait=False, kill_workers=True)
+            self._executor.shutdown(wait=False, kill_workers=True)  # type: ignore[call-arg]
 
 
 def _pool() -> Executor:
     """Return processes of our own: kept for the next survey, ended when idle.
 
-    They need no guard in the script that asks for them, as the standard library's do.
+    They need no guard in the script that asks for them, as the standard library's do. Where the
+    environment has changed since, others take their place: a bucket's keys may be in it.
     """
+    environment = {name: value for name, value in os.environ.items() if name not in _PASSING}
     pool: Executor = get_reusable_executor(
         processes(),
         timeout=_IDLE,
         initializer=_ignore_interrupts,
-        env={"OMP_NUM_THREADS": "1", "OPENBLAS_NUM_THREADS": "1"},
+        env=environment | {"OMP_NUM_THREADS": "1", "OPENBLAS_NUM_THREADS": "1"},
     )
     return pool
 

@@ -76,7 +76,7 @@ def archive(
     Args:
         capture: one stream: loaded, or its path or URL.
         url: the folder for it: ``s3://bucket/captures``, any URL that fsspec knows, or a path.
-        flac: whether the audio, where there is any, is kept as FLAC: about half the size. It comes back bit for bit:
+        flac: whether the audio is kept as FLAC, about half the size. It comes back bit for bit:
             archived from there to a folder without ``flac``, it is the same ``.bin``.
         progress: show a bar; by default for more than 256 MiB.
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, Final
 
 import matplotlib.pyplot as plt
@@ -67,6 +67,7 @@ class _Days:
         first: day of the first, counted from 1970-01-01.
         each: days of a column.
         odd: whether there are dates that can't be.
+        loose: whether there are recordings without a date.
     """
 
     column: npt.NDArray[np.int64]
@@ -74,13 +75,19 @@ class _Days:
     first: int
     each: int
     odd: bool
+    loose: bool = False
 
     @property
     def aside(self) -> int | None:
         """Where stands what has no date."""
-        if not (self.column < 0).any():
+        if not self.loose:
             return None
         return self.count + 1 if self.count else 0
+
+    @property
+    def width(self) -> int:
+        """Columns of the picture, that one and a free one before it with them."""
+        return self.count if self.aside is None else self.aside + 1
 
 
 def plot_survey(frame: pd.DataFrame, figure: Figure | SubFigure | None = None) -> dict[str, Axes]:
@@ -130,15 +137,15 @@ def plot_survey(frame: pd.DataFrame, figure: Figure | SubFigure | None = None) -
         return lanes
     days = _days_of(rows["start"])
     calls = _recordings(rows, days.column)
+    days = replace(days, loose=bool((calls["column"] < 0).any()))
     _heat(lanes["availability"], calls, days)
     _trend(lanes["trend"], calls, days)
     _missing(lanes["missing"], rows, days)
     _worst(lanes["worst"], rows)
-    width = days.count if days.aside is None else days.aside + 1
-    spare = max(_LEAST_COLUMNS - width, 0) / 2
+    spare = max(_LEAST_COLUMNS - days.width, 0) / 2
     for name in LANES[:3]:
         ax = lanes[name]
-        ax.set_xlim(-0.5 - spare, width - 0.5 + spare)
+        ax.set_xlim(-0.5 - spare, days.width - 0.5 + spare)
         ax.spines[["top", "right"]].set_visible(False)
         ax.set_xticks(*_ticks(days), parse_math=False)
         ax.tick_params(labelbottom=name == "missing")
@@ -188,15 +195,14 @@ def _heat(ax: Axes, calls: pd.DataFrame, days: _Days) -> None:
     """Draw a column a day, what is bad at the bottom."""
     most = int(calls["column"].value_counts().max())
     each = -(-most // _ROWS)
-    width = days.count if days.aside is None else days.aside + 1
-    cells = np.full((-(-most // each), width), np.nan)
+    cells = np.full((-(-most // each), days.width), np.nan)
     for column, some in calls.groupby("column")["class"]:
         at = days.aside if column == -1 else int(str(column))
         shown = some.to_numpy()[::each]  # the first of each few is the worst of them
         cells[: len(shown), at] = shown
-    fine = len(cells) > 25 or width > 120
+    fine = len(cells) > 25 or days.width > 120
     ax.pcolormesh(
-        np.arange(width + 1) - 0.5, np.arange(len(cells) + 1) * each, cells,
+        np.arange(days.width + 1) - 0.5, np.arange(len(cells) + 1) * each, cells,
         cmap=ListedColormap([color for _, color in _CLASSES]),
         norm=BoundaryNorm(np.arange(len(_CLASSES) + 1) - 0.5, len(_CLASSES)),
         edgecolors="none" if fine else ax.get_facecolor(), linewidth=0 if fine else 0.6,

@@ -104,9 +104,9 @@ def test_lengths_as_people_say_them() -> None:
 
 
 def test_another_frame_is_named() -> None:
-    with pytest.raises(InvalidArgument, match="what rl.survey returns"):
+    with pytest.raises(InvalidArgument, match=r"what rl\.survey returns"):
         worst_first([1])  # type: ignore[arg-type]
-    with pytest.raises(InvalidArgument, match="a column 'verdict', .*'quality'"):
+    with pytest.raises(InvalidArgument, match=r"a column 'verdict', .*'quality'"):
         worst_first(frame_of(row(0)).drop(columns="verdict"))
     with pytest.raises(InvalidArgument, match=r"start as datetime64\[ns, UTC\]"):
         summary(frame_of(row(0)).astype({"start": "str"}))

@@ -137,7 +137,7 @@ def test_any_number_can_be_drawn_and_no_legend_lies_on_data(
     with mpl.rc_context(style):
         figure = Figure(figsize=(11, 8.5), layout="constrained")
         axes = rl.plot_survey(made_up(count, days), figure)
-        figure.canvas.draw()
+        figure.savefig(io.BytesIO(), dpi=figure.dpi)
         for ax in axes.values():
             legend = ax.get_legend()
             if legend is not None:

@@ -28,7 +28,7 @@ def test_it_says_what_there_is_and_links_to_the_worst(written: Path) -> None:
     links = [unquote(str(a["href"])) for a in page.all("a")]
     assert len(links) == 1
     assert links[0].startswith("this week-reports/standup-")
-    assert Page(written.parent / links[0]).text.startswith("standup-")
+    assert "All measures" in Page(written.parent / links[0]).text
     assert len(list((written.parent / "this week-reports").iterdir())) == 1
 
 
@@ -88,8 +88,8 @@ def test_names_from_the_network_are_only_text(tmp_path: Path) -> None:
 
 
 def test_files_of_reports_stay_in_their_folder(tmp_path: Path) -> None:
-    frame = frame_of(*(failed(at, source=source) for at, source in enumerate(
-        ("../../etc/passwd", "..", "/", "s3://x/..\\..\\y.bin", "a" * 5000, "\ud800"))))  # fmt: skip
+    places = ("../../etc/passwd", "..", "/", "s3://x/..\\..\\y.bin", "a" * 5000, "<b>")
+    frame = frame_of(*(failed(at, source=place) for at, place in enumerate(places)))
     Page(rl.survey_report(frame, tmp_path / "x.html"))
     assert {path.name for path in tmp_path.iterdir()} == {"x.html", "x-reports"}
 

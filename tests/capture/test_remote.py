@@ -1,0 +1,239 @@
+"""Captures in object storage: through a real S3 server, whose proxy counts what is served."""
+
+from __future__ import annotations
+
+import shutil
+import threading
+from collections import Counter
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+
+import fsspec
+import numpy as np
+import pandas as pd
+import pytest
+from bucket import Bucket
+from builders import write_long
+
+import recall_lab as rl
+from recall_lab.capture.remote import RemoteAudio, RemoteBytes, filesystem_of, is_url, local_path
+from recall_lab.errors import CaptureNotFound, InvalidArgument, StorageFailed
+
+DATA = Path(__file__).parent.parent.parent / "data"
+
+
+@pytest.fixture
+def lossy(store: Bucket) -> str:
+    """URL of a capture in the bucket."""
+    store.upload(DATA, "calls/")
+    return store.url("calls/standup-lossy.bin")
+
+
+def test_it_is_the_same_capture(lossy: str) -> None:
+    there, here = rl.load(lossy), rl.load(DATA / "standup-lossy.bin")
+    assert (there.url, there.path) == (lossy, None)
+    assert there.info == here.info
+    assert there.duration == here.duration
+    pd.testing.assert_frame_equal(there.packets, here.packets)
+    pd.testing.assert_frame_equal(there.events, here.events)
+    pd.testing.assert_frame_equal(rl.gaps(there), rl.gaps(here))
+    assert rl.quality(there).equals(rl.quality(here))
+    pd.testing.assert_frame_equal(rl.levels(there), rl.levels(here))
+    pd.testing.assert_frame_equal(rl.speech(there), rl.speech(here))
+    assert rl.verify(there).empty
+    np.testing.assert_array_equal(there.samples, here.samples)
+    assert not there.samples.flags.writeable
+
+
+@pytest.mark.parametrize("suffix", [".bin", ".idx", ".json", ""])
+def test_it_is_named_by_any_of_its_files(store: Bucket, lossy: str, suffix: str) -> None:
+    assert rl.load(lossy.removesuffix(".bin") + suffix).duration == 11.5
+
+
+def test_streams_of_a_recording(store: Bucket, lossy: str) -> None:
+    found = rl.load_recording(store.url("calls/standup-broken"))
+    assert [one.info.stem for one in found] == ["standup-broken.100"]
+    with pytest.raises(CaptureNotFound):
+        rl.load_recording(store.url("calls/nobody"))
+
+
+def test_loading_reads_the_index_and_gaps_no_audio(store: Bucket, lossy: str) -> None:
+    capture = rl.load(lossy)
+    rl.gaps(capture)
+    rl.quality(capture)
+    assert len(capture.audio) == 184_000
+    assert store.served["calls/standup-lossy.idx"] == 7424
+    assert "calls/standup-lossy.bin" not in store.served
+    assert sum(store.requests.values()) <= 8
+
+
+def test_every_byte_is_read_once_for_an_overview(store: Bucket, tmp_path: Path) -> None:
+    path = write_long(tmp_path / "long.bin", 0.5)
+    client = store.client()
+    for suffix in (".bin", ".idx"):
+        client.upload_file(str(path.with_suffix(suffix)), "captures", f"long{suffix}")
+    client.close()
+    capture = rl.load(store.url("long.bin"))
+    rl.gaps(capture)
+    assert "long.bin" not in store.served
+    served = rl.overview(capture, 400)
+    size = path.stat().st_size
+    assert size > 50e6
+    assert store.served["long.bin"] <= size
+    expected = rl.overview(rl.load(path), 400)
+    np.testing.assert_array_equal(served.mean, expected.mean)
+
+
+def test_pictures_and_files_are_made_of_it(lossy: str, tmp_path: Path) -> None:
+    capture = rl.load(lossy)
+    rl.plot_overview(capture)
+    rl.plot_waveform(capture)
+    rl.report(capture, tmp_path / "report.html")
+    rl.save(capture, tmp_path / "a.flac")
+    rl.save(capture, tmp_path / "b.wav", aligned=False)
+    raw, _ = rl.read_audio(tmp_path / "b.wav"), None
+    np.testing.assert_array_equal(raw, rl.load(DATA / "standup-lossy.bin").samples)
+    assert capture.slice(2, 3).duration > 0
+    assert {path.name for path in tmp_path.iterdir()} == {"report.html", "a.flac", "b.wav"}
+
+
+def test_the_store_is_busy_now_and_then(store: Bucket, lossy: str) -> None:
+    store.busy = 0.3
+    capture = rl.load(lossy)
+    assert rl.quality(capture)["gaps"] == 6
+    assert len(capture.samples) == 184_000
+    assert store.refused
+
+
+def test_what_is_not_there(store: Bucket, lossy: str) -> None:
+    with pytest.raises(CaptureNotFound, match="name an object that ends in"):
+        rl.load(store.url("calls/nothing.bin"))
+    with pytest.raises((CaptureNotFound, StorageFailed)):
+        rl.load("s3://no-such-bucket-here/a.bin")
+    with pytest.raises(InvalidArgument, match="fsspec knows"):
+        rl.load("gopher://a/b.bin")
+
+
+def test_damage_is_told_as_of_files(store: Bucket, tmp_path: Path) -> None:
+    for suffix in (".bin", ".idx", ".json"):
+        shutil.copy(DATA / f"standup-lossy{suffix}", tmp_path / f"r1{suffix}")
+    data = bytearray((tmp_path / "r1.idx").read_bytes())
+    data[64 * 9 + 3] ^= 1
+    (tmp_path / "r1.idx").write_bytes(data[:-7])
+    (tmp_path / "r1.json").write_bytes(b"{")
+    with (tmp_path / "r1.bin").open("r+b") as file:
+        file.truncate(300_001)
+    store.upload(tmp_path, "d/")
+    there, here = rl.load(store.url("d/r1")), rl.load(tmp_path / "r1.bin")
+    assert there.damage == here.damage
+    assert there.damage.missing_payloads and there.damage.odd_byte and there.damage.notes
+
+
+def test_a_file_url_is_a_path() -> None:
+    assert not is_url("file:///a/b.bin")
+    assert local_path("file:///a/b.bin") == Path("/a/b.bin")
+    assert is_url("s3://a/b.bin")
+    assert rl.load(f"file://{DATA / 'standup-lossy.bin'}").path == DATA / "standup-lossy.bin"
+
+
+# blocks, without a network
+
+
+class Counting:
+    """A filesystem of one object that counts what is asked for."""
+
+    def __init__(self, data: bytes) -> None:
+        self.data = data
+        self.asked: Counter[tuple[int, int]] = Counter()
+        self.calls = 0
+        self.fails = 0
+        self._lock = threading.Lock()
+
+    def cat_ranges(
+        self, paths: list[str], starts: list[int], stops: list[int], on_error: str
+    ) -> list[bytes]:
+        with self._lock:
+            self.calls += 1
+            if self.fails:
+                self.fails -= 1
+                raise OSError(16, "SlowDown")
+            self.asked.update(zip(starts, stops, strict=True))
+        return [self.data[start:stop] for start, stop in zip(starts, stops, strict=True)]
+
+
+@pytest.fixture
+def data() -> bytes:
+    return np.random.default_rng(3).bytes(100_003)
+
+
+def test_every_range_is_what_it_should_be(data: bytes) -> None:
+    source = RemoteBytes(Counting(data), "x", len(data), block=1000, cache=20_000)
+    rng = np.random.default_rng(4)
+    for _ in range(500):
+        start, length = int(rng.integers(-5, len(data) + 5)), int(rng.integers(0, 9000))
+        assert source.read(start, start + length) == data[max(start, 0) : start + length]
+    with source.file() as file:
+        assert file.read() == data
+        file.seek(-10, 2)
+        assert file.read() == data[-10:]
+
+
+def test_in_order_each_block_comes_once_and_several_together(data: bytes) -> None:
+    fs = Counting(data)
+    source = RemoteBytes(fs, "x", len(data), block=1000, cache=20_000)
+    got = b"".join(source.read(at, at + 300) for at in range(0, len(data), 300))
+    assert got == data
+    assert set(fs.asked.values()) == {1}
+    assert fs.calls < 20  # of 101 blocks
+
+
+def test_two_threads_never_fetch_the_same_block(data: bytes) -> None:
+    fs = Counting(data)
+    source = RemoteBytes(fs, "x", len(data), block=1000, cache=1 << 20)
+    with ThreadPoolExecutor(8) as pool:
+        found = list(pool.map(lambda _: source.read(0, len(data)), range(16)))
+    assert set(found) == {data}
+    assert set(fs.asked.values()) == {1}
+
+
+def test_memory_is_bounded(data: bytes) -> None:
+    source = RemoteBytes(Counting(data), "x", len(data), block=1000, cache=15_000)
+    for at in range(0, len(data), 500):
+        source.read(at, at + 500)
+        assert sum(map(len, source._blocks.values())) <= 15_000
+
+
+def test_what_passes_is_tried_again_and_what_stays_is_told(data: bytes) -> None:
+    fs = Counting(data)
+    source = RemoteBytes(fs, "x", len(data), block=1000)
+    fs.fails = 2
+    assert source.read(0, 10) == data[:10]
+    fs.fails = 99
+    with pytest.raises(StorageFailed, match=r"could not read 'x': .*SlowDown"):
+        source.read(50_000, 50_010)
+    fs.fails = 0
+    assert source.read(50_000, 50_010) == data[50_000:50_010]
+
+
+def test_an_object_that_shrank_is_noticed(data: bytes) -> None:
+    fs = Counting(data)
+    source = RemoteBytes(fs, "x", len(data), block=1000)
+    fs.data = data[:500]
+    with pytest.raises(StorageFailed, match="it has changed"):
+        source.read(0, 1000)
+
+
+def test_audio_is_an_array_of_slices(data: bytes) -> None:
+    audio = RemoteAudio(RemoteBytes(Counting(data), "x", len(data)))
+    samples = np.frombuffer(data[:-1], "<i2")
+    assert (len(audio), audio.nbytes, audio.dtype) == (50_001, 100_002, np.int16)
+    np.testing.assert_array_equal(audio[10:20], samples[10:20])
+    np.testing.assert_array_equal(audio[:], samples)
+    assert len(audio[20:10]) == 0
+    with pytest.raises(InvalidArgument, match="without a step"):
+        audio[::2]
+
+
+def test_listings_are_never_old() -> None:
+    fs, _ = filesystem_of("memory://x")
+    assert isinstance(fs, fsspec.get_filesystem_class("memory"))
