@@ -1,4 +1,4 @@
-"""A dask cluster of real processes on loopback: a scheduler and its workers."""
+"""A dask cluster of real processes on loopback, and the processes of our own pool."""
 
 from __future__ import annotations
 
@@ -8,9 +8,11 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import Any
 
+import psutil
 from bucket import free_port
 
 
@@ -79,3 +81,22 @@ def client_of(one: Cluster, workers: int = 2):  # type: ignore[no-untyped-def]
         yield client
     finally:
         client.close()
+
+
+def ours() -> list[psutil.Process]:
+    """Return the workers among the children of this process."""
+    found = []
+    for one in psutil.Process().children(recursive=True):
+        with contextlib.suppress(psutil.Error):
+            if "loky.backend.popen" in " ".join(one.cmdline()):
+                found.append(one)
+    return found
+
+
+def wait_for(condition: Callable[[], Any], seconds: float = 30) -> Any:
+    """Return what a condition gives, once that is true."""
+    deadline = time.monotonic() + seconds
+    while not (found := condition()):
+        assert time.monotonic() < deadline
+        time.sleep(0.005)
+    return found

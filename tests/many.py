@@ -80,7 +80,7 @@ def _damage(path: Path, kind: int) -> None:
         case 0:
             index.write_bytes(data[:-30])
         case 1:
-            data[64 * 40 + 9] ^= 0xFF
+            data[64 * (len(data) // 128) + 9] ^= 0xFF
             index.write_bytes(data)
         case 2:
             index.unlink()

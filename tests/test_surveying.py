@@ -15,6 +15,8 @@ from cluster import cluster
 from many import write_captures
 from test_cli import COMMAND, run
 
+from recall_lab.cli import main
+
 
 @pytest.fixture(scope="module")
 def calls(tmp_path_factory: pytest.TempPathFactory) -> Path:
@@ -64,9 +66,18 @@ def test_a_cluster_does_it_too(calls: Path) -> None:
         (("archive", "none", "kept"), "no captures in none"),
     ],
 )
-def test_a_mistake_gets_a_sentence(calls: Path, arguments: tuple[str, ...], told: str) -> None:
-    (calls / "none").mkdir(exist_ok=True)
-    assert told in run(*arguments, cwd=calls, code=1)
+def test_a_mistake_gets_a_sentence(
+    calls: Path,
+    arguments: tuple[str, ...],
+    told: str,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    monkeypatch.setattr(os, "environ", os.environ.copy())  # --workers sets a variable
+    monkeypatch.chdir(calls)
+    Path("none").mkdir(exist_ok=True)
+    assert main(arguments) == 1
+    assert told in capsys.readouterr().err
 
 
 def test_an_interrupt_says_what_is_kept(tmp_path: Path) -> None:

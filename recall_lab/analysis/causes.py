@@ -30,7 +30,7 @@ packets), and what else was lost right beside a reconnect or a mute (it is one g
 
 from __future__ import annotations
 
-from typing import Final, NamedTuple
+from typing import Any, Final, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
@@ -41,6 +41,7 @@ from recall_lab.analysis.people import JOIN, LEAVE, SPEECH_OFF, SPEECH_ON
 from recall_lab.analysis.transcript import times_said
 from recall_lab.analysis.unkept import unkept
 from recall_lab.capture.capture import Capture
+from recall_lab.capture.events import of_kind
 from recall_lab.capture.record import Flag
 from recall_lab.text import counted
 from recall_lab.wire.pcm import RATE
@@ -124,25 +125,20 @@ class _Journal:
 
     def __init__(self, capture: Capture) -> None:
         events = capture.events
-        connected = events[events["kind"] == "connected"].dropna(subset=["connection"])
-        self._receivers = dict(zip(connected["connection"], connected["receiver"], strict=True))
-        ended = events[events["kind"] == "disconnected"].dropna(subset=["connection"])
-        codes = [line.get("code") for line in ended["detail"]]
-        self._codes = dict(zip(ended["connection"], codes, strict=True))
+        self._receivers = _by_connection(events, "connected", "receiver")
+        ended = _by_connection(events, "disconnected", "detail")
+        self._codes = {connection: line.get("code") for connection, line in ended.items()}
         self._unkept = unkept(capture)
         who = capture.info.participant
         self._separate = who is not None
+        self._times, self._names, self._words = np.empty(0), [], np.empty((0, 2))
         if who is None:  # what all say together tells of no gap
-            events = events[:0]
-        else:
-            events = events[(events["participant"] == who.id).fillna(False)]
-        about = (
-            events[events["event"].isin([*_QUIET, *_SPEAKING]) & events["relative"].notna()]
-            .sort_values("relative", kind="stable")
-            .reset_index(drop=True)
-        )
-        self._times = about["relative"].to_numpy()
-        self._names = about["event"].tolist()
+            return
+        events = events[(events["participant"].array == who.id).fillna(False)]
+        names, times = events["event"].to_numpy(), events["relative"].to_numpy()
+        about = np.flatnonzero(np.isin(names, [*_QUIET, *_SPEAKING]) & ~np.isnan(times))
+        about = about[np.argsort(times[about], kind="stable")]
+        self._times, self._names = times[about], names[about].tolist()
         self._words = times_said(events)
 
     def change(
@@ -209,6 +205,12 @@ class _Journal:
         inside = (begins >= start + _ASTRAY) & (ends <= end - _ASTRAY)
         count = int(np.count_nonzero(inside & (begins < end - _ASTRAY)))
         return f"the transcript has {counted(count, 'word')} of theirs in it" if count else ""
+
+
+def _by_connection(events: pd.DataFrame, kind: str, column: str) -> dict[int, Any]:
+    """Return what the last event of a kind says of each connection."""
+    numbers, told = (of_kind(events, kind, name) for name in ("connection", column))
+    return {int(at): value for at, value in zip(numbers, told, strict=True) if at is not pd.NA}
 
 
 def _silent(packets: pd.DataFrame, holes: Holes) -> npt.NDArray[np.int64]:

@@ -46,7 +46,8 @@ def timed(capture: Capture, *, repaired: bool = False) -> pd.DataFrame:
 
 def repaired_spans(capture: Capture) -> pd.DataFrame:
     """Return what was filled in by ``repair``: ``start``, ``end``, ``duration``, s, by start."""
-    filled = _filled(capture.packets)
+    packets = capture.packets
+    filled = packets.loc[_filled(packets)]
     duration = filled["samples"] / RATE
     spans = {"start": filled["relative"], "end": filled["relative"] + duration}
     return pd.DataFrame({**spans, "duration": duration}).sort_values("start", ignore_index=True)
@@ -54,18 +55,19 @@ def repaired_spans(capture: Capture) -> pd.DataFrame:
 
 def repaired_seconds(packets: pd.DataFrame) -> float:
     """Return how much was filled in by ``repair``, s."""
-    return float(_filled(packets)["samples"].sum() / RATE)
-
-
-def _filled(packets: pd.DataFrame) -> pd.DataFrame:
-    filled: pd.DataFrame = packets.loc[(packets["flags"].to_numpy() & int(Flag.REPAIRED)) != 0]
-    return filled
+    return float((packets["samples"].to_numpy()[_filled(packets)] / RATE).sum())
 
 
 def _received(packets: pd.DataFrame) -> pd.DataFrame:
     """Return the packets that came from the bot: those themselves, where all did."""
-    filled = (packets["flags"].to_numpy() & int(Flag.REPAIRED)) != 0
+    filled = _filled(packets)
     return packets.loc[~filled] if filled.any() else packets
+
+
+def _filled(packets: pd.DataFrame) -> npt.NDArray[np.bool_]:
+    """Return which packets ``repair`` filled in."""
+    filled: npt.NDArray[np.bool_] = (packets["flags"].to_numpy() & int(Flag.REPAIRED)) != 0
+    return filled
 
 
 def arrivals(packets: pd.DataFrame) -> Seconds:

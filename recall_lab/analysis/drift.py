@@ -152,8 +152,10 @@ class _Pairs(NamedTuple):
     run: Floats
 
     def slopes(self, values: Floats) -> Floats:
-        rise: Floats = values[..., self.right] - values[..., self.left]
-        return rise / self.run
+        found = np.take(values, self.right, -1)  # thrice as fast as by index, in two dimensions
+        found -= np.take(values, self.left, -1)
+        found /= self.run
+        return found
 
 
 def _slope(points: Envelope) -> float:
@@ -201,12 +203,11 @@ def _interval(points: Envelope, slope: float) -> tuple[float, float]:
     told = residuals[np.unique([pairs.left, pairs.right])]  # points that had a say in the slope
     rng = np.random.default_rng(0)
     each = max(1, _TOGETHER // len(pairs.run))  # draws that fit the cache
-    slopes = np.concatenate(
-        [
-            np.median(pairs.slopes(rng.choice(told, (min(each, _DRAWS - at), len(values)))), axis=1)
-            for at in range(0, _DRAWS, each)
-        ]
-    )
+    slopes = np.empty(_DRAWS)
+    for at in range(0, _DRAWS, each):
+        some = slopes[at : at + each]
+        drawn = pairs.slopes(rng.choice(told, (len(some), len(values))))
+        some[:] = np.median(drawn, axis=1, overwrite_input=True)
     # noise is as likely up as down: the reach is that of both sides
     reach = float(np.percentile(np.abs(slopes), 95))
     return slope - reach, slope + reach

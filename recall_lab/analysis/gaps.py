@@ -17,7 +17,7 @@ makes no gap; nor do packets that came twice.
 
 from __future__ import annotations
 
-from typing import Final, NamedTuple
+from typing import Any, Final, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
@@ -195,14 +195,22 @@ def _duplicates(packets: pd.DataFrame, line: Line) -> _Duplicates:
         return _Duplicates(nothing, nothing, nothing.astype(bool))
     members = np.union1d(alike, alike + 1)
     crc = packets["payload_crc"].to_numpy()[line.row(members)]
-    table = pd.DataFrame({"start": starts[members], "samples": line.samples[members], "crc": crc})
-    again = table.duplicated(["start", "samples"]).to_numpy()
+    samples = line.samples[members]
+    first, same = _earliest(starts[members], samples), _earliest(starts[members], samples, crc)
+    each = np.arange(len(members))
     # so short that rounded stamps can't tell them apart: not the same time for all we know
-    again = again & (table["samples"].to_numpy() / RATE > line.tolerance)
-    first = table.groupby(["start", "samples"]).ngroup().to_numpy()
-    _, earliest = np.unique(first, return_index=True)
-    exact = table.duplicated().to_numpy()[again]
-    return _Duplicates(members[again], members[earliest[first[again]]], exact)
+    again = (first != each) & (samples / RATE > line.tolerance)
+    return _Duplicates(members[again], members[first[again]], (same != each)[again])
+
+
+def _earliest(*columns: npt.NDArray[Any]) -> Positions:
+    """Return for each row the position of the first that is the same: its own, where none is."""
+    order = np.lexsort(columns)
+    new = np.ones(len(order), bool)
+    new[1:] = np.any([column[order[1:]] != column[order[:-1]] for column in columns], axis=0)
+    first = np.empty_like(order)
+    first[order] = order[new][np.cumsum(new) - 1]
+    return first
 
 
 def _gaps(
@@ -279,7 +287,7 @@ def _reordered(packets: pd.DataFrame, line: Line, duplicates: Positions) -> Foun
     at = np.flatnonzero(relative < furthest - HALF_SAMPLE)
     at = np.setdiff1d(at, line.row(duplicates), assume_unique=True)
     silent = np.flatnonzero(packets["samples"].to_numpy() == 0)
-    again = pd.Series(relative[silent]).duplicated().to_numpy()  # no audio, twice
+    again = _earliest(relative[silent]) != np.arange(len(silent))  # no audio, twice
     at = np.setdiff1d(at, silent[again], assume_unique=True)
     ahead = np.searchsorted(furthest, furthest[at])  # the first that begins so late
     start = relative[at]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from typing import Any, Final, overload
 
@@ -110,7 +111,7 @@ def _quality(capture: Capture, span: tuple[float, float] | None) -> Quality:
     start, end = _span_of(capture, packets) if span is None else span
     low, high = (np.clip(edge[missing], start, end) for edge in (found.start, found.end))
     lost_by = found.cause[missing]
-    by_cause = {cause: float((high - low)[lost_by == cause].sum()) for cause in CAUSES}
+    by_cause = {cause: math.fsum((high - low)[lost_by == cause]) for cause in CAUSES}
     lost = sum(by_cause.values())
     held_against = sum(by_cause[cause] for cause in LOST)
     length = end - start
@@ -141,7 +142,7 @@ def _quality(capture: Capture, span: tuple[float, float] | None) -> Quality:
             "reordered": int((found.kind == "reordered").sum()),
             "longest gap s": float((found.end - found.start)[missing].max(initial=0.0)),
             "packets": len(packets),
-            "packets without audio": int((packets["samples"] == 0).sum()),
+            "packets without audio": int(np.count_nonzero(packets["samples"].to_numpy() == 0)),
             "connections": int(packets["connection"].nunique()),
             "jitter ms": 1e3 * float(running[-1]) if len(running) else np.nan,
             **{f"delay {name} ms": float(delays[at]) for at, name in _PERCENTILES},
@@ -171,11 +172,12 @@ def _verdict(there: float, length: float) -> str:
 
 def _span_of(capture: Capture, packets: pd.DataFrame) -> tuple[float, float]:
     """Return from when to when packets came, those included that could not be kept."""
-    ends = packets["relative"] + packets["samples"] / RATE
-    lost = unkept(capture)
-    starts = [packets["relative"].min(), *(one.start for one in lost)][packets.empty :]
-    until = [ends.max(), *(one.end for one in lost)][packets.empty :]
-    return (float(min(starts)), float(max(until))) if starts else (0.0, 0.0)
+    relative = packets["relative"].to_numpy()
+    spans = [(one.start, one.end) for one in unkept(capture)]
+    if len(relative):
+        ends = relative + packets["samples"].to_numpy() / RATE
+        spans.append((float(relative.min()), float(ends.max())))
+    return (min(spans)[0], max(end for _, end in spans)) if spans else (0.0, 0.0)
 
 
 def availability(

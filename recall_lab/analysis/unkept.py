@@ -6,7 +6,7 @@ import math
 from typing import NamedTuple
 
 from recall_lab.capture.capture import Capture
-from recall_lab.capture.events import LOST
+from recall_lab.capture.events import LOST, of_kind
 from recall_lab.text import shortened
 
 
@@ -27,9 +27,8 @@ class Unkept(NamedTuple):
 
 def unkept(capture: Capture) -> list[Unkept]:
     """Return what a capture's journal says of its stream; lines that can't be are passed over."""
-    events = capture.events
     found = []
-    for line in events.loc[events["kind"] == LOST, "detail"]:
+    for line in of_kind(capture.events, LOST, "detail"):
         start, end, packets = line.get("since"), line.get("until"), line.get("packets")
         if line.get("stream") != capture.info.stem or not isinstance(packets, int):
             continue

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import os
 import signal
+import threading
+import time
 from collections import deque
 from collections.abc import Callable, Generator, Iterable, Sequence
 from concurrent.futures import (
@@ -27,6 +29,7 @@ _MOST: Final = 1024  # processes that anybody can mean
 _WINDOW: Final = 64  # tasks under way at least, of a client's: who knows how many workers come
 _EACH: Final = 3  # tasks under way for each worker
 _IDLE: Final = 60  # s after which a process of ours ends
+_LOOK: Final = 0.5  # s between two looks at whether who started a process still lives
 _PASSING: Final = {"COLUMNS", "LINES", "OLDPWD", "PWD", "PYTEST_CURRENT_TEST"}
 """Variables of the environment that change under way and mean nothing to a worker."""
 
@@ -208,11 +211,20 @@ def _pool() -> Executor:
     pool: Executor = get_reusable_executor(
         processes(),
         timeout=_IDLE,
-        initializer=_ignore_interrupts,
+        initializer=_begin,
+        initargs=(os.getpid(),),
         env=environment | {"OMP_NUM_THREADS": "1", "OPENBLAS_NUM_THREADS": "1"},
     )
     return pool
 
 
-def _ignore_interrupts() -> None:
+def _begin(parent: int) -> None:
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is for who started us
+    threading.Thread(target=_end_with, args=(parent,), daemon=True).start()
+
+
+def _end_with(parent: int) -> None:
+    """End this process when the one that started it was killed: nobody waits for results then."""
+    while os.getppid() == parent:
+        time.sleep(_LOOK)
+    os._exit(1)

@@ -22,6 +22,7 @@ from __future__ import annotations
 import contextlib
 import math
 from collections.abc import Iterable, Iterator
+from operator import itemgetter
 from pathlib import Path
 from typing import Any, Final
 
@@ -81,12 +82,25 @@ def events_of(own: Iterable[bytes], receivers: Iterable[bytes]) -> pd.DataFrame:
     rows = [_row(line) for line in _objects(own)]
     stalls = (line for line in receivers if b"stalled" in line)  # few of very many
     rows += (_row(line) for line in _objects(stalls) if line.get("kind") == STALLED)
-    return _frame(rows).sort_values("received", kind="stable", ignore_index=True)
+    return _frame(sorted(rows, key=itemgetter("received")))
 
 
 def no_events() -> pd.DataFrame:
     """Return an events frame without events."""
     return _frame([])
+
+
+def of_kind(events: pd.DataFrame, kind: str, column: str) -> pd.api.extensions.ExtensionArray:
+    """Return what the events of one kind have in a column, in their order.
+
+    A hundred microseconds less than a frame of them, which a survey would pay for each capture.
+
+    Example:
+        >>> list(of_kind(no_events(), "connected", "receiver"))
+        []
+    """
+    told: pd.api.extensions.ExtensionArray = events[column].array
+    return told[np.flatnonzero(events["kind"].array == kind)]
 
 
 def payload_of(line: object) -> dict[str, Any]:
@@ -128,11 +142,17 @@ def integers(values: Iterable[int | None]) -> pd.api.extensions.ExtensionArray:
 
 
 def _frame(rows: list[dict[str, Any]]) -> pd.DataFrame:
-    frame = pd.DataFrame(rows, columns=list(_COLUMNS))
-    for name in ("connection", "participant"):
-        frame[name] = integers(row[name] for row in rows)
-    frame["received"] = pd.to_datetime(frame["received"].astype("int64"), utc=True)
-    return frame.astype(_COLUMNS)
+    # column by column: pandas would take two milliseconds for a frame of few lines
+    columns: dict[str, Any] = {}
+    for name, dtype in _COLUMNS.items():
+        values: Any = [row[name] for row in rows]
+        if dtype == "Int64":
+            columns[name] = integers(values)
+            continue
+        if name == "received":
+            values = np.array(values, np.int64)
+        columns[name] = pd.array(values, dtype=pd.api.types.pandas_dtype(dtype))
+    return pd.DataFrame(columns, copy=False)
 
 
 def _lines(path: Path) -> Iterator[bytes]:

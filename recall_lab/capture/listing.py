@@ -20,6 +20,7 @@ from recall_lab.capture.remote import (
     not_found,
     persistently,
     size_of,
+    version_of,
 )
 from recall_lab.errors import CaptureNotFound, InvalidArgument
 
@@ -30,7 +31,6 @@ SUFFIXES: Final = (*AUDIO, ".idx", ".json", JOURNAL)
 """Of the files that a stream is made of."""
 
 _WILD: Final = frozenset("*?[")
-_VERSIONS: Final = ("ETag", "etag", "md5Hash", "mtime", "LastModified", "last_modified", "created")
 
 
 @dataclass(frozen=True)
@@ -177,6 +177,8 @@ def _objects(fs: FileSystem, path: str) -> dict[str, Mapping[str, Any]] | None:
         found = {}
     if not found or list(found) == [path]:  # a file of a capture, or what several begin with
         folder, _, name = path.rpartition("/")
+        if not folder:  # a bucket by itself
+            return {} if fs.exists(path) else None
         stem = _parted(name)[0]
         try:
             near = fs.find(folder, maxdepth=1, detail=True, prefix=(parse_stem(stem) or (stem,))[0])
@@ -253,8 +255,7 @@ def _grouped(files: Mapping[str, Mapping[str, Any]]) -> Iterator[Stream]:
         stem, suffix = _parted(last)
         if suffix not in SUFFIXES or not stem:
             continue
-        version = next((told[key] for key in _VERSIONS if told.get(key) is not None), "")
-        file = File(suffix, size_of(told), str(version).strip('"'))
+        file = File(suffix, size_of(told), version_of(told))
         if suffix == JOURNAL:
             journals[f"{folder}/{stem}"] = file
         else:

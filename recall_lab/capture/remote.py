@@ -4,6 +4,9 @@ An object is cut into blocks of 1 MiB. A block is fetched when something in it i
 together with all others that the same reading needs; reading on from one block to the next
 fetches some more ahead, as each request costs tens of milliseconds whatever its size. Blocks are
 kept in bounded memory, those used last for the longest. Two threads never fetch the same block.
+
+After each fetch the store is asked whether the object is still the one that was loaded, so that
+two versions are never mixed. (Not all stores that speak S3 take ``If-Match`` with the fetch.)
 """
 
 from __future__ import annotations
@@ -46,6 +49,7 @@ _AHEAD: Final = 8  # blocks fetched beyond what was asked for, where reading goe
 _PIECE: Final = 16 << 20  # bytes joined at once when a long stretch is read
 _CONNECTIONS: Final = 128  # to S3 at once; botocore's own 10 would queue a survey's requests
 _TRIES: Final = 5
+_VERSIONS: Final = ("ETag", "etag", "md5Hash", "mtime", "LastModified", "last_modified", "created")
 _LOCAL: Final = ("file://", "local://")
 
 _LASTING: Final = (
@@ -195,14 +199,22 @@ class RemoteBytes:
         fs: where it is.
         path: its path there.
         size: its size, bytes.
+        version: which version it is, see :func:`version_of`; None: that is not watched.
         block: bytes of a block.
         cache: bytes of blocks kept, at most.
     """
 
     def __init__(
-        self, fs: FileSystem, path: str, size: int, *, block: int = BLOCK, cache: int = CACHE
+        self,
+        fs: FileSystem,
+        path: str,
+        size: int,
+        *,
+        version: str | None = None,
+        block: int = BLOCK,
+        cache: int = CACHE,
     ) -> None:
-        self._fs, self._path, self.size = fs, path, size
+        self._fs, self._path, self.size, self._version = fs, path, size, version
         self._block = block
         self._most = max(cache // block, _AHEAD + 1)
         self._blocks: OrderedDict[int, bytes] = OrderedDict()
@@ -213,7 +225,7 @@ class RemoteBytes:
         """Return bytes `start` to `stop`, as many of them as there are.
 
         Raises:
-            StorageFailed: when the store does not give them.
+            StorageFailed: when the store does not give them, or has another object there by now.
         """
         start, stop = max(start, 0), min(stop, self.size)
         if start >= stop:
@@ -281,13 +293,32 @@ class RemoteBytes:
 
         try:
             got = persistently(call, name=self._path)
+        except StorageFailed:
+            self._still_there()  # else its range is "not satisfiable", which says little
+            raise
         except FileNotFoundError as error:
+            self._still_there()
             raise failed(self._path, error) from error
+        self._still_there()
         for at, start, stop in zip(blocks, starts, stops, strict=True):
             if len(got[at]) != stop - start:
                 said = f"{len(got[at])} bytes came of {stop - start} at {start}: it has changed"
                 raise StorageFailed(self._path, OSError(5, said), "read")
         return got
+
+    def _still_there(self) -> None:
+        """Raise StorageFailed when the object is no longer the one that was loaded."""
+        if self._version is None:
+            return
+        try:
+            told = persistently(lambda: self._fs.info(self._path), name=self._path)
+        except FileNotFoundError:
+            said = "it was deleted after it was loaded"
+        else:
+            if (size_of(told), version_of(told)) == (self.size, self._version):
+                return
+            said = "it was replaced after it was loaded: load it again"
+        raise StorageFailed(redacted(self._path), OSError(5, said), "read")
 
 
 class RemoteAudio:
@@ -373,6 +404,12 @@ def size_of(info: Mapping[str, Any]) -> int:
         return size
     name = str(info.get("name"))
     raise StorageFailed(name, OSError(5, f"its size is told as {size!r:.80}"), "read")
+
+
+def version_of(info: Mapping[str, Any]) -> str:
+    """Return the store's tag of an object's content, or when it was changed; may be empty."""
+    version = next((info[key] for key in _VERSIONS if info.get(key) is not None), "")
+    return str(version).strip('"')
 
 
 def not_found(url: str, hint: str) -> CaptureNotFound:

@@ -82,12 +82,17 @@ class _Days:
         """Where stands what has no date."""
         if not self.loose:
             return None
-        return self.count + 1 if self.count else 0
+        return self.count + self.broad if self.count else 0
+
+    @property
+    def broad(self) -> int:
+        """How many columns that takes, so that it is seen beside many."""
+        return max(1, self.count // 30)
 
     @property
     def width(self) -> int:
-        """Columns of the picture, that one and a free one before it with them."""
-        return self.count if self.aside is None else self.aside + 1
+        """Columns of the picture: those, and as many free ones before them, too."""
+        return self.count if self.aside is None else self.aside + self.broad
 
 
 def plot_survey(frame: pd.DataFrame, figure: Figure | SubFigure | None = None) -> dict[str, Axes]:
@@ -197,9 +202,12 @@ def _heat(ax: Axes, calls: pd.DataFrame, days: _Days) -> None:
     each = -(-most // _ROWS)
     cells = np.full((-(-most // each), days.width), np.nan)
     for column, some in calls.groupby("column")["class"]:
-        at = days.aside if column == -1 else int(str(column))
         shown = some.to_numpy()[::each]  # the first of each few is the worst of them
-        cells[: len(shown), at] = shown
+        at = int(str(column))
+        if days.aside is not None and at < 0:
+            cells[: len(shown), days.aside : days.aside + days.broad] = shown[:, None]
+        else:
+            cells[: len(shown), at] = shown
     fine = len(cells) > 25 or days.width > 120
     ax.pcolormesh(
         np.arange(days.width + 1) - 0.5, np.arange(len(cells) + 1) * each, cells,
@@ -300,7 +308,8 @@ def _worst(ax: Axes, rows: pd.DataFrame) -> None:
     heading = "Nothing is bad"
     if len(bad):
         heading = f"The worst of {len(bad):,} that are not as they should be"
-        heading += f"; {far:,} in bold stand out from the others" if far else ""
+        stand = "stands" if far == 1 else "stand"
+        heading += f"; {far:,} in bold {stand} out from the others" if far else ""
     set_title(ax, heading)
     lines = list(_lines(bad))
     for number, (name, day, why, outlier) in enumerate(lines):
@@ -342,9 +351,10 @@ def _ticks(days: _Days) -> tuple[list[float], list[str]]:
     at = list(range(0, days.count, step))
     names = [str(np.datetime64(days.first + column * days.each, "D")) for column in at]
     if days.aside is not None:
-        if at and days.aside - at[-1] < 0.7 * step:
+        middle = days.aside + (days.broad - 1) / 2
+        if at and middle - at[-1] < 0.7 * step:
             at, names = at[:-1], names[:-1]
-        at, names = [*at, days.aside], [*names, "none, or odd" if days.odd else "no date"]
+        return [*at, middle], [*names, "none, or odd" if days.odd else "no date"]
     return [float(column) for column in at], names
 
 

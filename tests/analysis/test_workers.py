@@ -12,7 +12,7 @@ from typing import Any
 
 import psutil
 import pytest
-from cluster import client_of, cluster
+from cluster import client_of, cluster, ours
 
 from recall_lab.analysis import workers
 from recall_lab.analysis.workers import at_once, shared_out
@@ -60,12 +60,6 @@ def batches(count: int, size: int = 3) -> list[list[int]]:
 
 def flat(results: Any) -> list[Any]:
     return [value for some in results for value in some]
-
-
-def ours() -> list[psutil.Process]:
-    """Worker processes of this one."""
-    children = psutil.Process().children(recursive=True)
-    return [one for one in children if "loky.backend.popen" in " ".join(one.cmdline())]
 
 
 def test_processes_do_it_and_stay_warm() -> None:

@@ -129,8 +129,10 @@ def test_the_worst_are_named_with_their_reasons_those_alike_once() -> None:
     )
 
 
-@pytest.mark.parametrize("style", [LIGHT, DARK], ids=["light", "dark"])
-@pytest.mark.parametrize(("count", "days"), [(5, 3), (100, 20), (3000, 90), (400, 2000)])
+@pytest.mark.parametrize(
+    ("count", "days", "style"),
+    [(5, 3, DARK), (100, 20, LIGHT), (3000, 90, DARK), (400, 2000, LIGHT)],
+)
 def test_any_number_can_be_drawn_and_no_legend_lies_on_data(
     count: int, days: int, style: dict[str, str]
 ) -> None:
