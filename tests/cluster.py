@@ -8,7 +8,7 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -24,18 +24,19 @@ class Cluster:
         workers: the processes of the workers.
     """
 
-    def __init__(self, folder: str, workers: int) -> None:
+    def __init__(self, folder: str, workers: int, environment: Mapping[str, str]) -> None:
         self._folder = folder
+        self._environment = environment
         self.address = f"tcp://127.0.0.1:{free_port()}"
         port = self.address.rpartition(":")[2]
         self._scheduler = self._start("scheduler", "--port", port, "--no-dashboard", "--no-show")
         self.workers = [self.add() for _ in range(workers)]
 
-    def add(self, *more: str) -> subprocess.Popen[bytes]:
+    def add(self) -> subprocess.Popen[bytes]:
         """Start one more worker, without a nanny: it stays dead when it is killed."""
         return self._start(
             "worker", self.address, "--nthreads", "1", "--no-nanny", "--no-dashboard",
-            "--local-directory", self._folder, "--memory-limit", "0", "--host", "127.0.0.1", *more,
+            "--local-directory", self._folder, "--memory-limit", "0", "--host", "127.0.0.1",
         )  # fmt: skip
 
     def _start(self, *arguments: str) -> subprocess.Popen[bytes]:
@@ -45,7 +46,8 @@ class Cluster:
                 env=os.environ
                 # what a nanny sets, too
                 | {"MALLOC_TRIM_THRESHOLD_": "65536", "OMP_NUM_THREADS": "1"}
-                | {"PYTHONPATH": os.pathsep.join(filter(None, sys.path))},  # tasks of tests
+                | {"PYTHONPATH": os.pathsep.join(filter(None, sys.path))}  # tasks of tests
+                | self._environment,
                 stdout=subprocess.DEVNULL,
                 stderr=log,
                 cwd=self._folder,
@@ -59,10 +61,10 @@ class Cluster:
 
 
 @contextlib.contextmanager
-def cluster(workers: int = 2) -> Iterator[Cluster]:
-    """Run a cluster."""
+def cluster(workers: int = 2, **environment: str) -> Iterator[Cluster]:
+    """Run a cluster; its processes have these variables in their environment."""
     with tempfile.TemporaryDirectory() as folder:
-        one = Cluster(folder, workers)
+        one = Cluster(folder, workers, environment)
         try:
             yield one
         finally:

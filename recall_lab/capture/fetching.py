@@ -16,9 +16,9 @@ from recall_lab.capture.info import CaptureInfo, info_by_name, parse_info, parse
 from recall_lab.capture.journal import RECEIVER_STEM
 from recall_lab.capture.journal import SUFFIX as JOURNAL
 from recall_lab.capture.listing import SUFFIXES, find_streams
+from recall_lab.capture.ranges import RemoteAudio
 from recall_lab.capture.remote import (
     FileSystem,
-    RemoteAudio,
     RemoteBytes,
     fetch,
     filesystem_of,

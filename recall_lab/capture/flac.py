@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, BinaryIO, Final, TypeVar
 import numpy as np
 import soundfile
 
-from recall_lab.capture.remote import slice_of
+from recall_lab.capture.ranges import slice_of
 from recall_lab.errors import InvalidArgument, InvalidAudio
 from recall_lab.wire.pcm import RATE, SAMPLE_BYTES, SAMPLE_DTYPE, Samples
 

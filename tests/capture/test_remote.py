@@ -16,7 +16,8 @@ from bucket import Bucket
 from builders import write_long
 
 import recall_lab as rl
-from recall_lab.capture.remote import RemoteAudio, RemoteBytes, filesystem_of, is_url, local_path
+from recall_lab.capture.ranges import RemoteAudio
+from recall_lab.capture.remote import RemoteBytes, filesystem_of, is_url, local_path
 from recall_lab.errors import CaptureNotFound, InvalidArgument, StorageFailed
 
 DATA = Path(__file__).parent.parent.parent / "data"
