@@ -22,10 +22,12 @@ from recall_lab.capture.remote import (
     RemoteBytes,
     fetch,
     filesystem_of,
+    missing_bucket,
     not_found,
     persistently,
     size_of,
     together,
+    version_of,
 )
 from recall_lab.errors import InvalidAudio
 from recall_lab.text import redacted
@@ -40,21 +42,23 @@ def load_url(url: str) -> Capture:
     # all in one round: each waits for the store some tens of milliseconds
     small, binary, flac = together(
         lambda: fetch(fs, [f"{base}.idx", f"{base}.json"], url),
-        lambda: persistently(lambda: size_of(fs.info(f"{base}.bin")), name=url),
-        lambda: persistently(lambda: size_of(fs.info(f"{base}.flac")), name=url),
+        lambda: persistently(lambda: fs.info(f"{base}.bin"), name=url),
+        lambda: persistently(lambda: fs.info(f"{base}.flac"), name=url),
     )
     for answer in (small, binary, flac):
         if isinstance(answer, Exception) and not isinstance(answer, FileNotFoundError):
             raise answer
     index = there(small[f"{base}.idx"])
     audio: tuple[str, int] | None = None
-    for kind, size in ((".flac", flac), (".bin", binary)):
-        if isinstance(size, int):
-            audio = (kind, size)
+    version = None
+    for kind, told in ((".flac", flac), (".bin", binary)):
+        if not isinstance(told, Exception):
+            audio, version = (kind, size_of(told)), version_of(told)
     if audio is None and index is None:
         hint = "name an object that ends in .bin, .flac or .idx, or what these have in common"
-        raise not_found(url, hint)
-    return capture_of(fs, base, base_url, index, there(small[f"{base}.json"]), audio)
+        raise not_found(url, missing_bucket(fs, path) or hint)
+    info = there(small[f"{base}.json"])
+    return capture_of(fs, base, base_url, index, info, audio, version=version)
 
 
 def load_recording_url(url: str) -> list[Capture]:
@@ -77,6 +81,8 @@ def capture_of(
     info: bytes | None,
     audio: tuple[str, int] | bytes | None,
     journals: tuple[bytes, bytes] | None = None,
+    *,
+    version: str | None = None,
 ) -> Capture:
     """Put together what was fetched of a stream.
 
@@ -86,11 +92,12 @@ def capture_of(
         index, info: the ``.idx`` and the ``.json``; None where there is none.
         audio: suffix and size of the audio; or all of the ``.bin``; None where there is none.
         journals: the recording's and the receiver's; None: they are fetched when they are needed.
+        version: of the audio; reading fails once the store has another. None: not watched.
     """
     name = base.rpartition("/")[2]
     known, problem = _info_of(info, name)
     try:
-        samples, odd, suffix = _audio_of(fs, base, audio)
+        samples, odd, suffix = _audio_of(fs, base, audio, version)
     except InvalidAudio as error:  # a FLAC that is none
         samples, odd, suffix = np.empty(0, SAMPLE_DTYPE), False, ".flac"
         problem = "; ".join(filter(None, [problem, str(error)]))
@@ -130,7 +137,7 @@ def _info_of(data: bytes | None, stem: str) -> tuple[CaptureInfo, str | None]:
 
 
 def _audio_of(
-    fs: FileSystem, base: str, audio: tuple[str, int] | bytes | None
+    fs: FileSystem, base: str, audio: tuple[str, int] | bytes | None, version: str | None
 ) -> tuple[Samples | Audio, bool, str]:
     """Return the samples, whether half of one is left over, and the suffix of what they are in."""
     if audio is None:
@@ -139,7 +146,7 @@ def _audio_of(
         samples = np.frombuffer(audio, SAMPLE_DTYPE, len(audio) // SAMPLE_BYTES)
         return samples, bool(len(audio) % SAMPLE_BYTES), ".bin"
     suffix, size = audio
-    source = RemoteBytes(fs, f"{base}{suffix}", size)
+    source = RemoteBytes(fs, f"{base}{suffix}", size, version=version)
     if suffix == ".bin":
         return RemoteAudio(source), bool(size % SAMPLE_BYTES), suffix
     flac = FlacAudio(source.file(), redacted(f"{base}{suffix}"))

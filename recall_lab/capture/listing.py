@@ -17,6 +17,7 @@ from recall_lab.capture.remote import (
     filesystem_of,
     is_url,
     local_path,
+    missing_bucket,
     not_found,
     persistently,
     size_of,
@@ -158,7 +159,8 @@ def _streams_of(place: str) -> Iterator[Stream]:
     head = place.partition("://")[0] + "://"
     found = persistently(lambda: _objects(fs, path), name=place)
     if found is None:
-        raise not_found(place, "there is no such object, and no folder of that name with any in it")
+        nothing = "there is no such object, and no folder of that name with any in it"
+        raise not_found(place, missing_bucket(fs, path) or nothing)
     # names in a listing are without the scheme, whatever was asked for
     yield from _grouped({head + name.lstrip("/"): told for name, told in found.items()})
 

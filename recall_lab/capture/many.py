@@ -9,7 +9,7 @@ from typing import Final, NamedTuple
 from recall_lab.capture.capture import Capture
 from recall_lab.capture.fetching import capture_of, journals_of, there
 from recall_lab.capture.journal import SUFFIX as JOURNAL
-from recall_lab.capture.listing import Stream
+from recall_lab.capture.listing import AUDIO, Stream
 from recall_lab.capture.reader import load
 from recall_lab.capture.remote import FileSystem, fetch, filesystem_of, is_url
 
@@ -126,10 +126,12 @@ def _put_together(
 
     own, shared = journals_of(base)
     audio: bytes | tuple[str, int] | None = of(f"{base}.bin")
-    for suffix in (".flac", ".bin"):
-        size = stream.size(suffix)
-        if size is not None and not isinstance(audio, bytes):
-            audio = (suffix, size)
+    version = None
+    for file in reversed(stream.files):  # the .bin counts before the .flac
+        if file.suffix in AUDIO and not isinstance(audio, bytes):
+            audio = (file.suffix, file.size)
+            # other stores write it one way in a listing and another when asked for one object
+            version = file.version if "s3" in got.fs.protocol else None
     journals = of(own) or b"", there(receivers[shared]) or b""
     index, info = of(f"{base}.idx"), of(f"{base}.json")
-    return capture_of(got.fs, base, stream.base, index, info, audio, journals)
+    return capture_of(got.fs, base, stream.base, index, info, audio, journals, version=version)

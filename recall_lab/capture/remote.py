@@ -366,6 +366,14 @@ def version_of(info: Mapping[str, Any]) -> str:
     return str(version).strip('"')
 
 
+def missing_bucket(fs: FileSystem, path: str) -> str:
+    """Return in words that there is no such bucket; empty where there is, or none can tell."""
+    bucket = path.partition("/")[0]
+    if "s3" not in fs.protocol or fs.exists(bucket):
+        return ""
+    return f"there is no bucket {bucket!r}, or not for these credentials"
+
+
 def not_found(url: str, hint: str) -> CaptureNotFound:
     """Return the error for a URL at which there is nothing."""
     return CaptureNotFound(redacted(url), hint)

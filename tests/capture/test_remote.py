@@ -16,8 +16,10 @@ from bucket import Bucket
 from builders import write_long
 
 import recall_lab as rl
+from recall_lab.capture.listing import find_streams
+from recall_lab.capture.many import load_many
 from recall_lab.capture.ranges import RemoteAudio
-from recall_lab.capture.remote import RemoteBytes, filesystem_of, is_url, local_path
+from recall_lab.capture.remote import CACHE, RemoteBytes, filesystem_of, is_url, local_path
 from recall_lab.errors import CaptureNotFound, InvalidArgument, StorageFailed
 
 DATA = Path(__file__).parent.parent.parent / "data"
@@ -109,8 +111,6 @@ def test_the_store_is_busy_now_and_then(store: Bucket, lossy: str) -> None:
 def test_what_is_not_there(store: Bucket, lossy: str) -> None:
     with pytest.raises(CaptureNotFound, match="name an object that ends in"):
         rl.load(store.url("calls/nothing.bin"))
-    with pytest.raises((CaptureNotFound, StorageFailed)):
-        rl.load("s3://no-such-bucket-here/a.bin")
     with pytest.raises(InvalidArgument, match="fsspec knows"):
         rl.load("gopher://a/b.bin")
 
@@ -135,6 +135,35 @@ def test_a_file_url_is_a_path() -> None:
     assert local_path("file:///a/b.bin") == Path("/a/b.bin")
     assert is_url("s3://a/b.bin")
     assert rl.load(f"file://{DATA / 'standup-lossy.bin'}").path == DATA / "standup-lossy.bin"
+
+
+@pytest.mark.parametrize("size", [3 << 20, 6 << 20, 1000])
+@pytest.mark.parametrize("many", [False, True])
+def test_an_object_that_was_replaced_is_never_mixed(store: Bucket, size: int, many: bool) -> None:
+    client = store.client()
+    client.put_object(Bucket="captures", Key="r.bin", Body=b"\1\0" * (3 << 19))
+    url = store.url("r.bin")
+    capture = next(load_many(find_streams(url), audio=False))[1] if many else rl.load(url)
+    assert isinstance(capture, rl.Capture)
+    assert set(capture.audio[:10].tolist()) == {1}
+    client.put_object(Bucket="captures", Key="r.bin", Body=b"\2\0" * (size // 2))
+    with pytest.raises(StorageFailed, match="it was replaced after it was loaded"):
+        capture.audio[:]
+    assert set(capture.audio[:10].tolist()) == {1}  # what was read before is of one version
+    assert set(rl.load(url).samples.tolist()) == {2}
+    client.delete_object(Bucket="captures", Key="r.bin")
+    client.close()
+    with pytest.raises(StorageFailed, match="it was deleted after it was loaded"):
+        capture.audio[1 << 20 :]
+
+
+def test_buckets_that_are_empty_or_are_not(store: Bucket) -> None:
+    assert find_streams(store.url()) == []
+    for call in (rl.load, find_streams):
+        with pytest.raises(CaptureNotFound, match="there is no bucket 'no-such-bucket-here'"):
+            call("s3://no-such-bucket-here/a.bin")
+    with pytest.raises(CaptureNotFound, match="no such object"):
+        find_streams(store.url("nothing/"))
 
 
 # blocks, without a network
@@ -195,6 +224,20 @@ def test_two_threads_never_fetch_the_same_block(data: bytes) -> None:
         found = list(pool.map(lambda _: source.read(0, len(data)), range(16)))
     assert set(found) == {data}
     assert set(fs.asked.values()) == {1}
+
+
+def test_an_overview_of_more_than_the_cache_reads_each_byte_once(tmp_path: Path) -> None:
+    path = write_long(tmp_path / "long.bin", 1)
+    raw, here = path.read_bytes(), rl.load(path)
+    fs = Counting(raw)
+    # with the real sizes: threads are some blocks apart, which a small cache would not bear
+    source = RemoteBytes(fs, "x", len(raw))
+    there = rl.Capture(RemoteAudio(source), here.packets, here.info, url="s3://x/long.bin")
+    served = rl.overview(there, 400)
+    assert len(raw) > 1.5 * CACHE
+    assert sum(map(len, source._blocks.values())) <= CACHE
+    assert set(fs.asked.values()) == {1}
+    np.testing.assert_array_equal(served.mean, rl.overview(here, 400).mean)
 
 
 def test_memory_is_bounded(data: bytes) -> None:
