@@ -28,8 +28,10 @@ class Cluster:
         self._folder = folder
         self._environment = environment
         self.address = f"tcp://127.0.0.1:{free_port()}"
-        port = self.address.rpartition(":")[2]
-        self._scheduler = self._start("scheduler", "--port", port, "--no-dashboard", "--no-show")
+        self._scheduler = self._start(
+            "scheduler", "--port", self.address.rpartition(":")[2], "--host", "127.0.0.1",
+            "--no-dashboard", "--dashboard-address", "127.0.0.1:0",
+        )  # fmt: skip
         self.workers = [self.add() for _ in range(workers)]
 
     def add(self) -> subprocess.Popen[bytes]:
@@ -47,6 +49,8 @@ class Cluster:
                 # what a nanny sets, too
                 | {"MALLOC_TRIM_THRESHOLD_": "65536", "OMP_NUM_THREADS": "1"}
                 | {"PYTHONPATH": os.pathsep.join(filter(None, sys.path))}  # tasks of tests
+                # a result on a worker that died: its scheduler asks there for 30 s, if not told so
+                | {"DASK_DISTRIBUTED__COMM__TIMEOUTS__CONNECT": "2s"}
                 | self._environment,
                 stdout=subprocess.DEVNULL,
                 stderr=log,

@@ -13,7 +13,9 @@ import io
 import time
 import uuid
 import warnings
-from collections.abc import Sequence
+from collections.abc import Callable, Iterable, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from functools import partial
 from pathlib import Path
 from typing import Any, Final
 
@@ -29,8 +31,10 @@ FORMAT: Final = 1
 
 _OURS: Final = {"version": "str", "measured": "str", "surveyed": "int64"}
 _EVERY: Final = 5.0  # s between two files: what a kill may cost
+_SHARE: Final = 0.1  # of the time that may go into writing; rows of many days make many files
 _MOST: Final = 20_000  # rows of a file that is written under way
 _READ: Final = 64  # files read at once
+_WRITE: Final = 16  # files written or deleted at once: each takes tens of milliseconds in a bucket
 _SUFFIX: Final = ".parquet"
 
 Known = tuple[str, str]
@@ -58,8 +62,9 @@ class Dataset:
         self._measures = tuple(measures)
         self.measured = f"{FORMAT}: {', '.join(measures)}"
         self._rows: list[Row] = []
+        self._known: dict[str, pd.DataFrame] = {}  # files by name, which never change
         self._last = 0  # ns, when the newest row that was read here was measured
-        self._written = time.monotonic()
+        self._next = time.monotonic() + _EVERY  # when rows are written again
 
     def read(self) -> pd.DataFrame:
         """Return the newest row of each source, those with other measures too.
@@ -95,12 +100,12 @@ class Dataset:
             for row in rows
             if not row[PASSING]
         ]
-        if time.monotonic() - self._written > _EVERY or len(self._rows) > _MOST:
+        if time.monotonic() > self._next or len(self._rows) > _MOST:
             self.flush()
 
     def flush(self) -> None:
         """Write what was taken since the last time."""
-        rows, self._written = list(self._rows), time.monotonic()
+        rows, begin = list(self._rows), time.monotonic()
         if not rows:
             return
         # all columns in every file, as readers take those of the first one for those of all
@@ -108,10 +113,17 @@ class Dataset:
         frame["version"] = pd.Series([row["version"] for row in rows], dtype="str")
         frame["measured"] = pd.Series([self.measured] * len(rows), dtype="str")
         frame["surveyed"] = np.array([row["surveyed"] for row in rows], np.int64)
-        for day, part in frame.groupby(_days(frame["start"]), sort=True):
-            name = f"day={day}/part-{time.time_ns()}-{uuid.uuid4().hex[:8]}{_SUFFIX}"
-            self._write(name, _bytes_of(part))
+        _all_of(
+            partial(
+                self._write,
+                f"day={day}/part-{time.time_ns()}-{uuid.uuid4().hex[:8]}{_SUFFIX}",
+                _bytes_of(part),
+            )
+            for day, part in frame.groupby(_days(frame["start"]), sort=True)
+        )
         del self._rows[: len(rows)]  # only now: an interrupt may come in between
+        now = time.monotonic()
+        self._next = now + max(_EVERY, (now - begin) / _SHARE)
 
     def join(self) -> None:
         """Make one file of each day that has several; leave out rows that newer ones replace."""
@@ -124,11 +136,13 @@ class Dataset:
         by_day: dict[str, list[str]] = {}
         for name in parts:
             by_day.setdefault(name.rpartition("/")[0], []).append(name)
-        for day, names in by_day.items():
+
+        def join_one(day: str, names: Sequence[str]) -> None:
             rows = pd.concat([parts[name] for name in names], ignore_index=True)
-            kept = _newest(rows[rows["surveyed"] >= rows["source"].map(latest)])
-            if len(names) == 1 and len(kept) == len(rows):
-                continue
+            kept = rows[rows["surveyed"] >= rows["source"].map(latest)]
+            if len(names) == 1 and len(kept) == len(rows) == rows["source"].nunique():
+                return
+            kept = _newest(kept)
             joined = ""
             if len(kept):
                 data = _bytes_of(kept)
@@ -136,6 +150,8 @@ class Dataset:
                 joined = f"{day}/all-{hashlib.sha256(data).hexdigest()[:16]}{_SUFFIX}"
                 self._write(joined, data)
             self._store.delete([name for name in names if name != joined])
+
+        _all_of(partial(join_one, day, names) for day, names in by_day.items())
 
     def _names(self) -> list[str]:
         return [
@@ -149,9 +165,10 @@ class Dataset:
 
     def _parts(self, names: Sequence[str]) -> dict[str, pd.DataFrame]:
         """Return files by name, as far as they can be read; one that was just deleted is none."""
-        found: dict[str, pd.DataFrame] = {}
-        for at in range(0, len(names), _READ):
-            for name, data in self._store.read(names[at : at + _READ]).items():
+        found = {name: self._known[name] for name in names if name in self._known}
+        left = [name for name in names if name not in found]
+        for at in range(0, len(left), _READ):
+            for name, data in self._store.read(left[at : at + _READ]).items():
                 if isinstance(data, FileNotFoundError):
                     continue
                 if isinstance(data, Exception):
@@ -165,7 +182,20 @@ class Dataset:
                         RuntimeWarning,
                         stacklevel=4,
                     )
+        self._known = found
         return found
+
+
+def _all_of(calls: Iterable[Callable[[], None]]) -> None:
+    """Make calls that wait for a disk or a bucket, several at once.
+
+    Raises:
+        Exception: the first that one of them raised, once all of them have ended.
+    """
+    with ThreadPoolExecutor(_WRITE) as threads:
+        futures = [threads.submit(call) for call in calls]
+    for future in futures:
+        future.result()
 
 
 def _days(starts: pd.Series[Any]) -> pd.Series[Any]:
@@ -197,6 +227,8 @@ def _frame_of(data: bytes) -> pd.DataFrame:
 def _typed(rows: pd.DataFrame, measures: Sequence[str]) -> pd.DataFrame:
     """Return rows with all columns of these measures, and the dtypes that they have."""
     kinds = columns_of(measures) | _OURS
+    if all(name in rows.columns and rows[name].dtype == kind for name, kind in kinds.items()):
+        return rows
     for name, kind in kinds.items():
         if name not in rows.columns:
             empty = "" if kind == "str" else pd.NA if kind == "Int64" else np.nan

@@ -26,10 +26,13 @@ from recall_lab.analysis.measures import (
 )
 from recall_lab.analysis.workers import Client, at_once, shared_out
 from recall_lab.capture.listing import AUDIO, Source, Stream, find_streams
+from recall_lab.capture.remote import is_url
 from recall_lab.errors import InvalidArgument
 from recall_lab.text import counted
 
 _BATCH: Final = 128  # streams of a task, at most
+_LEAST: Final = 4  # streams of a task, at least, where there are many: each has its cost
+_FETCHED: Final = 16  # the same in object storage, as they are fetched together
 _BYTES: Final = 64 << 20  # that a task reads, at most, but for a single stream that has more
 _SHARE: Final = 8  # tasks for each worker of what is left: large first, small ones at the end
 
@@ -151,14 +154,20 @@ def _batches(
     read = (".idx",) if list(measures) == ["quality"] else (".idx", *AUDIO)
     batch: list[Stream] = []
     weight = 0
-    share = _SHARE * max(workers, 2)
-    most = max(1, min(_BATCH, len(streams) // share))
+    workers = max(workers, 2)
+
+    def size_for(left: int) -> int:
+        return max(least, min(_BATCH, left // (_SHARE * workers)))
+
+    least = _FETCHED if streams and is_url(streams[0].source) else _LEAST
+    least = max(1, min(least, len(streams) // (4 * workers)))
+    most = size_for(len(streams))
     for at, stream in enumerate(streams):
         size = sum(stream.size(suffix) or 0 for suffix in read)
         if batch and (len(batch) >= most or weight + size > _BYTES):
             yield batch
             batch, weight = [], 0
-            most = max(1, min(_BATCH, (len(streams) - at) // share))
+            most = size_for(len(streams) - at)
         batch.append(stream)
         weight += size
     if batch:

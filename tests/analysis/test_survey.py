@@ -346,27 +346,30 @@ def test_a_worker_of_a_cluster_that_is_killed(calls: Path, plain: pd.DataFrame) 
         assert client.submit(len, "abc").result() == 3  # it is still open
 
 
-def test_a_bucket(store: Bucket, calls: Path, plain: pd.DataFrame) -> None:
-    store.upload(calls, "calls/")
+def test_a_bucket(store: Bucket, tmp_path: Path, calls: Path, plain: pd.DataFrame) -> None:
+    for path in [*calls.glob("call-0000*"), *calls.glob("call-0003*"), calls / "bare.bin"]:
+        shutil.copy(path, tmp_path)
+    store.upload(tmp_path, "calls/")
+    plain = plain[plain["source"].str.contains("/call-000[03]|/bare")].reset_index(drop=True)
     quietly(calls / "call-00001.bin")  # processes that know nothing of the bucket
     store.forget()
     quality = quietly(store.url("calls/"), measures="quality")
     assert not [name for name in store.served if name.endswith(".bin")]
-    assert sum(store.requests.values()) <= 4 * COUNT + 10
+    assert sum(store.requests.values()) <= 4 * len(quality) + 10
     undisturbed = quietly(store.url("calls/"))
     local = undisturbed.drop(columns=["source", "error", "damage"])
     same(local, plain.drop(columns=["source", "error", "damage"]))
     common = quality.columns.difference(["error"])
     same(quality[common], undisturbed[common])
-    store.busy = 0.1
+    store.busy = 0.04
     busy = quietly(store.url("calls/"), into=store.url("kept"))
-    assert store.refused > 10
+    assert store.refused > 3
     same(busy, undisturbed)
     streams, found = counted(store.url("calls/"), into=store.url("kept"))
     assert streams == 0
     same(found, undisturbed)
     store.busy = 0
-    assert len(pd.read_parquet(store.url("kept"))) == COUNT
+    assert len(pd.read_parquet(store.url("kept"))) == len(plain) > 15
 
 
 def test_a_broken_executor_is_told(calls: Path, tmp_path: Path) -> None:
@@ -388,7 +391,7 @@ def test_tasks_are_cut_by_size_and_get_smaller() -> None:
     small = [stream(number, 1000) for number in range(10_000)]
     sizes = [len(batch) for batch in survey._batches(small, ["quality"], 2)]
     assert sum(sizes) == 10_000 and sizes == sorted(sizes, reverse=True)
-    assert sizes[0] == 128 and sizes[-1] == 1
+    assert sizes[0] == 128 and sizes[-2] == 4
     large = [stream(number, 30 << 20) for number in range(1000)]
     assert {len(batch) for batch in survey._batches(large, MEASURES, 2)} <= {1, 2}
     assert max(len(batch) for batch in survey._batches(large, ["quality"], 2)) > 30

@@ -1,0 +1,258 @@
+"""Rows kept as Parquet: the same bits back, and none lost by whoever is killed or joins in."""
+
+from __future__ import annotations
+
+import random
+import sys
+import time
+import uuid
+from collections.abc import Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import pytest
+from builders import NEW_YEAR
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from recall_lab.analysis import dataset
+from recall_lab.analysis.dataset import Dataset
+from recall_lab.analysis.measures import MEASURES, PASSING, Row, columns_of, frame_of_rows
+from recall_lab.errors import InvalidArgument, MissingExtra
+
+DAY = 86_400 * 10**9
+
+
+def row(number: int, *, day: int | None = 0, **more: Any) -> Row:
+    start = None if day is None else NEW_YEAR + day * DAY
+    known = {"source": f"/calls/{number:05}.bin", "recording": f"{number:05}", "bytes": number}
+    return known | {"start": start, PASSING: False, "error": ""} | more
+
+
+def versions(rows: Sequence[Row], version: str = "1") -> dict[str, str]:
+    return {one["source"]: version for one in rows}
+
+
+def put(into: str | Path, rows: Sequence[Row], version: str = "1", **options: Any) -> Dataset:
+    """Write rows, as a survey of its own does that is killed at the end."""
+    one = Dataset(into, options.get("measures", MEASURES))
+    one.read()
+    one.add(rows, versions(rows, version))
+    one.flush()
+    return one
+
+
+def got(into: str | Path, rows: Sequence[Row], version: str = "1") -> pd.DataFrame:
+    one = Dataset(into, MEASURES)
+    found = one.good(one.read(), versions(rows, version))
+    return found.sort_values("source", ignore_index=True)
+
+
+@pytest.fixture(params=["folder", "memory"])
+def into(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[str]:
+    """A folder, and a bucket."""
+    if request.param == "folder":
+        yield str(tmp_path / "deep" / "into")
+        return
+    import fsspec
+
+    name = uuid.uuid4().hex
+    yield f"memory://{name}"
+    memory = fsspec.filesystem("memory")
+    if memory.exists(f"/{name}"):
+        memory.rm(f"/{name}", recursive=True)
+
+
+def numbers(kind: str) -> st.SearchStrategy[Any]:
+    if kind == "str":
+        return st.none() | st.text(st.characters(exclude_categories=["Cs"]), max_size=9)
+    if kind == "float64":
+        return st.none() | st.floats()
+    if kind == "int64":
+        return st.integers(0, 2**63 - 1)
+    return st.none() | st.integers(-(2**63) + 1, 2**63 - 1)
+
+
+@settings(max_examples=15, deadline=None)
+@given(st.data())
+def test_the_same_bits_come_back(tmp_path_factory: pytest.TempPathFactory, data: Any) -> None:
+    into = tmp_path_factory.mktemp("into")
+    rows = []
+    for number in range(data.draw(st.integers(1, 3))):
+        one = {name: data.draw(numbers(kind)) for name, kind in columns_of(MEASURES).items()}
+        rows.append(one | {"source": str(number), PASSING: False})
+    put(into, rows)
+    found, given_rows = got(into, rows), frame_of_rows(rows, MEASURES)
+    pd.testing.assert_frame_equal(found, given_rows, check_exact=True)
+    for name in found.select_dtypes("float64"):
+        zeros = [np.signbit(frame[name].to_numpy()) for frame in (found, given_rows)]
+        finite = ~given_rows[name].isna()
+        np.testing.assert_array_equal(zeros[0][finite], zeros[1][finite])
+
+
+def test_files_are_parted_by_day_and_joined(into: str) -> None:
+    rows = [row(number, day=number % 3) for number in range(9)] + [row(9, day=None)]
+    for one in rows:
+        put(into, [one])
+    kept = pd.read_parquet(into)
+    assert sorted(kept["source"]) == sorted(versions(rows))
+    days = {"2026-01-01", "2026-01-02", "2026-01-03", "unknown"}
+    assert set(kept["day"].astype(str)) == days
+    store = Dataset(into, MEASURES)
+    store.join()
+    names = store._names()
+    assert len(names) == 4
+    assert {name.partition("/")[0] for name in names} == {f"day={day}" for day in days}
+    store.join()
+    assert store._names() == names
+    assert got(into, rows)["recording"].tolist() == [one["recording"] for one in rows]
+
+
+def test_what_changed_is_not_good(into: str) -> None:
+    rows = [row(number) for number in range(4)]
+    put(into, rows[:2])
+    put(into, rows[2:], "")  # a store that tells neither tag nor time
+    put(into, [row(9)])
+    assert len(got(into, rows)) == 2
+    assert got(into, rows, "2").empty
+    assert got(into, rows, "").empty
+    other = Dataset(into, ["quality"])
+    assert other.good(other.read(), versions(rows)).empty
+
+
+def test_the_newest_counts_though_the_clock_goes_back(
+    into: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    put(into, [row(1, packets=1)], "1")
+    monkeypatch.setattr(dataset.time, "time_ns", lambda: 1)  # another machine's, far behind
+    put(into, [row(1, packets=2, day=5)], "2").join()
+    assert got(into, [row(1)], "2")["packets"].tolist() == [2]
+    assert pd.read_parquet(into)["packets"].tolist() == [2]
+
+
+def test_all_measures_have_their_columns(into: str) -> None:
+    """A reader of Parquet believes the first file about what columns there are."""
+    put(into, [row(1, packets=5)], measures=["quality"])
+    put(into, [row(2, packets=6, rms=-20.0, clips=3)])
+    kept = pd.read_parquet(into).set_index("recording")
+    assert kept.loc["00002", "rms"] == -20
+    assert kept["clips"].astype("Int64").isna().tolist() == [True, False]
+    Dataset(into, ["quality"]).join()
+    assert pd.read_parquet(into).set_index("recording").loc["00002", "rms"] == -20
+
+
+def test_what_may_pass_is_not_kept(into: str) -> None:
+    rows = [row(1), row(2, error="no answer") | {PASSING: True}, row(3, error="damaged")]
+    put(into, rows)
+    assert got(into, rows)["error"].tolist() == ["", "damaged"]
+    with pytest.raises(FileNotFoundError):
+        pd.read_parquet(f"{into}/none")
+
+
+def test_rows_are_written_every_few_seconds(into: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    now = [100.0]
+    monkeypatch.setattr(dataset.time, "monotonic", lambda: now[0])
+    store = Dataset(into, MEASURES)
+    for number, at in enumerate([100.0, 104.9, 105.1, 106.0]):
+        now[0] = at
+        store.add([row(number)], versions([row(number)]))
+        assert len(store._names()) == (at > 105)
+    assert len(got(into, [row(number) for number in range(4)])) == 3
+
+
+def test_a_join_that_is_killed_leaves_rows_twice(
+    into: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    rows = [row(number) for number in range(6)]
+    for one in rows:
+        put(into, [one])
+    store = Dataset(into, MEASURES)
+    with monkeypatch.context() as patched:
+        patched.setattr(store._store, "delete", lambda _: None)
+        store.join()
+    assert len(pd.read_parquet(into)) == 12
+    assert len(got(into, rows)) == 6
+    Dataset(into, MEASURES).join()
+    assert len(pd.read_parquet(into)) == 6
+
+
+def test_an_interrupt_while_rows_are_written_loses_none(
+    into: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    rows = [row(number, day=number) for number in range(6)]
+    store = Dataset(into, MEASURES)
+    store.add(rows, versions(rows))
+    write, left = store._write, [3]
+
+    def interrupted(name: str, data: bytes) -> None:
+        left[0] -= 1
+        if not left[0]:
+            raise KeyboardInterrupt
+        write(name, data)
+
+    monkeypatch.setattr(store, "_write", interrupted)
+    with pytest.raises(KeyboardInterrupt):
+        store.flush()
+    store.flush()
+    assert len(got(into, rows)) == 6
+
+
+def test_many_at_once_lose_nothing(into: str) -> None:
+    """Writers and joiners of the same days; files vanish while they are read."""
+    rows = [row(number, day=number % 2) for number in range(18)]
+    done: list[Row] = []
+
+    def write(seed: int) -> None:
+        for one in rows[seed::3]:
+            put(into, [one])
+            done.append(one)
+
+    def join(seed: int) -> None:
+        chance = random.Random(seed)
+        while len(done) < len(rows):
+            store = Dataset(into, MEASURES)
+            before = list(done)
+            found = store.good(store.read(), versions(before))
+            assert set(found["source"]) <= set(versions(before))
+            time.sleep(chance.random() * 0.02)
+            store.join()
+
+    with ThreadPoolExecutor(5) as threads:
+        work = [threads.submit(write, seed) for seed in range(3)]
+        work += [threads.submit(join, seed) for seed in range(2)]
+        for one in work:
+            one.result()
+    assert len(got(into, rows)) == 18
+    Dataset(into, MEASURES).join()
+    assert len(pd.read_parquet(into)) == 18
+
+
+def test_files_that_are_none_of_ours_are_passed_over(tmp_path: Path) -> None:
+    rows = [row(1), row(2)]
+    put(tmp_path, rows)
+    day = tmp_path / "day=2026-01-01"
+    foreign = [day / "broken.parquet", day / "other.parquet", day / "typed.parquet"]
+    foreign[0].write_bytes(next(day.glob("part-*")).read_bytes()[:-20])
+    pd.DataFrame({"a": [1]}).to_parquet(foreign[1])
+    kept = pd.read_parquet(next(day.glob("part-*")))
+    kept.assign(packets="many").to_parquet(foreign[2])
+    (day / ".part-1.parquet.123.tmp").write_bytes(b"half")  # of somebody who was killed
+    (day / "notes.txt").write_text("mine")
+    (tmp_path / "else.parquet").write_bytes(b"")
+    with pytest.warns(RuntimeWarning, match="is no part of a survey and is passed over"):
+        assert len(got(tmp_path, rows)) == 2
+    with pytest.warns(RuntimeWarning, match="move it away"):
+        put(tmp_path, [row(3)]).join()
+    assert all(path.exists() for path in (*foreign, day / "notes.txt", tmp_path / "else.parquet"))
+
+
+def test_a_place_that_can_not_be(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "file").touch()
+    with pytest.raises(InvalidArgument, match="a folder"):
+        Dataset(tmp_path / "file", MEASURES)
+    monkeypatch.setitem(sys.modules, "pyarrow", None)
+    with pytest.raises(MissingExtra, match=r"recall_lab\[scale\]"):
+        Dataset(tmp_path, MEASURES)

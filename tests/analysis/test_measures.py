@@ -1,0 +1,106 @@
+"""One stream in one row."""
+
+from __future__ import annotations
+
+import pickle
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pytest
+
+import recall_lab as rl
+from recall_lab.analysis import measures
+from recall_lab.analysis.measures import (
+    MEASURES,
+    PASSING,
+    columns_of,
+    failure,
+    frame_of_rows,
+    measure_stream,
+    measure_streams,
+)
+from recall_lab.capture.listing import File, Stream, find_streams
+from recall_lab.errors import CaptureNotFound, InvalidAudio, StorageFailed
+
+DATA = Path(__file__).parent.parent.parent / "data"
+STREAM = Stream("/calls/9f3c.100.bin", (File(".bin", 640, ""), File(".idx", 128, "")))
+
+
+def test_every_figure_of_quality_is_a_column() -> None:
+    capture = rl.load(DATA / "standup-lossy.bin")
+    found = rl.quality(capture)
+    assert set(found.index) <= set(columns_of(["quality"]))
+    assert "duration" in columns_of([])
+
+
+def test_a_row_is_small_and_travels() -> None:
+    rows = measure_streams(find_streams(DATA), MEASURES)
+    assert [row["recording"] for row in rows] == ["standup-broken", "standup-lossy"]
+    assert [row["participant"] for row in rows] == [100, None]
+    data = pickle.dumps(rows)
+    assert len(data) < 8000
+    pd.testing.assert_frame_equal(
+        frame_of_rows(pickle.loads(data), MEASURES), frame_of_rows(rows, MEASURES)
+    )
+    stream = find_streams(DATA)[0]
+    assert len(pickle.dumps(stream)) < 1000
+
+
+def test_a_name_is_that_of_the_participant() -> None:
+    frame = frame_of_rows(measure_streams(find_streams(DATA), ["quality"]), ["quality"])
+    for _, row in frame.iterrows():
+        who = rl.load(row["source"]).info.participant
+        assert row["name"] == ("" if who is None else who.name or "")
+
+
+def test_one_measure_that_fails_leaves_the_others(monkeypatch: pytest.MonkeyPatch) -> None:
+    def failing(_: object) -> dict[str, object]:
+        raise InvalidAudio("no such thing")
+
+    capture = rl.load(DATA / "standup-lossy.bin")
+    monkeypatch.setitem(measures._WORK, "quality", failing)
+    row = measure_stream(STREAM, capture, MEASURES)
+    assert row["error"].startswith("InvalidAudio: ")
+    assert row["rms"] < 0 < row["speech"] < 1
+    assert "packets" not in row
+    frame = frame_of_rows([row], MEASURES)
+    assert pd.isna(frame["packets"].iloc[0]) and frame["rms"].notna().all()
+
+
+def test_a_capture_that_can_not_be_had() -> None:
+    row = measure_stream(STREAM, CaptureNotFound("/calls/9f3c.100.bin", "gone"), MEASURES)
+    assert (row["recording"], row["participant"], row["bytes"]) == ("9f3c", 100, 768)
+    assert "gone" in row["error"] and not row[PASSING]
+
+
+def test_what_is_told_of_an_error_is_safe_and_short() -> None:
+    error = InvalidAudio(f"at s3://x/?token=abc \x1b[31m\n{'x' * 1000}")
+    told = failure(error, error)["error"]
+    assert "abc" not in told and "token=***" in told
+    assert told.isprintable() and len(told) <= 300
+    assert failure() == {"error": "", PASSING: False}
+
+
+def test_which_errors_may_pass() -> None:
+    busy = StorageFailed("s3://x", OSError(5, "slow down"), "read")
+    for error in (busy, TimeoutError(), ConnectionResetError(), MemoryError()):
+        assert failure(ValueError("no"), error)[PASSING]
+    for error in (ValueError("no"), InvalidAudio("no"), FileNotFoundError("no")):
+        assert not failure(error)[PASSING]
+
+
+def test_dtypes_are_the_same_whatever_is_in_it() -> None:
+    odd = {
+        "source": "a", "participant": 2**63, "gaps": -(2**63), "packets": 2**63 - 1,
+        "start": 0, "bytes": 1, "name": "\udc80",
+    }  # fmt: skip
+    rows = [odd, {"source": "b", "bytes": 2, "start": None, "clips": np.int64(3)}]
+    for some in ([], rows[:1], rows[1:], rows):
+        frame = frame_of_rows(some, MEASURES)
+        assert {name: str(kind) for name, kind in frame.dtypes.items()} == columns_of(MEASURES)
+        assert isinstance(frame.index, pd.RangeIndex) and len(frame) == len(some)
+    assert frame["participant"].isna().all() and frame["gaps"].isna().all()
+    assert frame["packets"].dropna().tolist() == [2**63 - 1]
+    assert frame["start"].iloc[0] == pd.Timestamp(0, tz="UTC") and pd.isna(frame["start"].iloc[1])
+    assert frame["name"].iloc[0] == "\\udc80"
