@@ -1,6 +1,6 @@
 """How fast many captures are surveyed: processes and dask beside a plain loop, in one run.
 
-    python benchmarks/survey.py [--only local bucket linear] [--captures 200] [--repetitions 3]
+    python benchmarks/survey.py [--only local bucket linear disturbed] [--repetitions 3]
 
 local: captures of 60 s, all measures, by a plain loop over them in this process, by
 `rl.survey(folder)` with its own processes (warm: started before, as they are from a second survey
@@ -14,6 +14,10 @@ them. Of the loop a part is timed, and counted up; `rl.load(url)` in a loop is t
 
 linear: 2,500, 5,000 and 10,000 captures, index only: time for each, and the peak of memory of the
 client, which is a process of its own.
+
+disturbed: 500 captures, 50 of them damaged, while a worker of the cluster is killed, the client is
+killed and its survey gone on with, and the bucket answers 503 now and then: is the frame the same
+as that of an undisturbed survey, bit for bit?
 """
 
 from __future__ import annotations
@@ -26,12 +30,14 @@ import statistics
 import subprocess
 import sys
 import tempfile
+import threading
 import time
 from collections.abc import Callable
 from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).parent.parent / "tests"))
 
+import pandas as pd
 from bucket import bucket, s3_server
 from cluster import client_of, cluster
 from many import write_captures
@@ -157,9 +163,60 @@ def linear(folder: Path, sizes: list[int]) -> bool:
     return last / first <= 1.25 and rows[-1][1]["peak"] < 500
 
 
+def same(one: pd.DataFrame, other: pd.DataFrame) -> bool:
+    """Return whether two frames are the same, bit for bit."""
+    floats = one.select_dtypes("float64").columns
+    return one.equals(other) and all(
+        one[name].to_numpy().tobytes() == other[name].to_numpy().tobytes() for name in floats
+    )
+
+
+def disturbed(folder: Path) -> bool:
+    """Survey while things break."""
+    calls, into = folder / "calls", folder / "into"
+    write_captures(calls, 500, 5, damaged=50)
+    plain = rl.survey(calls, progress=False)
+    broken = int(((plain["error"] != "") | (plain["damage"] != "")).sum())
+    print(f"{len(plain)} captures, {broken} of them damaged, all measures")
+    good = len(plain) == 500 and broken >= 50
+
+    def tell(what: str, found: pd.DataFrame, than: pd.DataFrame) -> bool:
+        equal = same(found, than)
+        print(f"  {what}: {'the same frame' if equal else 'ANOTHER FRAME'}")
+        return equal
+
+    with cluster(2) as dask, client_of(dask) as client:
+        rl.survey(calls / "call-0000*", client=client, progress=False)
+        threading.Timer(1.0, dask.workers[0].kill).start()
+        found = rl.survey(calls, client=client, progress=False)
+        died = len(client.nthreads()) == 1
+    good &= tell(f"one of two workers of dask {'killed' if died else 'NOT KILLED'}", found, plain)
+
+    program = "import sys, recall_lab as rl; rl.survey(sys.argv[1], into=sys.argv[2])"
+    command = [sys.executable, "-c", program, str(calls), str(into)]
+    with subprocess.Popen(command, stderr=subprocess.DEVNULL) as process:
+        while process.poll() is None and not list(into.glob("day=*/*.parquet")):
+            time.sleep(0.01)
+        process.kill()
+    kept = len(pd.read_parquet(into)) if into.exists() else 0
+    good &= 0 < kept < 500 and process.returncode != 0
+    found = rl.survey(calls, into=into, progress=False)
+    good &= tell(f"client killed when {kept} rows were kept, and gone on with", found, plain)
+
+    with s3_server() as server, bucket(server) as store:
+        store.upload(calls, "calls/")
+        plain = rl.survey(store.url("calls/"), progress=False)
+        store.forget()
+        store.busy = 0.03
+        found = rl.survey(store.url("calls/"), into=store.url("into"), progress=False)
+        asked = sum(store.requests.values())
+        good &= store.refused > 10
+    return good & tell(f"{store.refused} of {asked:,} requests answered 503", found, plain)
+
+
 def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--only", nargs="+", default=["local", "bucket", "linear"])
+    parser.add_argument("--only", nargs="+", default=["local", "bucket", "linear", "disturbed"])
     parser.add_argument("--captures", type=int, default=200)
     parser.add_argument("--remote", type=int, default=1000)
     parser.add_argument("--part", type=int, default=100, help="of the loops through the bucket")
@@ -180,6 +237,8 @@ def main() -> int:
             good &= in_bucket(folder / "bucket", options.remote, options.repetitions, part)
         if "linear" in options.only:
             good &= linear(folder / "linear", options.sizes)
+        if "disturbed" in options.only:
+            good &= disturbed(folder / "disturbed")
     print("all bounds are kept" if good else "BROKEN: a bound is not kept")
     return 0 if good else 1
 

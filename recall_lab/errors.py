@@ -316,8 +316,9 @@ class CaptureLocked(CaptureError):
         self.path = str(path)
         self.holder = holder
         super().__init__(
-            f"{str(path)!r} is being written by {holder}: stop that receiver first, "
-            "or capture into another directory"
+            f"{str(path)!r} is being written by {holder}: stop that receiver, or wait until it "
+            "closes the stream, five minutes after its last packet; to capture meanwhile, use "
+            "another directory"
         )
 
 

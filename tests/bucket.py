@@ -47,6 +47,7 @@ class Bucket:
         self.served: Counter[str] = Counter()
         self.refused = 0
         self._server = server
+        self._large: dict[str, Path] = {}
         self._chance = random.Random(1)
         self._loop = asyncio.new_event_loop()
         self._ready = threading.Event()
@@ -71,6 +72,10 @@ class Bucket:
                 client.put_object(Bucket=NAME, Key=f"{prefix}{path.name}", Body=path.read_bytes())
         client.close()
 
+    def link(self, path: Path, name: str) -> None:
+        """Have the proxy give a file by itself: moto copies all of an object for each range."""
+        self._large[name] = path
+
     def empty(self) -> None:
         """Delete all that is in it."""
         client = self.client()
@@ -94,6 +99,13 @@ class Bucket:
         self.requests.clear()
         self.served.clear()
         self.refused = 0
+
+    @staticmethod
+    def reconnect() -> None:
+        """Have s3fs connect anew: it keeps a filesystem for as long as the process lives."""
+        import s3fs
+
+        s3fs.S3FileSystem.clear_instance_cache()
 
     def close(self) -> None:
         """Stop the proxy."""
@@ -150,6 +162,9 @@ class Bucket:
             writer.write(b"" if method == b"HEAD" else _BUSY)
             await writer.drain()
             return True
+        if name in self._large:
+            await asyncio.sleep(self.latency)
+            return await self._give(writer, method, name, head)
         back, upstream = await asyncio.open_connection("127.0.0.1", self._server, limit=1 << 20)
         try:
             upstream.write(head + body)
@@ -173,6 +188,32 @@ class Bucket:
         finally:
             upstream.close()
         return b"connection: close" not in head.lower()
+
+    async def _give(
+        self, writer: asyncio.StreamWriter, method: bytes, name: str, head: bytes
+    ) -> bool:
+        """Answer for an object that is a file of this machine, with a range of it."""
+        size = self._large[name].stat().st_size
+        wanted = re.search(rb"(?i)\r\nrange: *bytes=(\d+)-(\d+)", head)
+        start, stop = (int(wanted[1]), int(wanted[2]) + 1) if wanted else (0, size)
+        lines = [
+            "HTTP/1.1 206 Partial Content" if wanted else "HTTP/1.1 200 OK",
+            f"Content-Length: {stop - start}", 'ETag: "large"', "Accept-Ranges: bytes",
+            "Last-Modified: Thu, 01 Jan 2026 00:00:00 GMT",
+        ]  # fmt: skip
+        if wanted:
+            lines.append(f"Content-Range: bytes {start}-{stop - 1}/{size}")
+        writer.write("\r\n".join([*lines, "", ""]).encode())
+        if method == b"GET":
+            self.served[name] += stop - start
+            with self._large[name].open("rb") as file:
+                file.seek(start)
+                while start < stop and (data := file.read(min(stop - start, 1 << 20))):
+                    writer.write(data)
+                    start += len(data)
+                    await writer.drain()
+        await writer.drain()
+        return True
 
 
 def _length(head: bytes) -> int:
@@ -223,7 +264,7 @@ def bucket(server: int, *, latency: float = 0.0, busy: float = 0.0) -> Iterator[
     one = Bucket(server, latency=latency, busy=busy)
     before = {name: os.environ.get(name) for name in one.environment}
     os.environ.update(one.environment)
-    forget_connections()  # one without credentials may be kept from a test that has no bucket
+    one.reconnect()  # one without credentials may be kept from a test that has no bucket
     try:
         yield one
     finally:
@@ -232,12 +273,5 @@ def bucket(server: int, *, latency: float = 0.0, busy: float = 0.0) -> Iterator[
                 os.environ.pop(name, None)
             else:
                 os.environ[name] = value
-        forget_connections()
+        one.reconnect()
         one.close()
-
-
-def forget_connections() -> None:
-    """Have s3fs connect anew: it keeps a filesystem for as long as the process lives."""
-    import s3fs
-
-    s3fs.S3FileSystem.clear_instance_cache()

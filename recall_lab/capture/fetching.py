@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import errno
+from collections.abc import Callable, Mapping
 from functools import partial
+from typing import Any, Final
 
 import numpy as np
 import pandas as pd
@@ -15,7 +17,7 @@ from recall_lab.capture.flac import FlacAudio
 from recall_lab.capture.info import CaptureInfo, info_by_name, parse_info, parse_stem
 from recall_lab.capture.journal import RECEIVER_STEM
 from recall_lab.capture.journal import SUFFIX as JOURNAL
-from recall_lab.capture.listing import SUFFIXES, find_streams
+from recall_lab.capture.listing import AUDIO, SUFFIXES, find_streams
 from recall_lab.capture.ranges import RemoteAudio
 from recall_lab.capture.remote import (
     FileSystem,
@@ -29,9 +31,12 @@ from recall_lab.capture.remote import (
     together,
     version_of,
 )
-from recall_lab.errors import InvalidAudio
+from recall_lab.errors import InvalidAudio, StorageFailed
 from recall_lab.text import redacted
 from recall_lab.wire.pcm import SAMPLE_BYTES, SAMPLE_DTYPE, Samples
+
+LARGEST: Final = {".idx": 1 << 30, ".json": 1 << 20}
+"""Bytes of what is fetched into memory whole; a stream of 38 days has an index of 1 GiB."""
 
 
 def load_url(url: str) -> Capture:
@@ -39,26 +44,35 @@ def load_url(url: str) -> Capture:
     fs, path = filesystem_of(url)
     suffix = next((suffix for suffix in SUFFIXES if path.endswith(suffix)), "")
     base, base_url = path.removesuffix(suffix), url.removesuffix(suffix)
+    kinds = (*AUDIO, *LARGEST)
     # all in one round: each waits for the store some tens of milliseconds
-    small, binary, flac = together(
-        lambda: fetch(fs, [f"{base}.idx", f"{base}.json"], url),
-        lambda: persistently(lambda: fs.info(f"{base}.bin"), name=url),
-        lambda: persistently(lambda: fs.info(f"{base}.flac"), name=url),
+    answers = together(
+        *(partial(persistently, partial(fs.info, base + kind), name=url) for kind in kinds)
     )
-    for answer in (small, binary, flac):
-        if isinstance(answer, Exception) and not isinstance(answer, FileNotFoundError):
+    told: dict[str, Mapping[str, Any]] = {}
+    for kind, answer in zip(kinds, answers, strict=True):
+        if not isinstance(answer, Exception):
+            told[kind] = answer
+            refuse_large(url, kind, size_of(answer))
+        elif not isinstance(answer, FileNotFoundError):
             raise answer
-    index = there(small[f"{base}.idx"])
-    audio: tuple[str, int] | None = None
-    version = None
-    for kind, told in ((".flac", flac), (".bin", binary)):
-        if not isinstance(told, Exception):
-            audio, version = (kind, size_of(told)), version_of(told)
-    if audio is None and index is None:
+    if not told.keys() - {".json"}:
         hint = "name an object that ends in .bin, .flac or .idx, or what these have in common"
         raise not_found(url, missing_bucket(fs, path) or hint)
-    info = there(small[f"{base}.json"])
+    small = fetch(fs, [base + kind for kind in LARGEST if kind in told], url)
+    index, info = (there(small.get(base + kind, FileNotFoundError())) for kind in LARGEST)
+    kind = next((kind for kind in AUDIO if kind in told), "")
+    audio = (kind, size_of(told[kind])) if kind else None
+    version = version_of(told[kind]) if kind else None
     return capture_of(fs, base, base_url, index, info, audio, version=version)
+
+
+def refuse_large(name: str, suffix: str, size: int) -> None:
+    """Raise StorageFailed for what is fetched into memory whole, and is larger than any of ours."""
+    most = LARGEST.get(suffix, size)
+    if size > most:
+        said = f"the {suffix} has {size:,} bytes, at most {most:,} are read: is it one of ours?"
+        raise StorageFailed(redacted(name), OSError(errno.EFBIG, said), "read")
 
 
 def load_recording_url(url: str) -> list[Capture]:

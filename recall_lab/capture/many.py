@@ -7,7 +7,7 @@ from concurrent.futures import ThreadPoolExecutor
 from typing import Final, NamedTuple
 
 from recall_lab.capture.capture import Capture
-from recall_lab.capture.fetching import capture_of, journals_of, there
+from recall_lab.capture.fetching import LARGEST, capture_of, journals_of, refuse_large, there
 from recall_lab.capture.journal import SUFFIX as JOURNAL
 from recall_lab.capture.listing import AUDIO, Stream
 from recall_lab.capture.reader import load
@@ -68,7 +68,9 @@ def _rounds(streams: Sequence[Stream], audio: bool) -> Iterator[list[Stream]]:
 
 
 def _comes_along(suffix: str, size: int, audio: bool) -> bool:
-    return suffix in (".idx", ".json", JOURNAL) or (suffix == ".bin" and audio and size <= _SMALL)
+    if suffix == ".bin":
+        return audio and size <= _SMALL
+    return suffix == JOURNAL or size <= LARGEST.get(suffix, -1)
 
 
 def _fetched(
@@ -124,6 +126,8 @@ def _put_together(
     def of(name: str) -> bytes | None:
         return there(got.objects.get(name, FileNotFoundError(name)))
 
+    for file in stream.files:
+        refuse_large(stream.url_of(file.suffix), file.suffix, file.size)
     own, shared = journals_of(base)
     audio: bytes | tuple[str, int] | None = of(f"{base}.bin")
     version = None

@@ -47,6 +47,7 @@ _AHEAD: Final = 8  # blocks fetched beyond what was asked for, where reading goe
 _PIECE: Final = 16 << 20  # bytes joined at once when a long stretch is read
 _CONNECTIONS: Final = 128  # to S3 at once; botocore's own 10 would queue a survey's requests
 _TRIES: Final = 5
+_RETRIES: Final = {"mode": "standard", "total_max_attempts": 2}  # botocore's own, for each of them
 _VERSIONS: Final = ("ETag", "etag", "md5Hash", "mtime", "LastModified", "last_modified", "created")
 _LOCAL: Final = ("file://", "local://")
 
@@ -58,6 +59,8 @@ _LASTING: Final = (
     MissingExtra,
     InvalidArgument,
 )
+_STRANGERS: Final = {"NoCredentialsError", "PartialCredentialsError", "CredentialRetrievalError"}
+"""botocore's errors for who has no credentials, by name: it comes with an extra only."""
 
 T = TypeVar("T")
 
@@ -96,7 +99,8 @@ def filesystem_of(url: str) -> tuple[FileSystem, str]:
     if url.startswith(("s3://", "s3a://")):
         own = fsspec.config.conf.get("s3", {}).get("config_kwargs", {})
         options["max_concurrency"] = 1  # of one object's parts: else each is asked for its size
-        options["config_kwargs"] = {"max_pool_connections": _CONNECTIONS} | own
+        ours = {"max_pool_connections": _CONNECTIONS, "retries": _RETRIES}
+        options["config_kwargs"] = ours | own
     try:
         fs, path = url_to_fs(url, **options)
     except ImportError as error:
@@ -110,7 +114,7 @@ def filesystem_of(url: str) -> tuple[FileSystem, str]:
 
 def is_passing(error: BaseException) -> bool:
     """Return whether trying again may help: the store was busy or the network failed."""
-    if isinstance(error, _LASTING):
+    if isinstance(error, _LASTING) or type(error).__name__ in _STRANGERS:
         return False
     return isinstance(error, OSError) or type(error).__module__.startswith(
         ("aiohttp", "botocore", "aiobotocore", "asyncio", "google", "azure", "requests", "fsspec")
@@ -147,8 +151,18 @@ def persistently(call: Callable[[], T], *, name: str, doing: str = "read") -> T:
 def failed(name: str, error: BaseException, doing: str = "read") -> StorageFailed:
     """Return what the store said as an error of ours."""
     said = redacted(str(error) or type(error).__name__)
+    if type(error).__name__ in _STRANGERS:
+        _forget_connections()
+        said += ": set AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY, or AWS_PROFILE, and try again"
     number = error.errno if isinstance(error, OSError) and error.errno else 5
     return StorageFailed(redacted(name), OSError(number, said), doing)
+
+
+def _forget_connections() -> None:
+    """Have s3fs look for credentials anew: it keeps a filesystem for as long as a process lives."""
+    import s3fs  # noqa: PLC0415 - comes with an extra only
+
+    s3fs.S3FileSystem.clear_instance_cache()
 
 
 def together(*calls: Callable[[], Any]) -> list[Any]:

@@ -71,6 +71,7 @@ class ProcessHost:
     """A server in a detached child process, spoken to over its control socket."""
 
     def __init__(self, state: State) -> None:
+        self._socket: socket.socket | None = None
         self.id = state.id
         self.port = state.port
         self.settings = state.settings
@@ -78,7 +79,6 @@ class ProcessHost:
         self._state = state
         self._asking = threading.Lock()
         self._pid = os.getpid()
-        self._socket: socket.socket | None = None
         if self._ask("attach", ANSWER_TIMEOUT).get("id") != state.id:
             self.close()
             raise ReceiverFailed(f"another receiver than {state.id} answers at {state.socket}")
@@ -183,6 +183,9 @@ class ProcessHost:
         """Hang up; the receiver goes on."""
         with self._asking:
             self._hang_up()
+
+    def __del__(self) -> None:
+        self._hang_up()  # two cells that started one receiver have a connection each
 
     def _hang_up(self) -> None:
         if self._socket is not None:

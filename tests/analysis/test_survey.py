@@ -229,15 +229,23 @@ def test_what_may_pass_is_measured_again(tmp_path: Path, monkeypatch: pytest.Mon
 
 
 def test_an_interrupt_leaves_what_is_done(tmp_path: Path, calls: Path, plain: pd.DataFrame) -> None:
-    def interrupt(streams: int) -> None:
-        if streams > 10:
-            time.sleep(0.3)
+    taken = []
+
+    def interrupt(_: int) -> None:
+        if len(taken) > 4:
             raise KeyboardInterrupt
 
     with Counting(interrupt) as executor, pytest.raises(KeyboardInterrupt) as told:
         monkey = pytest.MonkeyPatch()
         with monkey.context() as patched:
             patched.setattr("recall_lab.analysis.workers._WINDOW", 2)
+            add = dataset.Dataset.add
+
+            def adding(self: dataset.Dataset, rows: Any, versions: Any) -> None:
+                taken.extend(rows)
+                add(self, rows, versions)
+
+            patched.setattr(dataset.Dataset, "add", adding)
             quietly(calls, client=executor, into=tmp_path)
     (note,) = told.value.__notes__
     kept = len(pd.read_parquet(tmp_path))

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+import resource
 import shutil
 import threading
 from collections import Counter
@@ -12,14 +14,15 @@ import fsspec
 import numpy as np
 import pandas as pd
 import pytest
-from bucket import Bucket
+from bucket import Bucket, free_port
 from builders import write_long
 
 import recall_lab as rl
+from recall_lab.capture import remote
 from recall_lab.capture.listing import find_streams
 from recall_lab.capture.many import load_many
 from recall_lab.capture.ranges import RemoteAudio
-from recall_lab.capture.remote import CACHE, RemoteBytes, filesystem_of, is_url, local_path
+from recall_lab.capture.remote import RemoteBytes, filesystem_of, is_url, local_path
 from recall_lab.errors import CaptureNotFound, InvalidArgument, StorageFailed
 
 DATA = Path(__file__).parent.parent.parent / "data"
@@ -67,24 +70,62 @@ def test_loading_reads_the_index_and_gaps_no_audio(store: Bucket, lossy: str) ->
     assert len(capture.audio) == 184_000
     assert store.served["calls/standup-lossy.idx"] == 7424
     assert "calls/standup-lossy.bin" not in store.served
-    assert sum(store.requests.values()) <= 8
+    assert sum(store.requests.values()) <= 9
 
 
-def test_every_byte_is_read_once_for_an_overview(store: Bucket, tmp_path: Path) -> None:
-    path = write_long(tmp_path / "long.bin", 0.5)
-    client = store.client()
+def test_an_overview_of_eight_hours_reads_every_byte_once(store: Bucket, tmp_path: Path) -> None:
+    path = write_long(tmp_path / "long.bin", 8)
     for suffix in (".bin", ".idx"):
-        client.upload_file(str(path.with_suffix(suffix)), "captures", f"long{suffix}")
-    client.close()
+        store.link(path.with_suffix(suffix), f"long{suffix}")
+    store.latency = 0.03
     capture = rl.load(store.url("long.bin"))
     rl.gaps(capture)
     assert "long.bin" not in store.served
+    begun = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
     served = rl.overview(capture, 400)
     size = path.stat().st_size
-    assert size > 50e6
-    assert store.served["long.bin"] <= size
+    assert size > 900e6
+    assert store.served["long.bin"] == size
+    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - begun
+    assert peak < 250 << 10  # KiB
     expected = rl.overview(rl.load(path), 400)
     np.testing.assert_array_equal(served.mean, expected.mean)
+
+
+def test_what_is_too_large_to_be_ours_is_not_fetched(store: Bucket, tmp_path: Path) -> None:
+    for suffix, size in ((".idx", 2 << 30), (".json", 2 << 20)):
+        stem = f"large{suffix[1:]}"
+        (tmp_path / f"{stem}.bin").write_bytes(bytes(64))
+        (tmp_path / f"{stem}{suffix}").write_bytes(b"")
+        os.truncate(tmp_path / f"{stem}{suffix}", size)
+        for one in (".bin", suffix):
+            store.link(tmp_path / f"{stem}{one}", f"{stem}{one}")
+        with pytest.raises(StorageFailed, match=f"the {suffix} has {size:,} bytes, at most"):
+            rl.load(store.url(stem))
+        assert f"{stem}{suffix}" not in store.served
+
+
+def test_credentials_that_come_later_are_found(
+    store: Bucket, lossy: str, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    store.reconnect()
+    with monkeypatch.context() as without:
+        for name in ("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY"):
+            without.delenv(name)
+        without.setenv("AWS_SHARED_CREDENTIALS_FILE", str(tmp_path / "none"))
+        with pytest.raises(StorageFailed, match=r"set AWS_ACCESS_KEY_ID and"):
+            rl.load(lossy)
+    assert rl.load(lossy).duration == 11.5
+
+
+def test_a_store_that_nobody_answers_for(
+    store: Bucket, lossy: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("AWS_ENDPOINT_URL", f"http://127.0.0.1:{free_port()}")
+    monkeypatch.setattr(remote, "_TRIES", 2)
+    store.reconnect()
+    with pytest.raises(StorageFailed, match="Could not connect to the endpoint"):
+        rl.load(lossy)
 
 
 def test_pictures_and_files_are_made_of_it(lossy: str, tmp_path: Path) -> None:
@@ -224,20 +265,6 @@ def test_two_threads_never_fetch_the_same_block(data: bytes) -> None:
         found = list(pool.map(lambda _: source.read(0, len(data)), range(16)))
     assert set(found) == {data}
     assert set(fs.asked.values()) == {1}
-
-
-def test_an_overview_of_more_than_the_cache_reads_each_byte_once(tmp_path: Path) -> None:
-    path = write_long(tmp_path / "long.bin", 1)
-    raw, here = path.read_bytes(), rl.load(path)
-    fs = Counting(raw)
-    # with the real sizes: threads are some blocks apart, which a small cache would not bear
-    source = RemoteBytes(fs, "x", len(raw))
-    there = rl.Capture(RemoteAudio(source), here.packets, here.info, url="s3://x/long.bin")
-    served = rl.overview(there, 400)
-    assert len(raw) > 1.5 * CACHE
-    assert sum(map(len, source._blocks.values())) <= CACHE
-    assert set(fs.asked.values()) == {1}
-    np.testing.assert_array_equal(served.mean, rl.overview(here, 400).mean)
 
 
 def test_memory_is_bounded(data: bytes) -> None:
