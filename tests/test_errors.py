@@ -106,7 +106,7 @@ EVERY: list[tuple[RecallLabError, dict[str, Any], str]] = [
     (
         CaptureLocked("r1.idx", "process 5 on 'host'"),
         {"path": "r1.idx", "holder": "process 5 on 'host'"},
-        "'r1.idx' is being written by process 5 on 'host': stop that receiver first",
+        "'r1.idx' is being written by process 5 on 'host': stop that receiver, or wait",
     ),
     (
         LimitReached("quota", "20 GiB have been kept today", "day"),

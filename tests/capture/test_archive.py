@@ -135,7 +135,7 @@ def test_a_capture_that_is_written_is_refused_and_one_whose_writer_died_is_not(
         try:
             assert holder.stdout is not None
             assert holder.stdout.readline() == "held\n"
-            with pytest.raises(CaptureLocked, match="stop that receiver first"):
+            with pytest.raises(CaptureLocked, match="stop that receiver, or wait"):
                 rl.archive(folder / STEM, tmp_path / "kept")
         finally:
             holder.send_signal(signal.SIGKILL)
