@@ -30,6 +30,8 @@ bench: $(VENV)/.full         ## speed beside other receivers (minutes; uses Node
 	$(BIN)/python benchmarks/panel.py
 	$(BIN)/python benchmarks/explore.py
 	$(BIN)/python benchmarks/compare.py
+	$(BIN)/python benchmarks/survey.py
+	$(BIN)/python benchmarks/balancer.py
 
 torture: $(VENV)/.full       ## everything that may go wrong, done on purpose (two hours; root sees more)
 	$(BIN)/python -m benchmarks.torture --markdown
