@@ -12,7 +12,8 @@ import numpy as np
 
 from recall_lab.capture.files import open_plain
 from recall_lab.capture.flac import FlacAudio, write_flac
-from recall_lab.capture.remote import RemoteBytes, filesystem_of, is_url
+from recall_lab.capture.ranges import RemoteBytes
+from recall_lab.capture.remote import filesystem_of, is_url
 from recall_lab.errors import StorageFailed
 from recall_lab.text import redacted
 from recall_lab.wire.pcm import SAMPLE_BYTES, SAMPLE_DTYPE, Samples

@@ -18,10 +18,9 @@ from recall_lab.capture.info import CaptureInfo, info_by_name, parse_info, parse
 from recall_lab.capture.journal import RECEIVER_STEM
 from recall_lab.capture.journal import SUFFIX as JOURNAL
 from recall_lab.capture.listing import AUDIO, SUFFIXES, find_streams
-from recall_lab.capture.ranges import RemoteAudio
+from recall_lab.capture.ranges import RemoteAudio, RemoteBytes
 from recall_lab.capture.remote import (
     FileSystem,
-    RemoteBytes,
     fetch,
     filesystem_of,
     missing_bucket,

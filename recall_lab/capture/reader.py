@@ -39,7 +39,7 @@ def load(path: str | os.PathLike[str]) -> Capture:
     never fails for damage: what is wrong is in ``Capture.damage``.
 
     From object storage the index is fetched at once, and the audio when it is touched, by ranges
-    (see :mod:`recall_lab.capture.remote`); that needs ``pip install 'recall_lab[scale]'``.
+    (see :mod:`recall_lab.capture.ranges`); that needs ``pip install 'recall_lab[scale]'``.
 
     Args:
         path: the ``.bin``, the ``.flac`` of :func:`recall_lab.archive`, the ``.idx``, the

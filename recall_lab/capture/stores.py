@@ -20,9 +20,9 @@ from pathlib import Path
 from typing import Final, Protocol, TypeVar
 
 from recall_lab.capture.files import open_own, open_plain, sync_path
+from recall_lab.capture.ranges import RemoteBytes
 from recall_lab.capture.remote import (
     FileSystem,
-    RemoteBytes,
     fetch,
     filesystem_of,
     is_passing,
