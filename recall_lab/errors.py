@@ -316,9 +316,8 @@ class CaptureLocked(CaptureError):
         self.path = str(path)
         self.holder = holder
         super().__init__(
-            f"{str(path)!r} is being written by {holder}: stop that receiver, or wait until it "
-            "closes the stream, five minutes after its last packet; to capture meanwhile, use "
-            "another directory"
+            f"{str(path)!r} is being written by {holder}: stop that receiver, or wait until five "
+            "minutes after its last packet; to capture meanwhile, use another directory"
         )
 
 
