@@ -127,9 +127,9 @@ _NOTE: Final = (
     "against a call. Days and times are UTC."
 )
 _HEADS: Final = (
-    ("stream", ""), ("begins", ""), ("lasts", "number"), ("there %", "number"),
-    ("missing", "number"), ("of it", ""), ("jitter ms", "number"), ("level dBFS", "number"),
-    ("speech", "number"), ("what is wrong", ""),
+    ("stream", ""), ("begins", ""), ("there %", "number"), ("what is wrong", "told"),
+    ("missing", "number"), ("lasts", "number"), ("jitter ms", "number"),
+    ("level dBFS", "number"), ("speech", "number"),
 )  # fmt: skip
 
 
@@ -169,14 +169,13 @@ def _cells(row: dict[str, Any], written: Mapping[str, str | Exception], path: Pa
     return [
         name,
         "unknown" if pd.isna(start) else f"{start:%Y-%m-%d %H:%M:%S}",
-        _shown(row.get("duration"), lasting),
         _shown(row[AVAILABLE], "{:.2f}".format),
-        _shown(row["missing s"], lasting),
-        html.escape(of_it),
+        why,
+        f'<span title="{html.escape(of_it)}">{_shown(row["missing s"], lasting)}</span>',
+        _shown(row.get("duration"), lasting),
         _shown(row.get("jitter ms"), "{:.1f}".format),
         _shown(row.get("rms"), "{:.1f}".format).replace("-inf", "-∞"),
         _shown(row.get("speech"), "{:.0%}".format),
-        why,
     ]
 
 
