@@ -34,6 +34,9 @@ from recall_lab.errors import InvalidAudio, StorageFailed
 from recall_lab.text import redacted
 from recall_lab.wire.pcm import SAMPLE_BYTES, SAMPLE_DTYPE, Samples
 
+HEAD: Final = 16 << 10
+"""Bytes at the beginning of a FLAC in which it says how long it is."""
+
 LARGEST: Final = {".idx": 1 << 30, ".json": 1 << 20}
 """Bytes of what is fetched into memory whole; a stream of 38 days has an index of 1 GiB."""
 
@@ -58,12 +61,17 @@ def load_url(url: str) -> Capture:
     if not told.keys() - {".json"}:
         hint = "name an object that ends in .bin, .flac or .idx, or what these have in common"
         raise not_found(url, missing_bucket(fs, path) or hint)
-    small = fetch(fs, [base + kind for kind in LARGEST if kind in told], url)
-    index, info = (there(small.get(base + kind, FileNotFoundError())) for kind in LARGEST)
     kind = next((kind for kind in AUDIO if kind in told), "")
     audio = (kind, size_of(told[kind])) if kind else None
     version = version_of(told[kind]) if kind else None
-    return capture_of(fs, base, base_url, index, info, audio, version=version)
+    wanted = [kind for kind in LARGEST if kind in told]
+    if audio is not None and audio[0] == ".flac" and audio[1]:
+        wanted.append(".flac")
+    small = fetch(fs, [base + kind for kind in wanted], url, {f"{base}.flac": HEAD})
+    index, info, head = (
+        there(small.get(base + kind, FileNotFoundError())) for kind in (*LARGEST, ".flac")
+    )
+    return capture_of(fs, base, base_url, index, info, audio, head=head or b"", version=version)
 
 
 def refuse_large(name: str, suffix: str, size: int) -> None:
@@ -95,6 +103,7 @@ def capture_of(
     audio: tuple[str, int] | bytes | None,
     journals: tuple[bytes, bytes] | None = None,
     *,
+    head: bytes = b"",
     version: str | None = None,
 ) -> Capture:
     """Put together what was fetched of a stream.
@@ -105,12 +114,13 @@ def capture_of(
         index, info: the ``.idx`` and the ``.json``; None where there is none.
         audio: suffix and size of the audio; or all of the ``.bin``; None where there is none.
         journals: the recording's and the receiver's; None: they are fetched when they are needed.
+        head: of a FLAC: how it begins, or all of it.
         version: of the audio; reading fails once the store has another. None: not watched.
     """
     name = base.rpartition("/")[2]
     known, problem = _info_of(info, name)
     try:
-        samples, odd, suffix = _audio_of(fs, base, audio, version)
+        samples, odd, suffix = _audio_of(fs, base, audio, head, version)
     except InvalidAudio as error:  # a FLAC that is none
         samples, odd, suffix = np.empty(0, SAMPLE_DTYPE), False, ".flac"
         problem = "; ".join(filter(None, [problem, str(error)]))
@@ -150,7 +160,11 @@ def _info_of(data: bytes | None, stem: str) -> tuple[CaptureInfo, str | None]:
 
 
 def _audio_of(
-    fs: FileSystem, base: str, audio: tuple[str, int] | bytes | None, version: str | None
+    fs: FileSystem,
+    base: str,
+    audio: tuple[str, int] | bytes | None,
+    head: bytes,
+    version: str | None,
 ) -> tuple[Samples | Audio, bool, str]:
     """Return the samples, whether half of one is left over, and the suffix of what they are in."""
     if audio is None:
@@ -159,7 +173,7 @@ def _audio_of(
         samples = np.frombuffer(audio, SAMPLE_DTYPE, len(audio) // SAMPLE_BYTES)
         return samples, bool(len(audio) % SAMPLE_BYTES), ".bin"
     suffix, size = audio
-    source = RemoteBytes(fs, f"{base}{suffix}", size, version=version)
+    source = RemoteBytes(fs, f"{base}{suffix}", size, head=head, version=version)
     if suffix == ".bin":
         return RemoteAudio(source), bool(size % SAMPLE_BYTES), suffix
     flac = FlacAudio(source.file(), redacted(f"{base}{suffix}"))

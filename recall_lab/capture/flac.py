@@ -6,6 +6,8 @@ import re
 import threading
 from collections import OrderedDict
 from collections.abc import Callable, Iterable
+from concurrent.futures import ThreadPoolExecutor
+from functools import partial
 from typing import TYPE_CHECKING, BinaryIO, Final, TypeVar
 
 import numpy as np
@@ -131,13 +133,25 @@ class FlacAudio:
         """Return what libsndfile does; raise what the file raised meanwhile, as it can't."""
         problem = None
         try:
-            answer = call()
+            answer = undisturbed(call)
         except _REFUSED as error:
             problem = error
         self._file.tell_error()
         if problem is not None:
             raise InvalidAudio(f"{self._name} {otherwise} as FLAC: {problem}") from problem
         return answer
+
+
+def undisturbed(call: Callable[[], T]) -> T:
+    """Return what a call does, in another thread where this is the main one.
+
+    Ctrl-C is raised in the main thread alone. In a callback of libsndfile's it would be swallowed,
+    and what the callback was to read or write be missing.
+    """
+    if threading.current_thread() is not threading.main_thread():
+        return call()
+    with ThreadPoolExecutor(1) as other:
+        return other.submit(call).result()
 
 
 class _Told:
@@ -193,16 +207,18 @@ def write_flac(file: BinaryIO, pieces: Iterable[Samples], *, odd: bytes = b"") -
         OSError: when the file can't be written.
     """
     told, some = _Told(file), False
+    kind = {"samplerate": RATE, "channels": 1, "format": "FLAC", "subtype": "PCM_16"}
     try:
-        with soundfile.SoundFile(
-            told, "w", samplerate=RATE, channels=1, format="FLAC", subtype="PCM_16"
-        ) as sound:
+        sound = undisturbed(lambda: soundfile.SoundFile(told, "w", **kind))
+        try:
             if odd:
                 sound.comment = f"recall_lab odd byte {odd.hex()}"
             for piece in pieces:
                 some = some or bool(len(piece))
-                sound.write(piece)
+                undisturbed(partial(sound.write, piece))
                 told.tell_error()
+        finally:
+            undisturbed(sound.close)
     except _REFUSED:
         told.tell_error()
         raise

@@ -7,7 +7,7 @@ from concurrent.futures import ThreadPoolExecutor
 from typing import Final, NamedTuple
 
 from recall_lab.capture.capture import Capture
-from recall_lab.capture.fetching import LARGEST, capture_of, journals_of, refuse_large, there
+from recall_lab.capture.fetching import HEAD, LARGEST, capture_of, journals_of, refuse_large, there
 from recall_lab.capture.journal import SUFFIX as JOURNAL
 from recall_lab.capture.listing import AUDIO, Stream
 from recall_lab.capture.reader import load
@@ -54,9 +54,7 @@ def _rounds(streams: Sequence[Stream], audio: bool) -> Iterator[list[Stream]]:
     some: list[Stream] = []
     weight = 0
     for stream in streams:
-        small = sum(
-            file.size for file in stream.files if _comes_along(file.suffix, file.size, audio)
-        )
+        small = sum(_wanted(stream, audio).values())
         full = len(some) >= _TOGETHER or weight + small > _MOST
         if some and (full or stream.folder != some[0].folder):
             yield some
@@ -67,10 +65,18 @@ def _rounds(streams: Sequence[Stream], audio: bool) -> Iterator[list[Stream]]:
         yield some
 
 
-def _comes_along(suffix: str, size: int, audio: bool) -> bool:
-    if suffix == ".bin":
-        return audio and size <= _SMALL
-    return suffix == JOURNAL or size <= LARGEST.get(suffix, -1)
+def _wanted(stream: Stream, audio: bool) -> dict[str, int]:
+    """Return which files of a stream are fetched at once, and how many bytes of each."""
+    wanted = {}
+    for file in stream.files:
+        if file.suffix not in AUDIO:
+            if file.size <= LARGEST.get(file.suffix, file.size):
+                wanted[file.suffix] = file.size
+        elif stream.source.endswith(file.suffix):  # else it is none of the capture's
+            whole = audio and file.size <= _SMALL
+            if whole or (file.suffix == ".flac" and file.size):
+                wanted[file.suffix] = file.size if whole else min(file.size, HEAD)
+    return wanted
 
 
 def _fetched(
@@ -82,16 +88,17 @@ def _fetched(
     fs, folder = filesystem_of(streams[0].folder)
     folder = folder.rstrip("/") + "/"
     placed = [(stream, folder + stream.stem) for stream in streams]
-    names = {
-        journals_of(base)[0] if file.suffix == JOURNAL else f"{base}{file.suffix}"
-        for stream, base in placed
-        for file in stream.files
-        if _comes_along(file.suffix, file.size, audio)
-    }
+    names, ends = set(), {}
+    for stream, base in placed:
+        for suffix, size in _wanted(stream, audio).items():
+            name = journals_of(base)[0] if suffix == JOURNAL else f"{base}{suffix}"
+            names.add(name)
+            if suffix == ".flac" and size:
+                ends[name] = size
     shared = journals_of(folder)[1]
     if shared not in receivers:
         names.add(shared)
-    objects = dict(fetch(fs, sorted(names), streams[0].folder))
+    objects = dict(fetch(fs, sorted(names), streams[0].folder, ends))
     if shared in objects:
         receivers[shared] = objects.pop(shared)
     return _Fetched(fs, placed, objects)
@@ -138,4 +145,7 @@ def _put_together(
             version = file.version if "s3" in got.fs.protocol else None
     journals = of(own) or b"", there(receivers[shared]) or b""
     index, info = of(f"{base}.idx"), of(f"{base}.json")
-    return capture_of(got.fs, base, stream.base, index, info, audio, journals, version=version)
+    head = of(f"{base}.flac") or b""
+    return capture_of(
+        got.fs, base, stream.base, index, info, audio, journals, head=head, version=version
+    )

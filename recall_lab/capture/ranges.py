@@ -45,6 +45,7 @@ class RemoteBytes:
         fs: where it is.
         path: its path there.
         size: its size, bytes.
+        head: its first bytes, where they were fetched before: they are not fetched again.
         version: which version it is, see :func:`version_of`; None: that is not watched.
         block: bytes of a block.
         cache: bytes of blocks kept, at most.
@@ -56,12 +57,16 @@ class RemoteBytes:
         path: str,
         size: int,
         *,
+        head: bytes = b"",
         version: str | None = None,
         block: int = BLOCK,
         cache: int = CACHE,
     ) -> None:
         self._fs, self._path, self.size, self._version = fs, path, size, version
         self._block = block
+        self._head = (
+            head if len(head) >= size else head[: block // 2]
+        )  # all of it, or its beginning
         self._most = max(cache // block, _AHEAD + 1)
         self._blocks: OrderedDict[int, bytes] = OrderedDict()
         self._coming: dict[int, Future[dict[int, bytes]]] = {}
@@ -76,6 +81,8 @@ class RemoteBytes:
         start, stop = max(start, 0), min(stop, self.size)
         if start >= stop:
             return b""
+        if stop <= len(self._head):
+            return self._head[start:stop]
         first, last = start // self._block, (stop - 1) // self._block + 1
         if last - first > _PIECE // self._block:
             pieces = range(start, stop, _PIECE)
@@ -86,6 +93,11 @@ class RemoteBytes:
         blocks[-1] = blocks[-1][: stop - (last - 1) * self._block]
         blocks[0] = blocks[0][start - first * self._block :]
         return b"".join(blocks)
+
+    @property
+    def head(self) -> int:
+        """How many bytes at its beginning need not be fetched."""
+        return len(self._head)
 
     def file(self) -> io.BufferedReader:
         """Return the object as a file that can be read and sought in."""
@@ -129,8 +141,8 @@ class RemoteBytes:
         return [have[at] for at in range(first, last)]
 
     def _fetched(self, blocks: list[int]) -> dict[int, bytes]:
-        starts = [at * self._block for at in blocks]
-        stops = [min(start + self._block, self.size) for start in starts]
+        starts = [at * self._block if at else len(self._head) for at in blocks]
+        stops = [min((at + 1) * self._block, self.size) for at in blocks]
         paths = [self._path] * len(blocks)
 
         def call() -> dict[int, bytes]:
@@ -150,6 +162,8 @@ class RemoteBytes:
             if len(got[at]) != stop - start:
                 said = f"{len(got[at])} bytes came of {stop - start} at {start}: it has changed"
                 raise StorageFailed(self._path, OSError(5, said), "read")
+        if 0 in got:
+            got[0] = self._head + got[0]
         return got
 
     def _still_there(self) -> None:
@@ -189,7 +203,10 @@ class _File(io.RawIOBase):
 
     def readinto(self, buffer: Buffer) -> int:
         view = memoryview(buffer).cast("B")
-        data = self._source.read(self._at, self._at + len(view))
+        stop = self._at + len(view)
+        if self._at < self._source.head:  # what is here already is given by itself
+            stop = min(stop, self._source.head)
+        data = self._source.read(self._at, stop)
         view[: len(data)] = data
         self._at += len(data)
         return len(data)

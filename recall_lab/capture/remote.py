@@ -149,11 +149,15 @@ def together(*calls: Callable[[], Any]) -> list[Any]:
         return [future.exception() or future.result() for future in futures]
 
 
-def fetch(fs: FileSystem, paths: Sequence[str], name: str) -> Mapping[str, bytes | Exception]:
+def fetch(
+    fs: FileSystem, paths: Sequence[str], name: str, ends: Mapping[str, int] | None = None
+) -> Mapping[str, bytes | Exception]:
     """Return whole small objects, all fetched at once; for one that can't be had, the error.
 
-    Those that the store was too busy for are asked for again.
+    Those that the store was too busy for are asked for again. Of a path in `ends` only so many
+    bytes are fetched; it has some.
     """
+    ends = ends or {}
     found: dict[str, bytes | Exception] = {}
 
     def some() -> None:
@@ -161,8 +165,9 @@ def fetch(fs: FileSystem, paths: Sequence[str], name: str) -> Mapping[str, bytes
         left = [path for path in left if path not in found or is_passing(found[path])]  # type: ignore[arg-type]
         if not left:
             return
-        whole = [None] * len(left)  # cat would ask for each beforehand, whether it is there
-        got = fs.cat_ranges(left, whole, whole, on_error="return")
+        # cat would ask for each beforehand, whether it is there
+        starts = [0 if path in ends else None for path in left]
+        got = fs.cat_ranges(left, starts, [ends.get(path) for path in left], on_error="return")
         found.update(zip(left, got, strict=True))
         for path in left:
             if isinstance(found[path], Exception) and is_passing(found[path]):  # type: ignore[arg-type]

@@ -52,6 +52,18 @@ def test_every_range_is_what_it_should_be(data: bytes) -> None:
         assert file.read() == data[-10:]
 
 
+@pytest.mark.parametrize("head", [0, 1, 300, 100_003])
+def test_what_came_before_is_not_fetched_again(data: bytes, head: int) -> None:
+    fs = Counting(data)
+    source = RemoteBytes(fs, "x", len(data), head=data[:head], block=1000)
+    assert source.read(0, head) == data[:head]
+    assert fs.calls == 0
+    with source.file() as file:
+        assert file.read() == data
+    asked = sum((stop - start) * count for (start, stop), count in fs.asked.items())
+    assert asked == len(data) - head
+
+
 def test_in_order_each_block_comes_once_and_several_together(data: bytes) -> None:
     fs = Counting(data)
     source = RemoteBytes(fs, "x", len(data), block=1000, cache=20_000)

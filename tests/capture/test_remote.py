@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import resource
 import shutil
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import fsspec
@@ -86,6 +87,30 @@ def test_an_overview_of_eight_hours_reads_every_byte_once(store: Bucket, tmp_pat
     assert peak < 250 << 10  # KiB
     expected = rl.overview(rl.load(path), 400)
     np.testing.assert_array_equal(served.mean, expected.mean)
+
+
+@pytest.mark.parametrize("hours", [0.002, 0.4])
+def test_of_a_flac_only_its_head_is_read_for_the_clocks(
+    store: Bucket, tmp_path: Path, hours: float
+) -> None:
+    path = write_long(tmp_path / "long.bin", hours)
+    rl.archive(path, store.url("calls"), flac=True)
+    size = store.client().head_object(Bucket="captures", Key="calls/long.flac")["ContentLength"]
+    store.forget()
+    capture = rl.load(store.url("calls/long.flac"))
+    rl.quality(capture)
+    assert store.served["calls/long.flac"] <= 16_384
+    store.forget()
+    with ThreadPoolExecutor(1) as threads:
+        found = rl.survey(store.url("calls/"), measures="quality", client=threads, progress=False)
+    assert found["packets"].tolist() == [len(capture.packets)]
+    assert store.served["calls/long.flac"] <= 16_384
+    assert not [name for name in store.requests if name.startswith("HEAD") and "long" in name]
+    store.forget()
+    served = rl.overview(capture, 400)
+    assert size - 16_384 <= store.served["calls/long.flac"] <= size
+    np.testing.assert_array_equal(served.mean, rl.overview(rl.load(path), 400).mean)
+    np.testing.assert_array_equal(capture.samples, rl.load(path).samples)
 
 
 def test_what_is_too_large_to_be_ours_is_not_fetched(store: Bucket, tmp_path: Path) -> None:
