@@ -6,7 +6,7 @@ import re
 import threading
 from collections import OrderedDict
 from collections.abc import Callable, Iterable
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import Future
 from functools import partial
 from typing import TYPE_CHECKING, BinaryIO, Final, TypeVar
 
@@ -56,7 +56,7 @@ class FlacAudio:
         self._at = 0  # where the decoder stands; -1 where nobody knows
         self._blocks: OrderedDict[int, Samples] = OrderedDict()
         self._lock = threading.Lock()
-        kind = self._sound = self._asked(self._opened, "can't be read")
+        kind = self._sound = undisturbed(lambda: self._asked(self._opened, "can't be read"))
         if (kind.format, kind.subtype, kind.channels, kind.samplerate) != (
             "FLAC", "PCM_16", 1, RATE,
         ):  # fmt: skip
@@ -97,13 +97,19 @@ class FlacAudio:
         return f"<FlacAudio, {self._length:,} samples>"
 
     def _block(self, block: int) -> Samples:
-        with self._lock:  # one decoder, which stands in one place
+        with self._lock:
             if block in self._blocks:
                 self._blocks.move_to_end(block)
                 return self._blocks[block]
+        return undisturbed(lambda: self._decoded(block))
+
+    def _decoded(self, block: int) -> Samples:
+        with self._lock:  # one decoder, which stands in one place
+            if block in self._blocks:  # by another thread, meanwhile
+                return self._blocks[block]
             stands, self._at = self._at, -1
             where = f"is damaged near sample {block * BLOCK:,}"
-            samples = self._asked(lambda: self._decoded(block, stands), where)
+            samples = self._asked(lambda: self._read(block, stands), where)
             expected = min(BLOCK, self._length - block * BLOCK)
             if len(samples) != expected:
                 raise InvalidAudio(
@@ -121,7 +127,7 @@ class FlacAudio:
         self._file.seek(0)
         return soundfile.SoundFile(self._file)
 
-    def _decoded(self, block: int, stands: int) -> Samples:
+    def _read(self, block: int, stands: int) -> Samples:
         if stands < 0:  # after an error the decoder would refuse all that follows
             self._sound = self._opened()
         if stands != block * BLOCK:
@@ -133,7 +139,7 @@ class FlacAudio:
         """Return what libsndfile does; raise what the file raised meanwhile, as it can't."""
         problem = None
         try:
-            answer = undisturbed(call)
+            answer = call()
         except _REFUSED as error:
             problem = error
         self._file.tell_error()
@@ -146,12 +152,21 @@ def undisturbed(call: Callable[[], T]) -> T:
     """Return what a call does, in another thread where this is the main one.
 
     Ctrl-C is raised in the main thread alone. In a callback of libsndfile's it would be swallowed,
-    and what the callback was to read or write be missing.
+    and what the callback was to read or write be missing. The call goes on meanwhile: what it
+    uses, it has to lock by itself.
     """
     if threading.current_thread() is not threading.main_thread():
         return call()
-    with ThreadPoolExecutor(1) as other:
-        return other.submit(call).result()
+    outcome: Future[T] = Future()
+
+    def work() -> None:
+        try:
+            outcome.set_result(call())
+        except BaseException as error:
+            outcome.set_exception(error)
+
+    threading.Thread(target=work, name="recall_lab flac").start()
+    return outcome.result()
 
 
 class _Told:
@@ -206,19 +221,27 @@ def write_flac(file: BinaryIO, pieces: Iterable[Samples], *, odd: bytes = b"") -
         InvalidArgument: when there are no samples: libsndfile makes no FLAC of none.
         OSError: when the file can't be written.
     """
-    told, some = _Told(file), False
+    told, some, lock = _Told(file), False, threading.Lock()
+
+    def apart(call: Callable[[], T]) -> T:
+        def locked() -> T:
+            with lock:
+                return call()
+
+        return undisturbed(locked)
+
     kind = {"samplerate": RATE, "channels": 1, "format": "FLAC", "subtype": "PCM_16"}
     try:
-        sound = undisturbed(lambda: soundfile.SoundFile(told, "w", **kind))
+        sound = apart(lambda: soundfile.SoundFile(told, "w", **kind))
         try:
             if odd:
                 sound.comment = f"recall_lab odd byte {odd.hex()}"
             for piece in pieces:
                 some = some or bool(len(piece))
-                undisturbed(partial(sound.write, piece))
+                apart(partial(sound.write, piece))
                 told.tell_error()
         finally:
-            undisturbed(sound.close)
+            apart(sound.close)
     except _REFUSED:
         told.tell_error()
         raise

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import io
+import os
+import signal
 import subprocess
 import threading
 from pathlib import Path
@@ -213,3 +215,42 @@ def test_a_full_disk_is_told(long: np.ndarray, capfd: pytest.CaptureFixture[str]
     with pytest.raises(OSError, match="No space left"):
         write_flac(Full(), [long])
     assert capfd.readouterr().err == ""
+
+
+class Interrupting(io.BytesIO):
+    """A file at whose reading or writing, one time, somebody presses Ctrl-C."""
+
+    left = 0
+
+    def press(self) -> None:
+        self.left -= 1
+        if self.left == 0:
+            os.kill(os.getpid(), signal.SIGINT)
+
+    def readinto(self, buffer):  # type: ignore[no-untyped-def]
+        self.press()
+        return super().readinto(buffer)
+
+    def write(self, data):  # type: ignore[no-untyped-def]
+        self.press()
+        return super().write(data)
+
+
+@pytest.mark.parametrize("left", [1, 2, 5])
+def test_an_interrupt_is_neither_swallowed_nor_taken_for_damage(
+    long: np.ndarray, left: int
+) -> None:
+    file = Interrupting(flac_of(long))
+    audio = FlacAudio(file, "long.flac")
+    for _ in range(3):
+        file.left = left
+        with pytest.raises(KeyboardInterrupt):
+            audio[:]
+            audio._blocks.clear()
+            audio[:]
+        np.testing.assert_array_equal(audio[:], long)
+        audio._blocks.clear()
+    file = Interrupting()
+    file.left = left
+    with pytest.raises(KeyboardInterrupt):
+        write_flac(file, (long[at : at + 50_000] for at in range(0, len(long), 50_000)))
