@@ -88,7 +88,12 @@ def causes_of(
     if not len(holes.start):
         return [], []
     if packets.empty:
-        return ["unknown"], ["there are no packets"]
+        spans = zip(holes.start.tolist(), holes.end.tolist(), strict=True)
+        lost = [_Journal(capture).unkept(*span) for span in spans]
+        return (
+            ["storage" if share >= _MOSTLY else "unknown" for _, share in lost],
+            [why if share >= _MOSTLY else "there are no packets" for why, share in lost],
+        )
     connection = packets["connection"].to_numpy().astype(np.int64)
     flags = packets["flags"].to_numpy()
     sided = (holes.before >= 0) & (holes.after >= 0)

@@ -13,8 +13,9 @@ from recall_lab.analysis.loss import LOST
 from recall_lab.errors import InvalidArgument
 from recall_lab.text import counted, printable, shortened
 
-VERDICTS: Final = ("good", "usable", "poor", "empty", "failed")
-"""What a stream is: one of the words of :func:`recall_lab.quality`, or not measured."""
+VERDICTS: Final = ("good", "usable", "poor", "empty", "damaged", "failed")
+"""What a stream is: one of the words of :func:`recall_lab.quality`; or its files are damaged, so
+that what is left looks better than it was; or it could not be measured."""
 
 AVAILABLE: Final = "availability without silence %"
 """The column that makes a verdict: what is there of what was expected."""
@@ -51,7 +52,9 @@ def checked(frame: pd.DataFrame) -> pd.DataFrame:
 def verdicts(frame: pd.DataFrame) -> pd.Series[str]:
     """Return one of :data:`VERDICTS` for each row: ``failed`` where quality is not known."""
     words = checked(frame)["verdict"].astype("str").str.split(":").str[0]
-    return words.where(words.isin(VERDICTS), "failed").astype("str")
+    words = words.where(words.isin(VERDICTS[:4]), "failed")
+    hidden = (frame["damage"] != "") & words.isin(("good", "usable", "empty"))
+    return words.mask(hidden, "damaged").astype("str")
 
 
 def worst_first(frame: pd.DataFrame) -> pd.DataFrame:
@@ -88,8 +91,8 @@ def worst_first(frame: pd.DataFrame) -> pd.DataFrame:
     silent = np.zeros(len(frame), bool)
     if "silence" in frame.columns:
         silent = frame["silence"].to_numpy(np.float64, na_value=np.nan) >= _SILENT
-    bad = failed | silent | kind.isin(("usable", "poor")).to_numpy()
-    bad |= (frame["damage"] != "").to_numpy()
+    damaged = (frame["damage"] != "").to_numpy()
+    bad = failed | silent | damaged | kind.isin(("usable", "poor")).to_numpy()
     rows = frame.assign(
         kind=kind,
         outlier=_stand_out(100 - there) & kind.isin(("usable", "poor")).to_numpy(),
@@ -99,8 +102,8 @@ def worst_first(frame: pd.DataFrame) -> pd.DataFrame:
         (
             frame["source"].to_numpy(),
             ~silent,
-            (frame["damage"] == "").to_numpy(),
-            np.where(np.isnan(there), np.inf, there),
+            ~damaged,
+            np.where(np.isnan(there), np.where(damaged, 100, np.inf), there),
             ~failed,
         )
     )
@@ -127,7 +130,7 @@ def summary(frame: pd.DataFrame) -> str:
         days = f", {first} to {last} (UTC)" if first != last else f", {first} (UTC)"
     length = frame["duration"].sum() if "duration" in frame.columns else np.nan
     lasts = f", {lasting(length)}" if length > 0 else ""
-    told = [f"{kinds[kind]:,} {kind}" for kind in ("poor", "usable", "good", "empty")
+    told = [f"{kinds[kind]:,} {kind}" for kind in ("poor", "damaged", "usable", "good", "empty")
             if kinds.get(kind)]  # fmt: skip
     failed = int(kinds.get("failed", 0))
     told += [f"{failed:,} could not be measured"] if failed else []
@@ -143,7 +146,7 @@ def summary(frame: pd.DataFrame) -> str:
         by_day = by_day.groupby(frame["start"].dt.strftime("%Y-%m-%d")).sum()
         if len(by_day) > 1:
             said.append(
-                f"Most of it on {by_day.idxmax()}: {lasting(float(by_day.max()))} of "
+                f"The worst day was {by_day.idxmax()}: {lasting(float(by_day.max()))} of "
                 f"{lasting(float(by_day.sum()))}."
             )
     elif failed < len(frame):

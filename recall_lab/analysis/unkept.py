@@ -1,4 +1,4 @@
-"""What was received and could not be kept, as the journal tells it."""
+"""What was received and could not be kept: as the journal tells it, or as it is lost by now."""
 
 from __future__ import annotations
 
@@ -26,8 +26,17 @@ class Unkept(NamedTuple):
 
 
 def unkept(capture: Capture) -> list[Unkept]:
-    """Return what a capture's journal says of its stream; lines that can't be are passed over."""
-    found = []
+    """Return what a capture's journal says of its stream, and what its files have lost since.
+
+    Lines that can't be are passed over.
+    """
+    damage = capture.damage
+    spans, count = damage.missing_spans, damage.missing_payloads
+    found = [
+        # how many of them were in which span is not known: one for each, all others for the first
+        Unkept(start, end, 1 if at else count - len(spans) + 1, "their audio is not in the file")
+        for at, (start, end) in enumerate(spans)
+    ]
     for line in of_kind(capture.events, LOST, "detail"):
         start, end, packets = line.get("since"), line.get("until"), line.get("packets")
         if line.get("stream") != capture.info.stem or not isinstance(packets, int):

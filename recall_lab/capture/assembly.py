@@ -15,8 +15,11 @@ from recall_lab.capture.damage import Damage
 from recall_lab.capture.frame import frame_of_records
 from recall_lab.capture.info import CaptureInfo
 from recall_lab.capture.record import HEADER_BYTES, RECORD_BYTES, good_records, header_problem
-from recall_lab.wire.pcm import SAMPLE_BYTES, Samples
+from recall_lab.wire.pcm import RATE, SAMPLE_BYTES, Samples
 
+_LATEST: Final = 1e9  # s on the relative clock: what is beyond is no time
+_LONGEST: Final = 60 * RATE  # samples of one packet: a forged length makes no gap of days
+_TOGETHER: Final = 0.1  # s between packets that are told as one span
 _FAR: Final = np.uint64(2**62)  # beyond the end of any file, and sums with it do not overflow
 
 
@@ -56,19 +59,37 @@ def assemble(
     starts = np.minimum(records["offset"] // SAMPLE_BYTES, _FAR).astype(np.int64)
     ends = starts + records["length"] // SAMPLE_BYTES
     missing = 0
+    spans: tuple[tuple[float, float], ...] = ()
     if ends.max(initial=0) > len(audio):
         within = ends <= len(audio)
         missing = len(records) - int(np.count_nonzero(within))
+        spans = _spans(records[~within])
         records, starts, ends = records[within], starts[within], ends[within]
     damage = Damage(
         torn_bytes=len(body) % RECORD_BYTES,
         damaged_records=damaged,
         missing_payloads=missing,
+        missing_spans=spans,
         orphan_spans=_orphans(starts, ends, len(audio)),
         odd_byte=odd,
         notes=tuple(notes),
     )
     return Capture(audio, lambda: frame_of_records(records), info, damage, path, events, url=url)
+
+
+def _spans(records: npt.NDArray[np.void]) -> tuple[tuple[float, float], ...]:
+    """Return when the audio of records was, those put together that follow one another."""
+    begin = records["relative"].astype(np.float64)
+    length = np.minimum(records["length"] // SAMPLE_BYTES, _LONGEST).astype(np.float64) / RATE
+    known = np.abs(begin) < _LATEST  # else, or NaN, nobody knows when
+    begin, length = begin[known], length[known]
+    order = np.argsort(begin, kind="stable")
+    begin = begin[order]
+    reached = np.maximum.accumulate(begin + length[order])
+    new = np.ones(len(begin), bool)
+    new[1:] = begin[1:] > reached[:-1] + _TOGETHER
+    last = np.append(np.flatnonzero(new)[1:], len(begin)) - 1
+    return tuple(zip(begin[new].tolist(), reached[last].tolist(), strict=True))
 
 
 def _orphans(

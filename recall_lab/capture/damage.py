@@ -13,6 +13,7 @@ class Damage:
         torn_bytes: bytes of half a record at the end of the index: a packet never committed.
         damaged_records: records whose checksum is wrong; they are left out.
         missing_payloads: records whose audio lies beyond the end of the ``.bin``; left out.
+        missing_spans: when that audio was, as half-open ``(start, end)`` on the relative clock, s.
         orphan_spans: samples that no record claims, as half-open ``(start, end)`` positions in
             ``Capture.samples``: audio whose time is not known.
         odd_byte: the ``.bin`` ends within a sample.
@@ -22,6 +23,7 @@ class Damage:
     torn_bytes: int = 0
     damaged_records: int = 0
     missing_payloads: int = 0
+    missing_spans: tuple[tuple[float, float], ...] = ()
     orphan_spans: tuple[tuple[int, int], ...] = ()
     odd_byte: bool = False
     notes: tuple[str, ...] = ()

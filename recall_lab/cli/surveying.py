@@ -22,8 +22,8 @@ if TYPE_CHECKING:
 _SCHEMES: Final = ("tcp://", "tls://", "ws://", "wss://")
 _BAD: Final = {
     "failed": ("failed",),
-    "poor": ("failed", "poor"),
-    "usable": ("failed", "poor", "usable"),
+    "poor": ("failed", "damaged", "poor"),
+    "usable": ("failed", "damaged", "poor", "usable"),
 }
 
 

@@ -27,7 +27,7 @@ from recall_lab.analysis.outliers import (
 )
 from recall_lab.analysis.quality import GOOD, USABLE
 from recall_lab.display.gap_plots import COLORS
-from recall_lab.display.style import BLUE, GREY, ORANGE, PALE, SKY, VERMILION, ink
+from recall_lab.display.style import BLUE, GREY, ORANGE, PALE, PURPLE, SKY, VERMILION, ink
 from recall_lab.display.style import title as set_title
 from recall_lab.text import counted, shortened
 
@@ -37,6 +37,7 @@ LANES: Final = ("availability", "trend", "missing", "worst")
 _YELLOW = "#F0E442"  # of the palette of Okabe and Ito, too
 _CLASSES: Final = (
     ("not measured", GREY),
+    ("files damaged", PURPLE),
     ("below 80 %", VERMILION),
     ("80 to 95 %", ORANGE),
     (f"95 to {USABLE:g} %", _YELLOW),
@@ -45,7 +46,7 @@ _CLASSES: Final = (
     ("nothing expected", PALE),
 )
 _EDGES: Final = (-np.inf, 80.0, 95.0, USABLE, GOOD, np.inf)
-_FAILED, _EMPTY = 0, len(_CLASSES) - 1
+_FAILED, _DAMAGED, _EMPTY = 0, 1, len(_CLASSES) - 1
 
 _HEIGHTS: Final = {"availability": 3.2, "trend": 1.5, "missing": 1.5, "worst": 1.9}
 _MOST_COLUMNS: Final = 400
@@ -183,16 +184,18 @@ def _recordings(rows: pd.DataFrame, column: npt.NDArray[np.int64]) -> pd.DataFra
     kind = rows["kind"]
     there = rows[AVAILABLE].astype("float64")
     one = pd.DataFrame({"recording": recordings_of(rows), "column": column, "there": there})
-    one["failed"] = kind == "failed"
+    one["failed"], one["damaged"] = kind == "failed", kind == "damaged"
     one["column"] = one["column"].where(one["column"] >= 0)  # a stream without a date has others
     calls = one.groupby("recording", sort=False).agg(
-        column=("column", "min"), there=("there", "min"), failed=("failed", "any")
-    )
+        column=("column", "min"), there=("there", "min"), failed=("failed", "any"),
+        damaged=("damaged", "any"),
+    )  # fmt: skip
     calls["column"] = calls["column"].fillna(-1).astype(np.int64)
     share = calls["there"].to_numpy()
-    inside = np.clip(np.searchsorted(_EDGES, share, "right"), 1, len(_EDGES) - 1)
-    nothing = np.where(calls["failed"], _FAILED, _EMPTY)
-    calls["class"] = np.where(np.isnan(share), nothing, inside)
+    inside = np.clip(np.searchsorted(_EDGES, share, "right"), 1, len(_EDGES) - 1) + _DAMAGED
+    known = np.where(calls["damaged"] & ~(share < USABLE), _DAMAGED, inside)
+    nothing = np.where(calls["failed"], _FAILED, np.where(calls["damaged"], _DAMAGED, _EMPTY))
+    calls["class"] = np.where(np.isnan(share), nothing, known)
     return calls.sort_values(["column", "class", "there"], kind="stable")
 
 

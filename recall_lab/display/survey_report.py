@@ -103,7 +103,7 @@ def _page(
 ) -> str:
     kinds = set(rows["kind"])
     kind = next((one for one in ("poor", "usable", "good") if one in kinds), "")
-    kind = "poor" if "failed" in kinds else kind
+    kind = "poor" if kinds & {"failed", "damaged"} else kind
     parts = [
         "<h1>Survey</h1>",
         f'<p class="verdict {kind}">{html.escape(summary(frame))}</p>',

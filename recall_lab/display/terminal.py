@@ -41,7 +41,12 @@ def describe(capture: Capture) -> str:
         facts["missing"] = _missing(found)
         facts["connected"] = counted(packets["connection"].nunique(), "time")
     else:
-        facts["packets"] = "none: a bare .bin, without an index"
+        lost = capture.damage.missing_payloads
+        facts["packets"] = (
+            f"none that has its audio; of {lost:,} it is lost"
+            if lost
+            else "none: a bare .bin, without an index"
+        )
     facts["damage"] = str(capture.damage)
     return "\n".join(f"{name:<11}{fact}" for name, fact in facts.items())
 

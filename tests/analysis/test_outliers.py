@@ -70,7 +70,7 @@ def test_the_summary_counts_and_names_the_day() -> None:
     assert summary(frame) == (
         "5 streams of 5 recordings, 2026-01-01 to 2026-01-04 (UTC), 4.0 h: 1 poor, 1 usable, "
         "1 good, 1 empty, 1 could not be measured. Lost: loss 6.3 min. "
-        "Most of it on 2026-01-04: 6.0 min of 6.3 min."
+        "The worst day was 2026-01-04: 6.0 min of 6.3 min."
     )
     assert summary(frame_of()) == "No captures."
     assert summary(frame_of(row(0))).endswith("1 good. Nothing was lost.")
@@ -110,3 +110,12 @@ def test_another_frame_is_named() -> None:
         worst_first(frame_of(row(0)).drop(columns="verdict"))
     with pytest.raises(InvalidArgument, match=r"start as datetime64\[ns, UTC\]"):
         summary(frame_of(row(0)).astype({"start": "str"}))
+
+
+def test_damaged_files_are_never_good() -> None:
+    frame = frame_of(
+        row(0), row(1, damage="torn"), row(2, damage="torn") | EMPTY, row(3, there=5.0, damage="x")
+    )
+    assert verdicts(frame).tolist() == ["good", "damaged", "damaged", "poor"]
+    assert worst_first(frame)["recording"].str[-1].tolist() == ["3", "1", "2", "0"]
+    assert "1 poor, 2 damaged, 1 good" in summary(frame)

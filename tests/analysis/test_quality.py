@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import os
 import pickle
+import shutil
 from collections.abc import Callable
 from pathlib import Path
 
@@ -17,6 +19,8 @@ from recall_lab.analysis.quality import availability, quality
 from recall_lab.capture.capture import Capture
 from recall_lab.capture.reader import load_recording
 from recall_lab.errors import InvalidArgument, MissingTimestamps
+
+DATA = Path(__file__).parent.parent.parent / "data"
 
 Make = Callable[..., Capture]
 
@@ -125,3 +129,21 @@ def test_degenerate_captures(make: Make) -> None:
             availability(make([0.0]), every)  # type: ignore[arg-type]
     with pytest.raises(InvalidArgument, match="windows"):
         availability(make([0.0, 1e8]), 0.001)
+
+
+@pytest.mark.parametrize("left", [0, 100_000, 184_000 * 2 - 2])
+def test_audio_that_the_file_has_lost_is_missing(tmp_path: Path, left: int) -> None:
+    for suffix in (".bin", ".idx", ".json"):
+        shutil.copy(DATA / f"standup-lossy{suffix}", tmp_path / f"r1{suffix}")
+    os.truncate(tmp_path / "r1.bin", left)
+    whole, capture = rl.load(DATA / "standup-lossy.bin"), rl.load(tmp_path / "r1.bin")
+    ends = (whole.packets["offset"] + whole.packets["samples"]) * 2
+    lost = whole.packets[ends > left]
+    found = rl.quality(capture)
+    assert found["missing s: storage"] == pytest.approx(
+        whole.span[1] - lost["relative"].min(), abs=1e-6
+    )
+    assert found["span s"] == pytest.approx(rl.quality(whole)["span s"], abs=1e-6)
+    if left < 200_000:
+        assert found["verdict"].startswith("poor")
+    assert "their audio is not in the file" in rl.gaps(capture)["evidence"].iloc[-1]
