@@ -13,10 +13,12 @@ from urllib.parse import unquote
 EXCERPT: Final = 80
 """Longest piece of a foreign value that a message repeats, in characters."""
 
-_QUERY: Final = re.compile(r"([?&]([\w.%-]{1,128})=)[^&#\s\"'<>\\]+")
+_QUERY: Final = re.compile(r"([?&#;]([\w.%-]{1,128})=)[^&#;\s\"'<>\\]+")
 _SECRET: Final = re.compile(
-    r"token|secret|key|signature|credential|passw|passcode|pwd|\btk\b", re.IGNORECASE
+    r"token|secret|key|signature|credential|passw|passcode|pwd|auth|\b(tk|sig|sas|code)\b",
+    re.IGNORECASE,
 )
+_USER: Final = re.compile(r"(?<=://)[^/?#\s@:\"'<>]*:[^/?#\s@\"'<>]*@")  # user:password@host
 _MARKS: Final = 3  # on one letter
 _brief = reprlib.Repr()
 _brief.maxlong = _brief.maxother = EXCERPT
@@ -50,6 +52,7 @@ def redacted(text: str) -> str:
         >>> redacted("no answer from wss://host/?token=abc&name=x")
         'no answer from wss://host/?token=***&name=x'
     """
+    text = _USER.sub("***@", text)
     return _QUERY.sub(lambda m: f"{m[1]}***" if _SECRET.search(unquote(m[2])) else m[0], text)
 
 

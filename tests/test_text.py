@@ -95,6 +95,19 @@ def test_what_is_secret_in_a_url_is_hidden(text: str, shown: str) -> None:
     assert redacted(shown) == shown
 
 
+@pytest.mark.parametrize(
+    ("text", "shown"),
+    [
+        ("http://user:hunter2@h/x", "http://***@h/x"),
+        ("abfs://box@account/x?sv=1&sig=abc", "abfs://box@account/x?sv=1&sig=***"),
+        ("https://h/#access_token=abc;auth=def", "https://h/#access_token=***;auth=***"),
+    ],
+)
+def test_users_and_signatures_of_stores_are_secret(text: str, shown: str) -> None:
+    assert redacted(text) == shown
+    assert redacted(shown) == shown
+
+
 def test_a_text_made_to_be_slow_to_redact_is_not() -> None:
     text = "?" + "token" * 200_000
     begin = time.process_time()

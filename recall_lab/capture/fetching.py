@@ -59,7 +59,7 @@ def load_url(url: str) -> Capture:
         elif not isinstance(answer, FileNotFoundError):
             raise answer
     if not told.keys() - {".json"}:
-        hint = "name an object that ends in .bin, .flac or .idx, or what these have in common"
+        hint = "there is no such object: name a .bin, .flac or .idx, or what these have in common"
         raise not_found(url, missing_bucket(fs, path) or hint)
     kind = next((kind for kind in AUDIO if kind in told), "")
     audio = (kind, size_of(told[kind])) if kind else None

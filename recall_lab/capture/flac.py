@@ -144,7 +144,9 @@ class FlacAudio:
             problem = error
         self._file.tell_error()
         if problem is not None:
-            raise InvalidAudio(f"{self._name} {otherwise} as FLAC: {problem}") from problem
+            # without the file's repr, which is another each time
+            why = getattr(problem, "error_string", problem)
+            raise InvalidAudio(f"{self._name} {otherwise} as FLAC: {why}") from problem
         return answer
 
 

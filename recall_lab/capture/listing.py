@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import glob
 import os
+import warnings
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -23,7 +24,7 @@ from recall_lab.capture.remote import (
     size_of,
     version_of,
 )
-from recall_lab.errors import CaptureNotFound, InvalidArgument
+from recall_lab.errors import CaptureNotFound, InvalidArgument, StorageFailed
 
 AUDIO: Final = (".bin", ".flac")
 """What a stream's audio may be in; the first that is there counts."""
@@ -156,9 +157,12 @@ def _streams_of(place: str) -> Iterator[Stream]:
         yield from _local(local_path(place))
         return
     fs, path = filesystem_of(place)
-    head = place.partition("://")[0] + "://"
+    # one name for what has several: s3a:// is s3://
+    head = (fs.protocol if isinstance(fs.protocol, str) else fs.protocol[0]) + "://"
     found = persistently(lambda: _objects(fs, path), name=place)
     if found is None:
+        if place.endswith("/") and not missing_bucket(fs, path):
+            return  # a folder by its name, and a store has none that are empty
         nothing = "there is no such object, and no folder of that name with any in it"
         raise not_found(place, missing_bucket(fs, path) or nothing)
     # names in a listing are without the scheme, whatever was asked for
@@ -167,12 +171,19 @@ def _streams_of(place: str) -> Iterator[Stream]:
 
 def _objects(fs: FileSystem, path: str) -> dict[str, Mapping[str, Any]] | None:
     """Return size and version of every object that is meant; None where there is none."""
-    if _WILD & set(path):
-        found: dict[str, Mapping[str, Any]] = {}
-        for name, told in fs.glob(path, detail=True).items():
-            inside = fs.find(name, detail=True) if told.get("type") == "directory" else {name: told}
-            found |= inside
-        return _beside(fs, found)
+    found = _literal(fs, path)
+    if found is not None or not _WILD & set(path):
+        return found
+    matches: dict[str, Mapping[str, Any]] = {}
+    for name, told in fs.glob(path, detail=True).items():
+        inside = fs.find(name, detail=True) if told.get("type") == "directory" else {name: told}
+        matches |= inside
+    return _beside(fs, matches)
+
+
+def _literal(fs: FileSystem, path: str) -> dict[str, Mapping[str, Any]] | None:
+    """Return the objects under a name, or of the capture of that name; None where none is."""
+    found: dict[str, Mapping[str, Any]]
     try:
         found = fs.find(path, detail=True)
     except FileNotFoundError:
@@ -204,7 +215,9 @@ def _beside(
 
 
 def _local(path: Path) -> Iterator[Stream]:
-    if _WILD & set(str(path)) and not path.exists():
+    stem = _stem_of(_absolute(path))
+    literal = path.exists() or _files_of(os.path.dirname(stem), {stem})
+    if _WILD & set(str(path)) and not literal:
         matches = [Path(name) for name in glob.glob(str(path), recursive=True)]  # noqa: PTH207 - absolute
         if not matches:
             raise CaptureNotFound(path, "nothing matches the pattern")
@@ -216,14 +229,40 @@ def _local(path: Path) -> Iterator[Stream]:
             yield from _grouped(_files_of(parent, stems))
         return
     if path.is_dir():
-        for deeper, _, _ in os.walk(path, followlinks=False):
+        for deeper in _folders(path):
             yield from _grouped(_files_of(deeper))
         return
-    stem = _stem_of(_absolute(path))
     streams = list(_grouped(_files_of(os.path.dirname(stem), {stem})))
     if not streams:
         raise CaptureNotFound(path, "there is neither a folder nor a capture of that name")
     yield from streams
+
+
+def _folders(top: Path) -> Iterator[str]:
+    """Return a folder and all in it, links to folders too; each once, so that loops end.
+
+    Raises:
+        StorageFailed: when it can't be read. One within it is passed over, with a warning.
+    """
+
+    def unreadable(error: OSError) -> None:
+        if error.filename == str(top):
+            raise StorageFailed(top, error, "read") from error
+        told = f"the folder {error.filename!r} is passed over: {error.strerror}"
+        warnings.warn(told, RuntimeWarning, stacklevel=2)
+
+    seen: set[tuple[int, int]] = set()
+    for folder, inside, _ in os.walk(top, followlinks=True, onerror=unreadable):
+        try:
+            about = os.stat(folder)
+        except OSError as error:  # gone since
+            unreadable(error)
+            continue
+        if (about.st_dev, about.st_ino) in seen:
+            inside.clear()
+            continue
+        seen.add((about.st_dev, about.st_ino))
+        yield folder
 
 
 def _files_of(folder: str, stems: set[str] | None = None) -> dict[str, Mapping[str, Any]]:

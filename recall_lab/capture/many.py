@@ -12,6 +12,8 @@ from recall_lab.capture.journal import SUFFIX as JOURNAL
 from recall_lab.capture.listing import AUDIO, Stream
 from recall_lab.capture.reader import load
 from recall_lab.capture.remote import FileSystem, fetch, filesystem_of, is_url
+from recall_lab.errors import StorageFailed
+from recall_lab.text import redacted
 
 _TOGETHER: Final = 32  # streams fetched in one round
 _SMALL: Final = 8 << 20  # bytes of audio that come with the index; more is fetched by ranges
@@ -22,6 +24,7 @@ class _Fetched(NamedTuple):
     fs: FileSystem
     streams: list[tuple[Stream, str]]  # with the path in the store, without its suffix
     objects: dict[str, bytes | Exception]
+    audio: bool
 
 
 def load_many(
@@ -85,9 +88,10 @@ def _fetched(
     """Fetch what streams need; None where they are files of this machine."""
     if not is_url(streams[0].source):
         return None
-    fs, folder = filesystem_of(streams[0].folder)
-    folder = folder.rstrip("/") + "/"
-    placed = [(stream, folder + stream.stem) for stream in streams]
+    placed = []
+    for stream in streams:
+        fs, path = filesystem_of(stream.source)
+        placed.append((stream, path[: path.rindex(".")]))
     names, ends = set(), {}
     for stream, base in placed:
         for suffix, size in _wanted(stream, audio).items():
@@ -95,13 +99,13 @@ def _fetched(
             names.add(name)
             if suffix == ".flac" and size:
                 ends[name] = size
-    shared = journals_of(folder)[1]
+    shared = journals_of(placed[0][1])[1]
     if shared not in receivers:
         names.add(shared)
     objects = dict(fetch(fs, sorted(names), streams[0].folder, ends))
     if shared in objects:
         receivers[shared] = objects.pop(shared)
-    return _Fetched(fs, placed, objects)
+    return _Fetched(fs, placed, objects, audio)
 
 
 def _captures(
@@ -130,22 +134,29 @@ def _captures(
 def _put_together(
     got: _Fetched, stream: Stream, base: str, receivers: dict[str, bytes | Exception]
 ) -> Capture:
-    def of(name: str) -> bytes | None:
-        return there(got.objects.get(name, FileNotFoundError(name)))
+    wanted = _wanted(stream, got.audio)
+    own, shared = journals_of(base)
+
+    def of(suffix: str) -> bytes | None:
+        if suffix not in wanted:
+            return None
+        found = there(got.objects[own if suffix == JOURNAL else f"{base}{suffix}"])
+        if found is None:
+            said = "it was listed, and is not there any more"
+            raise StorageFailed(redacted(stream.url_of(suffix)), OSError(5, said), "read")
+        return found
 
     for file in stream.files:
         refuse_large(stream.url_of(file.suffix), file.suffix, file.size)
-    own, shared = journals_of(base)
-    audio: bytes | tuple[str, int] | None = of(f"{base}.bin")
+    audio: bytes | tuple[str, int] | None = of(".bin")
     version = None
     for file in reversed(stream.files):  # the .bin counts before the .flac
         if file.suffix in AUDIO and not isinstance(audio, bytes):
             audio = (file.suffix, file.size)
             # other stores write it one way in a listing and another when asked for one object
             version = file.version if "s3" in got.fs.protocol else None
-    journals = of(own) or b"", there(receivers[shared]) or b""
-    index, info = of(f"{base}.idx"), of(f"{base}.json")
-    head = of(f"{base}.flac") or b""
+    journals = of(JOURNAL) or b"", there(receivers[shared]) or b""
     return capture_of(
-        got.fs, base, stream.base, index, info, audio, journals, head=head, version=version
-    )
+        got.fs, base, stream.base, of(".idx"), of(".json"), audio, journals,
+        head=of(".flac") or b"", version=version,
+    )  # fmt: skip

@@ -161,7 +161,7 @@ class RemoteBytes:
         for at, start, stop in zip(blocks, starts, stops, strict=True):
             if len(got[at]) != stop - start:
                 said = f"{len(got[at])} bytes came of {stop - start} at {start}: it has changed"
-                raise StorageFailed(self._path, OSError(5, said), "read")
+                raise StorageFailed(redacted(self._path), OSError(5, said), "read")
         if 0 in got:
             got[0] = self._head + got[0]
         return got

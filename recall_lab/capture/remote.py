@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import os
+import re
+import threading
 from collections.abc import Callable, Mapping, Sequence
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import Future
 from pathlib import Path
 from typing import Any, Final, TypeVar
 
@@ -13,6 +15,7 @@ from tenacity import (
     Retrying,
     retry_if_exception,
     stop_after_attempt,
+    stop_after_delay,
     wait_random_exponential,
 )
 
@@ -24,9 +27,13 @@ FileSystem = Any
 
 _CONNECTIONS: Final = 128  # to S3 at once; botocore's own 10 would queue a survey's requests
 _TRIES: Final = 5
-_RETRIES: Final = {"mode": "standard", "total_max_attempts": 2}  # botocore's own, for each of them
+_PATIENCE: Final = 60  # s after which nothing is tried again: a store may never answer
+# what others try again within each of these: twice two times five are enough
+_RETRIES: Final = {"mode": "standard", "total_max_attempts": 2}  # botocore
+_AGAIN: Final = 2  # s3fs
 _VERSIONS: Final = ("ETag", "etag", "md5Hash", "mtime", "LastModified", "last_modified", "created")
 _LOCAL: Final = ("file://", "local://")
+_SLIPPED: Final = re.compile(r"[A-Za-z][\w+.-]+:/(?!/)")  # of a URL that lacks a slash
 
 _LASTING: Final = (
     FileNotFoundError,
@@ -48,8 +55,15 @@ def is_url(path: object) -> bool:
 
 
 def local_path(path: str | os.PathLike[str]) -> Path:
-    """Return a path of this machine, given as such or as ``file://``."""
+    """Return a path of this machine, given as such or as ``file://``.
+
+    Raises:
+        InvalidArgument: for what was meant to be a URL: it would become a folder of that name.
+    """
     text = os.fspath(path)
+    if _SLIPPED.match(text):
+        valid = f"two slashes after the colon of a URL; ./{text} for a folder of that name"
+        raise InvalidArgument("path", redacted(text), valid)
     for scheme in _LOCAL:
         if text.startswith(scheme):
             return Path(text.removeprefix(scheme))
@@ -71,6 +85,8 @@ def filesystem_of(url: str) -> tuple[FileSystem, str]:
         from fsspec.core import url_to_fs  # noqa: PLC0415
     except ImportError as error:
         raise MissingExtra("scale", "fsspec") from error
+    if "::" in url:
+        raise InvalidArgument("url", redacted(url), "a URL of one store, without '::'")
     # a listing that is kept would hide what was uploaded since
     options: dict[str, Any] = {"use_listings_cache": False}
     if url.startswith(("s3://", "s3a://")):
@@ -80,8 +96,11 @@ def filesystem_of(url: str) -> tuple[FileSystem, str]:
         options["config_kwargs"] = ours | own
     try:
         fs, path = url_to_fs(url, **options)
+        if url.startswith("s3"):
+            fs.retries = _AGAIN
     except ImportError as error:
-        raise MissingExtra("scale", f"for {url.partition('://')[0]}:// ({error})") from error
+        scheme = url.partition("://")[0]
+        raise MissingExtra("scale", f"for {scheme}:// ({error})") from error
     except ValueError as error:
         raise InvalidArgument(
             "url", redacted(url), f"a URL that fsspec knows, such as s3://bucket/folder ({error})"
@@ -113,7 +132,7 @@ def persistently(call: Callable[[], T], *, name: str, doing: str = "read") -> T:
 
     again = Retrying(
         retry=retry_if_exception(is_passing),
-        stop=stop_after_attempt(_TRIES),
+        stop=stop_after_attempt(_TRIES) | stop_after_delay(_PATIENCE),
         wait=wait_random_exponential(multiplier=0.1, max=5),
         retry_error_callback=last,
     )
@@ -143,10 +162,25 @@ def _forget_connections() -> None:
 
 
 def together(*calls: Callable[[], Any]) -> list[Any]:
-    """Return what each call returns, or the error it raises; all are under way at once."""
-    with ThreadPoolExecutor(len(calls)) as pool:
-        futures = [pool.submit(call) for call in calls]
-        return [future.exception() or future.result() for future in futures]
+    """Return what each call returns, or the error it raises; all are under way at once.
+
+    On Ctrl-C nobody waits for them any more, nor does the end of the program.
+    """
+
+    def begun(call: Callable[[], Any]) -> Future[Any]:
+        outcome: Future[Any] = Future()
+
+        def work() -> None:
+            try:
+                outcome.set_result(call())
+            except BaseException as error:
+                outcome.set_exception(error)
+
+        threading.Thread(target=work, daemon=True).start()
+        return outcome
+
+    futures = [begun(call) for call in calls]
+    return [future.exception() or future.result() for future in futures]
 
 
 def fetch(
@@ -195,7 +229,7 @@ def size_of(info: Mapping[str, Any]) -> int:
     size = info.get("size")
     if isinstance(size, int) and not isinstance(size, bool) and 0 <= size < 2**62:
         return size
-    name = str(info.get("name"))
+    name = redacted(str(info.get("name")))
     raise StorageFailed(name, OSError(5, f"its size is told as {size!r:.80}"), "read")
 
 

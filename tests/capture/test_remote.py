@@ -171,7 +171,7 @@ def test_the_store_is_busy_now_and_then(store: Bucket, lossy: str) -> None:
 
 
 def test_what_is_not_there(store: Bucket, lossy: str) -> None:
-    with pytest.raises(CaptureNotFound, match="name an object that ends in"):
+    with pytest.raises(CaptureNotFound, match="there is no such object: name a"):
         rl.load(store.url("calls/nothing.bin"))
     with pytest.raises(InvalidArgument, match="fsspec knows"):
         rl.load("gopher://a/b.bin")
@@ -225,7 +225,28 @@ def test_buckets_that_are_empty_or_are_not(store: Bucket) -> None:
         with pytest.raises(CaptureNotFound, match="there is no bucket 'no-such-bucket-here'"):
             call("s3://no-such-bucket-here/a.bin")
     with pytest.raises(CaptureNotFound, match="no such object"):
-        find_streams(store.url("nothing/"))
+        find_streams(store.url("nothing"))
+    assert find_streams(store.url("nothing/")) == []  # a folder, by its name
+    with pytest.raises(CaptureNotFound, match="there is no bucket"):
+        find_streams("s3://no-such-bucket-here/calls/")
+
+
+def test_names_that_look_like_patterns_and_urls_that_slipped(store: Bucket, tmp_path: Path) -> None:
+    for suffix in (".bin", ".idx"):
+        shutil.copy(DATA / f"standup-lossy{suffix}", tmp_path / f"call [1]{suffix}")
+    store.upload(tmp_path, "odd//")
+    store.upload(tmp_path, "odd/")
+    for place in (store.url("odd/call [1].bin"), str(tmp_path / "call [1]")):
+        (stream,) = find_streams(place)
+        assert stream.stem == "call [1]"
+    with ThreadPoolExecutor(1) as threads:
+        found = rl.survey(store.url("odd/"), measures="quality", client=threads, progress=False)
+    assert found["packets"].tolist() == [115, 115]
+    for call in (rl.load, find_streams):
+        with pytest.raises(InvalidArgument, match="two slashes after the colon"):
+            call("s3:/captures/odd/call.bin")
+        with pytest.raises(InvalidArgument, match="without '::'"):
+            call("simplecache::s3://captures/odd/call.bin")
 
 
 # blocks, without a network
