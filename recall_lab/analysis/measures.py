@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Sequence
 from typing import Any, Final
 
@@ -62,7 +63,10 @@ _END: Final = {"bytes": "int64", "damage": "str", "error": "str"}
 MEASURES: Final = tuple(_OF)
 """What can be measured; all but ``quality`` read the audio."""
 
+_ELSEWHERE: Final = (OSError, ImportError, MemoryError)  # errors of this machine, not of files
 _LONGEST: Final = 300  # characters of what is told of an error
+_UNREAD: Final = "can't be read"  # what is damaged of a file that could not be opened
+_ESCAPED: Final = re.compile(r"\\(?=u(?:d[89a-f]|005c))")  # a backslash like one of our own
 _MOST: Final = 2**63 - 1  # what an Int64 holds; a file's name may have a participant beyond it
 
 
@@ -101,6 +105,15 @@ def as_unicode(text: str) -> str:
     return text if text.isascii() else text.encode("utf-8", "backslashreplace").decode()
 
 
+def key_of(source: str) -> str:
+    """Return a source as a column can hold it, another text for each source.
+
+    A name may have what we write for bytes that are no UTF-8 in it already: it is escaped, so that
+    two files never share a row.
+    """
+    return as_unicode(_ESCAPED.sub(r"\\u005c", source))
+
+
 def measure_streams(streams: Sequence[Stream], measures: Sequence[str]) -> list[Row]:
     """Measure streams, a row each. Runs in a worker; whatever fails is told in its row."""
     audio = any(measure != "quality" for measure in measures)
@@ -113,7 +126,7 @@ def measure_streams(streams: Sequence[Stream], measures: Sequence[str]) -> list[
 def measure_stream(stream: Stream, capture: Capture | Exception, measures: Sequence[str]) -> Row:
     """Measure one stream; what could not be measured is left out, and told in ``error``."""
     row: Row = {
-        "source": as_unicode(stream.source),
+        "source": key_of(stream.source),
         "recording": stream.recording,
         "participant": stream.participant,
         "bytes": sum(file.size for file in stream.files),
@@ -127,13 +140,19 @@ def measure_stream(stream: Stream, capture: Capture | Exception, measures: Seque
                 row |= work(capture)
             except Exception as error:
                 errors.append(error)
-    return row | failure(*errors)
+    row |= failure(*errors)
+    row[PASSING] |= _UNREAD in row.get("damage", "")
+    return row
 
 
 def failure(*errors: Exception) -> Row:
-    """Return what a row tells of errors: each once."""
+    """Return what a row tells of errors: each once; and whether one may pass.
+
+    What is wrong with the place where it was measured may pass: a folder that is not mounted, a
+    file that may not be read, a worker without the packages. What is wrong in the files stays.
+    """
     told = dict.fromkeys(_told(error) for error in errors)
-    passing = any(isinstance(error, MemoryError) or is_passing(error) for error in errors)
+    passing = any(isinstance(error, _ELSEWHERE) or is_passing(error) for error in errors)
     return {"error": "; ".join(told), PASSING: passing}
 
 

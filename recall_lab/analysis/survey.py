@@ -18,10 +18,10 @@ from recall_lab.analysis.measures import (
     MEASURES,
     PASSING,
     Row,
-    as_unicode,
     columns_of,
     failure,
     frame_of_rows,
+    key_of,
     measure_streams,
 )
 from recall_lab.analysis.workers import Client, at_once, shared_out
@@ -95,10 +95,10 @@ def survey(
     measures = _checked(measures)
     store = None if into is None else Dataset(_place(into), measures)
     streams = find_streams(source)
-    versions = {as_unicode(stream.source): stream.version for stream in streams}
+    versions = {key_of(stream.source): stream.version for stream in streams}
     known = None if store is None else store.good(store.read(), versions)
     have = set() if known is None else set(known["source"])
-    left = [stream for stream in streams if as_unicode(stream.source) not in have]
+    left = [stream for stream in streams if key_of(stream.source) not in have]
     task = partial(measure_streams, measures=measures)
     rows: list[Row] = []
     with tqdm(
@@ -176,7 +176,7 @@ def _batches(
 
 def _given_up(stream: Stream, error: Exception) -> Row:
     about = {
-        "source": as_unicode(stream.source),
+        "source": key_of(stream.source),
         "recording": stream.recording,
         "participant": stream.participant,
         "bytes": sum(file.size for file in stream.files),

@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import pickle
+import re
 from pathlib import Path
 
 import numpy as np
 import pandas as pd
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 import recall_lab as rl
 from recall_lab.analysis import measures
@@ -17,11 +20,18 @@ from recall_lab.analysis.measures import (
     columns_of,
     failure,
     frame_of_rows,
+    key_of,
     measure_stream,
     measure_streams,
 )
 from recall_lab.capture.listing import File, Stream, find_streams
-from recall_lab.errors import CaptureNotFound, InvalidAudio, StorageFailed
+from recall_lab.errors import (
+    CaptureNotFound,
+    InvalidAudio,
+    MissingExtra,
+    MissingTimestamps,
+    StorageFailed,
+)
 
 DATA = Path(__file__).parent.parent.parent / "data"
 STREAM = Stream("/calls/9f3c.100.bin", (File(".bin", 640, ""), File(".idx", 128, "")))
@@ -71,7 +81,7 @@ def test_one_measure_that_fails_leaves_the_others(monkeypatch: pytest.MonkeyPatc
 def test_a_capture_that_can_not_be_had() -> None:
     row = measure_stream(STREAM, CaptureNotFound("/calls/9f3c.100.bin", "gone"), MEASURES)
     assert (row["recording"], row["participant"], row["bytes"]) == ("9f3c", 100, 768)
-    assert "gone" in row["error"] and not row[PASSING]
+    assert "gone" in row["error"] and row[PASSING]
 
 
 def test_what_is_told_of_an_error_is_safe_and_short() -> None:
@@ -84,10 +94,36 @@ def test_what_is_told_of_an_error_is_safe_and_short() -> None:
 
 def test_which_errors_may_pass() -> None:
     busy = StorageFailed("s3://x", OSError(5, "slow down"), "read")
-    for error in (busy, TimeoutError(), ConnectionResetError(), MemoryError()):
+    passing = [busy, TimeoutError(), ConnectionResetError(), MemoryError()]
+    # a folder that is not mounted, rights that a chmod gives, a worker without the extra
+    passing += [FileNotFoundError("no"), CaptureNotFound("/x", "no"), PermissionError("no")]
+    passing += [MissingExtra("scale", "fsspec"), OSError(116, "stale file handle")]
+    for error in passing:
         assert failure(ValueError("no"), error)[PASSING]
-    for error in (ValueError("no"), InvalidAudio("no"), FileNotFoundError("no")):
-        assert not failure(error)[PASSING]
+    for lasting in (ValueError("no"), InvalidAudio("no"), MissingTimestamps("x", "no times")):
+        assert not failure(lasting)[PASSING]
+
+
+def test_a_file_beside_that_may_not_be_read_may_be_another_time(tmp_path: Path) -> None:
+    for name in ("standup-lossy.bin", "standup-lossy.idx"):
+        (tmp_path / name).write_bytes((DATA / name).read_bytes())
+    info = tmp_path / "standup-lossy.json"
+    info.symlink_to(info)  # can't be opened, whoever runs the tests
+    (row,) = measure_streams(find_streams(tmp_path), ["quality"])
+    assert "can't be read" in row["damage"] and row[PASSING]
+    info.unlink()
+    info.write_text("{")
+    (row,) = measure_streams(find_streams(tmp_path), ["quality"])
+    assert "is damaged" in row["damage"] and not row[PASSING]
+
+
+@given(st.lists(st.sampled_from(["\\", "u", "d", "c", "f", "005c", "\udcff", "\u00e9"])))
+def test_each_source_has_a_text_of_its_own(parts: list[str]) -> None:
+    source = "".join(parts)
+    key = key_of(source)
+    key.encode()
+    escaped = re.compile(r"\\u(d[89a-f]..|005c)")
+    assert escaped.sub(lambda found: chr(int(found[1], 16)), key) == source
 
 
 def test_dtypes_are_the_same_whatever_is_in_it() -> None:

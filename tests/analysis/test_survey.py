@@ -138,12 +138,16 @@ def test_threads_and_parts_of_it(calls: Path, plain: pd.DataFrame) -> None:
 
 def test_odd_names(tmp_path: Path) -> None:
     path = write_captures(tmp_path, 1, 1)[0]
-    odd = ("x.9999999999999999999", "y.9223372036854775807", "\U0001f600", os.fsdecode(b"caf\xe9"))
+    odd = (
+        "x.9999999999999999999", "y.9223372036854775807", "\U0001f600", os.fsdecode(b"caf\xe9"),
+        "caf\\udce9",  # what the name before it would be escaped to
+    )  # fmt: skip
     for name in odd:
         for suffix in (".bin", ".idx"):
             shutil.copy(path.with_suffix(suffix), tmp_path / f"{name}{suffix}")
     found = counted(tmp_path, into=tmp_path / "into")[1]
     assert found["participant"].dropna().tolist() == [2**63 - 1]
+    assert len(found) == found["source"].nunique() == len(odd) + 1
     again, known = counted(tmp_path, into=tmp_path / "into")
     same(found, known)
     assert again == 0
