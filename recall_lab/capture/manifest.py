@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import contextlib
+from collections.abc import Mapping
 from typing import Final
 
 import msgspec
@@ -11,6 +11,8 @@ from recall_lab.capture.stores import Store
 from recall_lab.version import __version__
 
 SUFFIX: Final = ".archive.json"
+
+_WE: Final = "recall_lab"
 
 
 class Copy(msgspec.Struct, frozen=True):
@@ -33,32 +35,67 @@ class Manifest(msgspec.Struct, frozen=True):
     """All files of an archive.
 
     Attributes:
-        files: by name.
+        files: by name; bytes of a name that are no UTF-8 are escaped, as JSON is text.
         complete: whether all are there, and were read back.
         software: what wrote it.
     """
 
     files: dict[str, Copy]
     complete: bool = False
-    software: str = f"recall_lab {__version__}"
+    software: str = f"{_WE} {__version__}"
+
+    def copy_of(self, name: str) -> Copy | None:
+        """Return what it says of a file; None for nothing."""
+        return self.files.get(_as_text(name))
+
+
+def manifest_of(files: Mapping[str, Copy], *, complete: bool = False) -> Manifest:
+    """Return the manifest of files by name, as the disk has it."""
+    return Manifest({_as_text(name): copy for name, copy in files.items()}, complete)
+
+
+def _as_text(name: str) -> str:
+    return name.encode("utf-8", "backslashreplace").decode()
 
 
 def read_manifest(store: Store, stem: str) -> Manifest | None:
-    """Return what an archive says of a stream; None where there is none, or one of no sense.
+    """Return what an archive says of a stream; None where there is nothing of that name.
 
     Raises:
+        ValueError: when something is there, and it is no manifest of ours.
         StorageFailed: when the store does not answer.
     """
     name = f"{stem}{SUFFIX}"
-    with contextlib.suppress(ValueError, RecursionError):
-        return msgspec.json.decode(found_in(store.read([name])[name]), type=Manifest)
-    return None
+    answer = store.read([name])[name]
+    if isinstance(answer, FileNotFoundError):
+        return None
+    try:
+        told = msgspec.json.decode(found_in(answer))
+        if isinstance(told, dict) and str(told.get("software")).startswith(f"{_WE} "):
+            return msgspec.convert(told, Manifest)
+    except (msgspec.MsgspecError, UnicodeError, RecursionError) as error:
+        raise ValueError(f"it is no manifest: {error}") from error
+    raise ValueError("it is no manifest: nothing in it says that recall_lab wrote it")
 
 
 def write_manifest(store: Store, stem: str, manifest: Manifest) -> None:
     """Write it, over the one that is there."""
-    text = msgspec.json.format(msgspec.json.encode(manifest), indent=2)
+    text = _text_of(manifest)
     store.write(f"{stem}{SUFFIX}", [text], len(text))
+
+
+def begin_manifest(store: Store, stem: str) -> None:
+    """Write one that tells of no file yet.
+
+    Raises:
+        FileExistsError: when something is there by now.
+    """
+    text = _text_of(Manifest({}))
+    store.create(f"{stem}{SUFFIX}", [text], len(text))
+
+
+def _text_of(manifest: Manifest) -> bytes:
+    return msgspec.json.format(msgspec.json.encode(manifest), indent=2)
 
 
 def found_in(answer: bytes | Exception) -> bytes:

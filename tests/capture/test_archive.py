@@ -18,7 +18,7 @@ import pytest
 from bucket import Bucket
 
 import recall_lab as rl
-from recall_lab.capture import stores
+from recall_lab.capture import copies, stores
 from recall_lab.errors import CaptureLocked, CaptureNotFound, InvalidArgument, StorageFailed
 
 DATA = Path(__file__).parent.parent.parent / "data"
@@ -155,15 +155,15 @@ def test_a_receivers_writer_is_seen_too(tmp_path: Path) -> None:
 def test_a_source_that_changes_meanwhile_is_noticed(
     folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    write = stores.LocalFolder.write
+    create = stores.LocalFolder.create
 
     def and_grow(self: stores.LocalFolder, name: str, pieces: object, size: int) -> None:
-        write(self, name, pieces, size)  # type: ignore[arg-type]
+        create(self, name, pieces, size)  # type: ignore[arg-type]
         if name.endswith(".json") and "archive" not in name:
             with (folder / f"{STEM}.bin").open("ab") as file:
                 file.write(bytes(2))
 
-    monkeypatch.setattr(stores.LocalFolder, "write", and_grow)
+    monkeypatch.setattr(stores.LocalFolder, "create", and_grow)
     with pytest.raises(StorageFailed, match="changed while it was copied"):
         rl.archive(folder / STEM, tmp_path / "kept")
     told = json.loads((tmp_path / "kept" / f"{STEM}.archive.json").read_text())
@@ -235,15 +235,15 @@ def test_killed_in_the_middle_of_a_large_file_it_goes_on(
     program = (
         "import os, sys\n"
         "from recall_lab import archive\n"
-        "from recall_lab.capture import stores\n"
-        "stores.PART = 5 << 20\n"
-        "put, done = stores.RemoteFolder._put, []\n"
+        "from recall_lab.capture import buckets\n"
+        "buckets.PART = 5 << 20\n"
+        "put, done = buckets.RemoteFolder._put, []\n"
         "def and_die(self, name, data):\n"
         "    put(self, name, data)\n"
         "    done.extend([name] * ('.parts/' in name))\n"
         "    if len(done) == 2 and 'die' in sys.argv:\n"
         "        os.kill(os.getpid(), 9)\n"
-        "stores.RemoteFolder._put = and_die\n"
+        "buckets.RemoteFolder._put = and_die\n"
         "archive(sys.argv[1], sys.argv[2])\n"
     )
     command = [sys.executable, "-c", program, str(tmp_path / "a" / "r1.bin"), store.url("kept")]
@@ -300,8 +300,7 @@ def test_stalls_of_the_receiver_go_along_and_causes_stay(folder: Path, tmp_path:
     assert (after.events["kind"] == "stalled").sum() == 1
     pd.testing.assert_frame_equal(rl.gaps(after), rl.gaps(before))
     assert rl.archive(folder / STEM, tmp_path / "kept", flac=True).copied == ()
-    back = rl.archive(done.source, folder)  # where the receiver's own journal is: not twice
-    assert back.copied == ()
+    assert rl.archive(done.source, folder).copied == ()  # the receiver's own journal is there
     pd.testing.assert_frame_equal(rl.load(folder / STEM).events, before.events)
 
 
@@ -329,9 +328,11 @@ def test_flac_and_bin_do_not_come_to_stand_beside_each_other(folder: Path, tmp_p
     rl.archive(folder / STEM, tmp_path / "kept")
     with pytest.raises(InvalidArgument, match="is there already"):
         rl.archive(folder / STEM, tmp_path / "kept", flac=True)
-    with pytest.raises(InvalidArgument, match="is there already"):
-        rl.archive(folder / STEM, folder, flac=True)
-    assert rl.archive(folder / STEM, folder).copied == ()
+    before = files_of(folder)
+    for flac in (False, True):
+        with pytest.raises(InvalidArgument, match="another folder than the capture's own"):
+            rl.archive(folder / STEM, folder, flac=flac)
+    assert files_of(folder) == before
 
 
 def test_a_copy_that_has_rotted_is_not_taken_for_the_capture(folder: Path, tmp_path: Path) -> None:
@@ -427,25 +428,93 @@ def test_from_bucket_to_bucket_and_read_there_by_ranges(
     assert restored.files[f"{STEM}.bin"].sha256 == first.files[f"{STEM}.flac"].of
 
 
-def test_two_at_once_do_not_harm_each_other(folder: Path, store: Bucket) -> None:
-    from concurrent.futures import ThreadPoolExecutor
-
-    for place in (store.url("kept"), str(folder.parent / "kept")):
-        with ThreadPoolExecutor(3) as pool:
-            futures = [pool.submit(rl.archive, folder / STEM, place) for _ in range(3)]
-            done = [future.result() for future in futures]
-        assert done[0].source == done[1].source == done[2].source
-        kept = rl.load(done[0].source)
-        np.testing.assert_array_equal(kept.samples, rl.load(folder / STEM).samples)
-        assert rl.archive(folder / STEM, place).copied == ()
-
-
-def test_manifests_of_no_sense_are_not_believed(folder: Path, tmp_path: Path) -> None:
+@pytest.mark.parametrize(
+    "text",
+    [
+        b"",
+        b"my own notes",
+        b"[]",
+        b'{"files": {"a": 1}}',
+        b'{"files": {}}',
+        b"[" * 100_000,
+        b"\xff",
+    ],
+)
+def test_what_has_the_name_of_a_manifest_and_is_none_is_not_replaced(
+    folder: Path, tmp_path: Path, text: bytes
+) -> None:
     kept = tmp_path / "kept"
-    first = rl.archive(folder / STEM, kept)
-    path = kept / f"{STEM}.archive.json"
-    for text in (b"", b"[]", b"{", b'{"files": {"a": 1}}', b"[" * 100_000, b"\xff\xfe"):
-        path.write_bytes(text)
-        again = rl.archive(folder / STEM, kept)
-        assert (again.copied, again.files) == ((), first.files)
-        assert json.loads(path.read_text())["complete"]
+    kept.mkdir()
+    (kept / f"{STEM}.archive.json").write_bytes(text)
+    with pytest.raises(InvalidArgument, match=r"no other standup-broken\.100\.archive\.json"):
+        rl.archive(folder / STEM, kept)
+    assert files_of(kept) == {f"{STEM}.archive.json": text}
+    (kept / f"{STEM}.archive.json").rename(folder / f"{STEM}.archive.json")
+    assert rl.archive(folder / STEM, kept).copied  # beside the source it is none of our business
+
+
+def test_no_capture_has_the_name_of_anothers_manifest(folder: Path, tmp_path: Path) -> None:
+    shutil.copy(folder / f"{STEM}.bin", folder / "a.archive.bin")
+    with pytest.raises(InvalidArgument, match=r"does not end in \.archive"):
+        rl.archive(folder / "a.archive.bin", tmp_path / "kept")
+    assert not (tmp_path / "kept").exists()
+
+
+@pytest.mark.parametrize("name", [b"caf\xe9", b"a**b", b"new\nline", b"x" * 242, b"[a]*"])
+def test_odd_names_are_archived_too(tmp_path: Path, name: bytes) -> None:
+    (tmp_path / "a").mkdir()
+    stem = os.fsdecode(name)
+    (tmp_path / "a" / f"{stem}.bin").write_bytes(bytes(640))
+    for _ in range(2):
+        done = rl.archive(tmp_path / "a" / f"{stem}.bin", tmp_path / "kept")
+        assert done.files.keys() == {f"{stem}.bin"}
+    assert done.copied == ()
+    told = json.loads((tmp_path / "kept" / f"{stem}.archive.json").read_bytes())
+    assert told["complete"]
+
+
+def test_a_name_that_is_too_long_is_refused_at_once(tmp_path: Path) -> None:
+    path = tmp_path / f"{'x' * 243}.bin"
+    path.write_bytes(bytes(640))
+    with pytest.raises(InvalidArgument, match="a name of up to 242 bytes"):
+        rl.archive(path, tmp_path / "kept")
+    assert not (tmp_path / "kept").exists()
+
+
+def test_what_the_system_refuses_is_told_with_the_path(
+    folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "kept" / f"{STEM}.archive.json").mkdir(parents=True)
+    with pytest.raises(StorageFailed, match=r"could not read .*archive\.json"):
+        rl.archive(folder / STEM, tmp_path / "kept")
+
+    def refuse(path: object, *_: object) -> int:
+        raise PermissionError(13, "Permission denied", os.fspath(path))  # type: ignore[call-overload]
+
+    monkeypatch.setattr(copies, "open_plain", refuse)
+    with pytest.raises(StorageFailed, match=r"could not read '.*\.bin': Permission denied"):
+        rl.archive(folder / STEM, tmp_path / "other")
+
+    def full(*_: object, **__: object) -> None:
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.undo()
+    monkeypatch.setattr(copies, "write_flac", full)
+    with pytest.raises(StorageFailed, match=r"could not write .*TMPDIR.*No space left"):
+        rl.archive(folder / STEM, tmp_path / "other", flac=True)
+
+
+def test_a_bucket_that_is_not_there_is_told(folder: Path, store: Bucket) -> None:
+    nobucket = stores.store_of("s3://nobucket/x")
+    data = [b"x"]
+    for call in (
+        lambda: rl.archive(folder / STEM, "s3://nobucket/x"),
+        nobucket.names,
+        nobucket.ask,
+        lambda: nobucket.write("a", data, 1),
+        lambda: nobucket.create("a", data, 1),
+        lambda: nobucket.extend("a", lambda _: b"x"),
+    ):
+        with pytest.raises(StorageFailed, match="there is no bucket 'nobucket'"):
+            call()
+    assert stores.store_of(store.url("empty")).names() == []
