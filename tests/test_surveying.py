@@ -11,11 +11,13 @@ from pathlib import Path
 
 import pandas as pd
 import pytest
+from bucket import Bucket
 from cluster import cluster
 from many import write_captures
 from test_cli import COMMAND, run
 
 from recall_lab.cli import main
+from recall_lab.errors import StorageFailed
 
 
 @pytest.fixture(scope="module")
@@ -64,6 +66,7 @@ def test_a_cluster_does_it_too(calls: Path) -> None:
         (("survey", "calls", "--worst", "-1"), "0 or more"),
         (("survey", "calls", "--dask", "nonsense://x"), "an address, tcp://"),
         (("archive", "none", "kept"), "no captures in none"),
+        (("archive", "calls", "memory://kept"), "a place that outlasts this command"),
     ],
 )
 def test_a_mistake_gets_a_sentence(
@@ -132,3 +135,47 @@ def test_what_is_refused_is_told_and_the_others_are_archived(calls: Path) -> Non
     assert "move that away, or choose another folder" in told
     assert "1 of 2 streams are archived" in told
     assert (calls / "taken/call-00001.bin").read_bytes() == b"something else"
+
+
+def test_names_are_safe_to_print_and_one_bad_capture_does_not_end_it_for_the_others(
+    calls: Path,
+) -> None:
+    bad = calls / "bad"
+    bad.mkdir()
+    for name in (b"caf\xe9", b"esc\x1b[31m", b"a**b", b"new\nline", b"x.archive", b"y" * 243, b"z"):
+        for suffix in (b".bin", b".idx"):
+            path = os.fsencode(bad) + b"/" + name + suffix
+            os.link(os.fsencode(calls / "calls/call-00001") + suffix, path)
+    told = run("archive", "bad", "from-bad", cwd=calls, code=1)
+    assert "5 of 7 streams are archived" in told
+    assert "does not end in .archive" in told
+    assert "up to 242 bytes" in told
+    assert "\x1b" not in told
+    assert all(
+        line.startswith(("recall-lab: ", "from-bad/", "5 of 7")) for line in told.splitlines()
+    )
+    assert len(list((calls / "from-bad").glob("*.bin"))) == 5
+
+
+def test_what_is_wrong_with_the_destination_is_told_once(
+    calls: Path, store: Bucket, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(calls)
+    assert main(["archive", "calls", "s3://nobucket/x"]) == 1
+    told = capsys.readouterr().err
+    assert told.count("there is no bucket 'nobucket'") == 1
+
+    asked = []
+
+    def gone(self: object) -> None:  # after it was asked for the first time
+        asked.append(self)
+        if len(asked) > 1:
+            raise StorageFailed(store.url("gone"), OSError(5, "nobody answers"))
+
+    def fail(*_: object, **__: object) -> None:
+        raise StorageFailed(store.url("gone"), OSError(5, "cut off"))
+
+    monkeypatch.setattr("recall_lab.capture.buckets.RemoteFolder.ask", gone)
+    monkeypatch.setattr("recall_lab.archive", fail)
+    assert main(["archive", "calls", store.url("gone")]) == 1
+    assert capsys.readouterr().err.count("recall-lab: ") == 2

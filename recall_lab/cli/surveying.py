@@ -10,8 +10,8 @@ from collections.abc import Iterator
 from typing import TYPE_CHECKING, Any, Final
 
 import recall_lab as rl
-from recall_lab.errors import InvalidArgument, MissingExtra, RecallLabError
-from recall_lab.text import counted, sized
+from recall_lab.errors import InvalidArgument, MissingExtra, RecallLabError, StorageFailed
+from recall_lab.text import counted, printable, sized
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -162,11 +162,16 @@ def _client(options: argparse.Namespace) -> Iterator[Client | None]:
 
 def _archive(options: argparse.Namespace) -> int:
     from recall_lab.capture.listing import find_streams
+    from recall_lab.capture.stores import store_of
 
+    if options.url.startswith("memory:"):
+        valid = "a place that outlasts this command, whose memory is gone with it"
+        raise InvalidArgument("url", options.url, valid)
     streams = find_streams(options.capture)
     if not streams:
-        print(f"recall-lab: no captures in {' '.join(options.capture)}", file=sys.stderr)
+        print(f"recall-lab: no captures in {printable(' '.join(options.capture))}", file=sys.stderr)
         return 1
+    store_of(options.url).ask()
     refused = 0
     for stream in streams:
         try:
@@ -176,13 +181,15 @@ def _archive(options: argparse.Namespace) -> int:
                 flac=options.flac,
                 progress=None if sys.stderr.isatty() else False,
             )
-        except RecallLabError as error:
-            print(f"recall-lab: {error}", file=sys.stderr)
+        except (RecallLabError, OSError, ValueError) as error:  # the others can be had all the same
+            print(f"recall-lab: {printable(f'{stream.stem}: {error}')}", file=sys.stderr)
             refused += 1
+            if isinstance(error, StorageFailed):  # unless it would be the same for each of them
+                store_of(options.url).ask()
             continue
         files = counted(len(done.copied), "file")
         said = f"{files}, {sized(done.bytes)}" if done.copied else "there already"
-        print(f"{done.source}: {said}, checked")
+        print(f"{printable(done.source)}: {said}, checked")
     if len(streams) > 1:
         print(f"{len(streams) - refused:,} of {counted(len(streams), 'stream')} are archived")
     return 1 if refused else 0
