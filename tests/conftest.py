@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import os
 import shutil
+import signal
+import sys
 import tempfile
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -19,6 +21,9 @@ if TYPE_CHECKING:
     from recall_lab.capture.capture import Capture
 
 # before anything of ours is imported; short, because a socket's path may not be long
+# a shell's background jobs ignore Ctrl-C, and so would what they start
+signal.signal(signal.SIGINT, signal.default_int_handler)
+
 _RUNTIME = tempfile.mkdtemp(prefix="rl-")
 os.environ["RECALL_LAB_RUNTIME"] = _RUNTIME
 os.environ["MPLBACKEND"] = "Agg"
@@ -91,3 +96,11 @@ def store(s3_port: int) -> Iterator[Bucket]:
     with bucket(s3_port) as one:
         one.empty()
         yield one
+
+
+@pytest.fixture(autouse=True)
+def no_figures_left() -> Iterator[None]:
+    """Close what a test has drawn: the next one may open many."""
+    yield
+    if "matplotlib.pyplot" in sys.modules:
+        sys.modules["matplotlib.pyplot"].close("all")
