@@ -83,6 +83,8 @@ def _spans(records: npt.NDArray[np.void]) -> tuple[tuple[float, float], ...]:
     length = np.minimum(records["length"] // SAMPLE_BYTES, _LONGEST).astype(np.float64) / RATE
     known = np.abs(begin) < _LATEST  # else, or NaN, nobody knows when
     begin, length = begin[known], length[known]
+    if not len(begin):
+        return ()
     order = np.argsort(begin, kind="stable")
     begin = begin[order]
     reached = np.maximum.accumulate(begin + length[order])

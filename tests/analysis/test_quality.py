@@ -18,6 +18,7 @@ from recall_lab.analysis.causes import CAUSES
 from recall_lab.analysis.quality import availability, quality
 from recall_lab.capture.capture import Capture
 from recall_lab.capture.reader import load_recording
+from recall_lab.capture.record import pack_header, pack_record
 from recall_lab.errors import InvalidArgument, MissingTimestamps
 
 DATA = Path(__file__).parent.parent.parent / "data"
@@ -147,3 +148,13 @@ def test_audio_that_the_file_has_lost_is_missing(tmp_path: Path, left: int) -> N
     if left < 200_000:
         assert found["verdict"].startswith("poor")
     assert "their audio is not in the file" in rl.gaps(capture)["evidence"].iloc[-1]
+
+
+def test_audio_that_is_lost_at_no_time_is_only_counted(tmp_path: Path) -> None:
+    record = pack_record(
+        offset=0, length=6400, flags=0, relative=float("nan"), absolute=0, received=0,
+        monotonic=0, connection=1, sequence=0, payload_crc=0,
+    )  # fmt: skip
+    (tmp_path / "r1.idx").write_bytes(pack_header() + record)
+    damage = rl.load(tmp_path / "r1.idx").damage
+    assert (damage.missing_payloads, damage.missing_spans) == (1, ())
