@@ -73,6 +73,11 @@ def printable(text: str) -> str:
     return "".join(shown)
 
 
+def as_unicode(text: str) -> str:
+    """Return text that is valid Unicode: bytes of a file's name that are no UTF-8 are escaped."""
+    return text if text.isascii() else text.encode("utf-8", "backslashreplace").decode()
+
+
 def sized(count: int) -> str:
     """Return a number of bytes as people say it.
 

@@ -88,8 +88,9 @@ def causes_of(
     if not len(holes.start):
         return [], []
     if packets.empty:
+        journal = _Journal(capture)
         spans = zip(holes.start.tolist(), holes.end.tolist(), strict=True)
-        lost = [_Journal(capture).unkept(*span) for span in spans]
+        lost = [journal.unkept(*span) for span in spans]
         return (
             ["storage" if share >= _MOSTLY else "unknown" for _, share in lost],
             [why if share >= _MOSTLY else "there are no packets" for why, share in lost],

@@ -20,7 +20,7 @@ from recall_lab.capture.capture import Capture
 from recall_lab.capture.listing import Stream
 from recall_lab.capture.many import load_many
 from recall_lab.capture.remote import is_passing
-from recall_lab.text import printable, redacted, shortened
+from recall_lab.text import as_unicode, printable, redacted, shortened
 
 Row = dict[str, Any]
 
@@ -98,11 +98,6 @@ def frame_of_rows(rows: Sequence[Row], measures: Sequence[str]) -> pd.DataFrame:
             floats = [np.nan if value is None else value for value in values]
             columns[name] = pd.Series(floats, dtype=dtype)
     return pd.DataFrame(columns)
-
-
-def as_unicode(text: str) -> str:
-    """Return text that a column can hold: bytes of a file's name that are no UTF-8 are escaped."""
-    return text if text.isascii() else text.encode("utf-8", "backslashreplace").decode()
 
 
 def key_of(source: str) -> str:

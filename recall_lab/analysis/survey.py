@@ -94,11 +94,11 @@ def survey(
     """
     measures = _checked(measures)
     store = None if into is None else Dataset(_place(into), measures)
-    streams = find_streams(source)
-    versions = {key_of(stream.source): stream.version for stream in streams}
+    streams = {key_of(stream.source): stream for stream in find_streams(source)}
+    versions = {key: stream.version for key, stream in streams.items()}
     known = None if store is None else store.good(store.read(), versions)
     have = set() if known is None else set(known["source"])
-    left = [stream for stream in streams if key_of(stream.source) not in have]
+    left = [stream for key, stream in streams.items() if key not in have]
     task = partial(measure_streams, measures=measures)
     rows: list[Row] = []
     with tqdm(

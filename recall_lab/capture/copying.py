@@ -305,15 +305,10 @@ class Copying:
         """Add what lines of the journal are not there yet."""
         name = self._named(JOURNAL)
         ours, stalls = b"".join(content.pieces()), self._stalls()
-        elsewhere = (
-            [
-                line
-                for line in lines_of(found_in(self._target.read([_RECEIVERS])[_RECEIVERS]))
-                if b"stalled" in line
-            ]
-            if stalls or b"stalled" in ours
-            else []
-        )
+        elsewhere = []
+        if stalls or b"stalled" in ours:
+            receivers = found_in(self._target.read([_RECEIVERS])[_RECEIVERS])
+            elsewhere = [line for line in lines_of(receivers) if b"stalled" in line]
         more = partial(lines_missing, ours=ours, more=stalls, elsewhere=elsewhere)
         now, new = self._target.extend(name, more)
         back = found_in(self._target.read([name])[name]) if new else now

@@ -6,13 +6,13 @@ import re
 import threading
 from collections import OrderedDict
 from collections.abc import Callable, Iterable
-from concurrent.futures import Future
 from functools import partial
 from typing import TYPE_CHECKING, BinaryIO, Final, TypeVar
 
 import numpy as np
 import soundfile
 
+from recall_lab.capture.apart import begun
 from recall_lab.capture.ranges import slice_of
 from recall_lab.errors import InvalidArgument, InvalidAudio
 from recall_lab.wire.pcm import RATE, SAMPLE_BYTES, SAMPLE_DTYPE, Samples
@@ -159,16 +159,7 @@ def undisturbed(call: Callable[[], T]) -> T:
     """
     if threading.current_thread() is not threading.main_thread():
         return call()
-    outcome: Future[T] = Future()
-
-    def work() -> None:
-        try:
-            outcome.set_result(call())
-        except BaseException as error:
-            outcome.set_exception(error)
-
-    threading.Thread(target=work, name="recall_lab flac").start()
-    return outcome.result()
+    return begun(call, name="recall_lab flac").result()
 
 
 class _Told:

@@ -8,6 +8,7 @@ from typing import Final
 import msgspec
 
 from recall_lab.capture.stores import Store
+from recall_lab.text import as_unicode
 from recall_lab.version import __version__
 
 SUFFIX: Final = ".archive.json"
@@ -46,16 +47,12 @@ class Manifest(msgspec.Struct, frozen=True):
 
     def copy_of(self, name: str) -> Copy | None:
         """Return what it says of a file; None for nothing."""
-        return self.files.get(_as_text(name))
+        return self.files.get(as_unicode(name))
 
 
 def manifest_of(files: Mapping[str, Copy], *, complete: bool = False) -> Manifest:
     """Return the manifest of files by name, as the disk has it."""
-    return Manifest({_as_text(name): copy for name, copy in files.items()}, complete)
-
-
-def _as_text(name: str) -> str:
-    return name.encode("utf-8", "backslashreplace").decode()
+    return Manifest({as_unicode(name): copy for name, copy in files.items()}, complete)
 
 
 def read_manifest(store: Store, stem: str) -> Manifest | None:

@@ -4,9 +4,7 @@ from __future__ import annotations
 
 import os
 import re
-import threading
 from collections.abc import Callable, Mapping, Sequence
-from concurrent.futures import Future
 from pathlib import Path
 from typing import Any, Final, TypeVar
 
@@ -19,6 +17,7 @@ from tenacity import (
     wait_random_exponential,
 )
 
+from recall_lab.capture.apart import begun
 from recall_lab.errors import CaptureNotFound, InvalidArgument, MissingExtra, StorageFailed
 from recall_lab.text import redacted
 
@@ -166,20 +165,7 @@ def together(*calls: Callable[[], Any]) -> list[Any]:
 
     On Ctrl-C nobody waits for them any more, nor does the end of the program.
     """
-
-    def begun(call: Callable[[], Any]) -> Future[Any]:
-        outcome: Future[Any] = Future()
-
-        def work() -> None:
-            try:
-                outcome.set_result(call())
-            except BaseException as error:
-                outcome.set_exception(error)
-
-        threading.Thread(target=work, daemon=True).start()
-        return outcome
-
-    futures = [begun(call) for call in calls]
+    futures = [begun(call, daemon=True) for call in calls]
     return [future.exception() or future.result() for future in futures]
 
 

@@ -14,29 +14,18 @@ from typing import Any
 import numpy as np
 import pandas as pd
 import pytest
+from archives import DATA, STEM, captured, files_of
 from bucket import Bucket
 
 import recall_lab as rl
 from recall_lab.capture import buckets, copying, stores
 from recall_lab.errors import InvalidArgument, StorageFailed
 
-DATA = Path(__file__).parent.parent.parent / "data"
-STEM = "standup-broken.100"
-FILES = (f"{STEM}.bin", f"{STEM}.idx", f"{STEM}.json", "standup-broken.events.jsonl")
-
 
 @pytest.fixture
 def folder(tmp_path: Path) -> Path:
     """A folder with one stream of a participant."""
-    into = tmp_path / "captures"
-    into.mkdir()
-    for name in FILES:
-        shutil.copy(DATA / name, into)
-    return into
-
-
-def files_of(folder: Path) -> dict[str, bytes]:
-    return {path.name: path.read_bytes() for path in folder.iterdir() if path.is_file()}
+    return captured(tmp_path)
 
 
 def journal_of(*lines: dict[str, object]) -> bytes:
