@@ -8,6 +8,7 @@ a child to wait for, and the receiver has no parent whose end could take it alon
 from __future__ import annotations
 
 import os
+import sys
 
 
 def main() -> None:
@@ -15,6 +16,8 @@ def main() -> None:
     os.setsid()
     if os.fork():
         os._exit(0)
+    # pandas loads it wherever it is installed: 35 MB and an allocator's threads, for no column here
+    sys.modules["pyarrow"] = None  # type: ignore[assignment]
     from recall_lab.receiver.daemon import main as receive  # noqa: PLC0415  see above
 
     receive()

@@ -187,6 +187,14 @@ def test_the_child_ends_when_nobody_is_there_any_more(tmp_path: Path) -> None:
     assert rx.id not in {state.id for state in states()}
 
 
+def test_the_child_loads_nothing_of_arrow(tmp_path: Path) -> None:
+    importlib.import_module("pyarrow")  # it is there to be loaded
+    rx = receive(0, tmp_path)
+    mapped = {Path(file.path).name for file in psutil.Process(pid_of(rx)).memory_maps()}
+    assert any("python" in name for name in mapped)
+    assert not {name for name in mapped if "arrow" in name}
+
+
 def test_killed_it_says_so_and_the_next_one_goes_on(tmp_path: Path, speech: np.ndarray) -> None:
     rx = receive(0, tmp_path)
     count = play(rx, speech)
