@@ -1,9 +1,10 @@
 """Rows of surveys kept as a Parquet dataset: by day, added to, read by anything that reads Parquet.
 
 Nothing is ever changed in place. New rows come as new files, each written whole or not at all, and
-the newest row of a source is the one that counts. At the end of a survey the files of a day are
-joined: first the joined file is written, then those that it replaces are deleted. Whoever is
-killed in between, or joins the same files at the same time, leaves rows twice, never too few.
+the newest row of a source is the one that counts; what it has not measured is taken from the older
+ones of the same files. At the end of a survey the files of a day are joined: first the joined file
+is written, then those that it replaces are deleted. Whoever is killed in between, or joins the
+same files at the same time, leaves rows twice, never too few.
 """
 
 from __future__ import annotations
@@ -20,9 +21,10 @@ from pathlib import Path
 from typing import Any, Final
 
 import numpy as np
+import numpy.typing as npt
 import pandas as pd
 
-from recall_lab.analysis.measures import MEASURES, PASSING, Row, columns_of, frame_of_rows
+from recall_lab.analysis.measures import ALL, OF, PASSING, Row, columns_of, frame_of_rows
 from recall_lab.capture.stores import store_of
 from recall_lab.errors import InvalidArgument, MissingExtra
 
@@ -36,9 +38,7 @@ _MOST: Final = 20_000  # rows of a file that is written under way
 _READ: Final = 64  # files read at once
 _WRITE: Final = 16  # files written or deleted at once: each takes tens of milliseconds in a bucket
 _SUFFIX: Final = ".parquet"
-
-Known = tuple[str, str]
-"""Version of a source's files, and what was measured: what makes a row still good."""
+_LATEST: Final = 2**62  # ns: no clock tells more, and one may be added to it
 
 
 class Dataset:
@@ -60,25 +60,25 @@ class Dataset:
             raise MissingExtra("scale", "pyarrow") from error
         self._store = store_of(into)
         self._measures = tuple(measures)
-        self.measured = f"{FORMAT}: {', '.join(measures)}"
+        self._note = _measured(measures)
         self._rows: list[Row] = []
         self._known: dict[str, pd.DataFrame] = {}  # files by name, which never change
         self._last = 0  # ns, when the newest row that was read here was measured
         self._next = time.monotonic() + _EVERY  # when rows are written again
 
     def read(self) -> pd.DataFrame:
-        """Return the newest row of each source, those with other measures too.
+        """Return what is known of each source.
 
         Returns:
-            Columns of a survey, and ``version``, ``measured``, ``surveyed``. Files that can't be
-            read are passed over, with a warning.
+            A row a source, with the columns of a survey and ``version``, ``measured``,
+            ``surveyed``. Files that can't be read are passed over, with a warning.
         """
         parts = [part for part in self._parts(self._names()).values() if len(part)]
         if not parts:
-            return _typed(pd.DataFrame(), MEASURES)
+            return _typed(pd.DataFrame())
         rows = pd.concat(parts, ignore_index=True)
         self._last = int(rows["surveyed"].max())
-        return _newest(rows)
+        return _merged(rows)
 
     def good(self, rows: pd.DataFrame, versions: dict[str, str]) -> pd.DataFrame:
         """Return the rows that are still good: of these sources, in these versions.
@@ -87,9 +87,10 @@ class Dataset:
             With the columns of a survey only.
         """
         wanted = rows["source"].map(versions).fillna("")
-        rows = rows[(rows["version"] == wanted) & (rows["measured"] == self.measured)]
-        rows = rows[rows["version"] != ""]
-        return rows[list(columns_of(self._measures))]
+        good = (rows["version"] == wanted) & (rows["version"] != "")
+        for measure in self._measures:
+            good &= _holds(rows, measure)
+        return rows.loc[good, list(columns_of(self._measures))]
 
     def add(self, rows: Sequence[Row], versions: dict[str, str]) -> None:
         """Take new rows; they are written every few seconds. What may pass is not kept."""
@@ -109,9 +110,9 @@ class Dataset:
         if not rows:
             return
         # all columns in every file, as readers take those of the first one for those of all
-        frame = frame_of_rows(rows, MEASURES)
+        frame = frame_of_rows(rows, ALL)
         frame["version"] = pd.Series([row["version"] for row in rows], dtype="str")
-        frame["measured"] = pd.Series([self.measured] * len(rows), dtype="str")
+        frame["measured"] = pd.Series([self._note] * len(rows), dtype="str")
         frame["surveyed"] = np.array([row["surveyed"] for row in rows], np.int64)
         _all_of(
             partial(
@@ -128,24 +129,20 @@ class Dataset:
     def join(self) -> None:
         """Make one file of each day that has several; leave out rows that newer ones replace."""
         parts = self._parts(self._names())
-        known = [part for part in parts.values() if len(part)]
-        if not known:
-            return
-        newest = _newest(pd.concat(known, ignore_index=True))
-        latest = dict(zip(newest["source"], newest["surveyed"], strict=True))
+        rows = pd.concat([_typed(pd.DataFrame()), *parts.values()], keys=["", *parts])
+        needed = _needed(rows)
         by_day: dict[str, list[str]] = {}
         for name in parts:
             by_day.setdefault(name.rpartition("/")[0], []).append(name)
 
         def join_one(day: str, names: Sequence[str]) -> None:
-            rows = pd.concat([parts[name] for name in names], ignore_index=True)
-            kept = rows[rows["surveyed"] >= rows["source"].map(latest)]
-            if len(names) == 1 and len(kept) == len(rows) == rows["source"].nunique():
+            there = rows.index.get_level_values(0).isin(names)
+            kept = rows[there & needed]
+            if len(names) == 1 and len(kept) == there.sum() == kept["source"].nunique():
                 return
-            kept = _newest(kept)
             joined = ""
             if len(kept):
-                data = _bytes_of(kept)
+                data = _bytes_of(_merged(kept))
                 # named by what is in it: whoever joins the same rows writes the same file
                 joined = f"{day}/all-{hashlib.sha256(data).hexdigest()[:16]}{_SUFFIX}"
                 self._write(joined, data)
@@ -204,9 +201,66 @@ def _days(starts: pd.Series[Any]) -> pd.Series[Any]:
     return pd.Series(np.where(starts.isna(), "unknown", days), index=starts.index)
 
 
-def _newest(rows: pd.DataFrame) -> pd.DataFrame:
+def _measured(measures: Sequence[str]) -> str:
+    """Return what is noted in a row of what it holds."""
+    return f"{FORMAT}: {', '.join(sorted(measures, key=[*ALL, *measures].index))}"
+
+
+def _noted(measured: str) -> list[str]:
+    """Return the measures of such a note; none of another format."""
+    format_, _, measures = measured.partition(": ")
+    return measures.split(", ") if format_ == str(FORMAT) else []
+
+
+def _holds(rows: pd.DataFrame, measure: str) -> npt.NDArray[np.bool_]:
+    """Tell of each row whether this was measured, in this format."""
+    known = {note: measure in _noted(note) for note in rows["measured"].unique()}
+    return np.array([known[note] for note in rows["measured"]], bool)
+
+
+def _donors(rows: pd.DataFrame) -> tuple[pd.DataFrame, dict[str, pd.DataFrame]]:
+    """Return the newest row of each source, and by measure the older rows that have what it lacks.
+
+    Those are of the same files, and the newest that have it; all in the index of `rows`.
+    """
     rows = rows.sort_values(["source", "surveyed", "measured", "version"], kind="stable")
-    return rows.drop_duplicates("source", keep="last").reset_index(drop=True)
+    newest = rows.drop_duplicates("source", keep="last")
+    if len(newest) == len(rows):
+        return newest, {}
+    version = rows["source"].map(newest.set_index("source")["version"])
+    same = rows[(rows["version"] == version) & (version != "")]
+    ours = [bool(_noted(note)) for note in newest["measured"]]
+    donors = {}
+    for measure in ALL:
+        lacking = newest.loc[ours & ~_holds(newest, measure), "source"]
+        able = same[_holds(same, measure) & same["source"].isin(lacking)]
+        donors[measure] = able.drop_duplicates("source", keep="last")
+    return newest, donors
+
+
+def _needed(rows: pd.DataFrame) -> npt.NDArray[np.bool_]:
+    """Tell which rows there must be for :func:`_merged` to return the same; the index is unique."""
+    newest, donors = _donors(rows)
+    parts = [newest, *donors.values()]
+    return rows.index.isin(np.concatenate([part.index for part in parts]))
+
+
+def _merged(rows: pd.DataFrame) -> pd.DataFrame:
+    """Return one row a source: the newest, with what older ones of the same files have beside."""
+    newest, donors = _donors(rows)
+    merged = newest.set_index("source", drop=False)
+    for measure, able in donors.items():
+        taken = merged.index.isin(able["source"])
+        old = able.set_index("source").reindex(merged.index)
+        for name in OF[measure]:
+            merged[name] = merged[name].mask(taken, old[name])
+        for name in ("damage", "error"):
+            both = (merged[name] + "; " + old[name]).where(taken, "").str.split("; ")
+            once = ["; ".join(dict.fromkeys(filter(None, pieces))) for pieces in both]
+            merged[name] = merged[name].where(~taken, once)
+        notes = [_measured([*_noted(note), measure]) for note in merged["measured"]]
+        merged["measured"] = merged["measured"].where(~taken, notes)
+    return merged.reset_index(drop=True)
 
 
 def _bytes_of(rows: pd.DataFrame) -> bytes:
@@ -221,12 +275,14 @@ def _frame_of(data: bytes) -> pd.DataFrame:
     missing = {"source", *_OURS} - set(rows.columns)
     if missing:
         raise InvalidArgument("columns", sorted(rows.columns), f"those of a survey, {missing} too")
-    return _typed(rows, MEASURES)
+    rows = _typed(rows)
+    # a row of a clock that was far ahead would else be the newest for ever
+    return rows.assign(surveyed=rows["surveyed"].where(rows["surveyed"] < _LATEST, 0))
 
 
-def _typed(rows: pd.DataFrame, measures: Sequence[str]) -> pd.DataFrame:
-    """Return rows with all columns of these measures, and the dtypes that they have."""
-    kinds = columns_of(measures) | _OURS
+def _typed(rows: pd.DataFrame) -> pd.DataFrame:
+    """Return rows with the columns of all measures, and the dtypes that they have."""
+    kinds = columns_of(ALL) | _OURS
     if all(name in rows.columns and rows[name].dtype == kind for name, kind in kinds.items()):
         return rows
     for name, kind in kinds.items():

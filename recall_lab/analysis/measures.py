@@ -19,6 +19,7 @@ from recall_lab.analysis.timeline import axis_of
 from recall_lab.capture.capture import Capture
 from recall_lab.capture.listing import Stream
 from recall_lab.capture.many import load_many
+from recall_lab.capture.reader import verify
 from recall_lab.capture.remote import is_passing
 from recall_lab.text import as_unicode, printable, redacted, shortened
 
@@ -47,7 +48,7 @@ _QUALITY: Final = (
     "delay p99 ms", "delay max ms", "stalls", "stalls of the receiver", "longest stall s",
     *(f"drift {pair} ppm" for pair in PAIRS), "clock steps", "stamps rounded to ms",
 )  # fmt: skip
-_OF: Final[dict[str, dict[str, str]]] = {
+OF: Final[dict[str, dict[str, str]]] = {
     "quality": {
         name: "str" if name == "verdict" else "Int64" if name in _COUNTS else "float64"
         for name in _QUALITY
@@ -57,11 +58,17 @@ _OF: Final[dict[str, dict[str, str]]] = {
         "clips": "Int64", "clipped": "Int64", "silence": "float64",
     },
     "speech": {"speech": "float64"},
+    "checksums": {"damaged packets": "Int64"},
 }  # fmt: skip
+"""Columns of each measure, with their dtypes."""
+
 _END: Final = {"bytes": "int64", "damage": "str", "error": "str"}
 
-MEASURES: Final = tuple(_OF)
+ALL: Final = tuple(OF)
 """What can be measured; all but ``quality`` read the audio."""
+
+MEASURES: Final = ("quality", "levels", "speech")
+"""What is measured where nothing else is said."""
 
 _ELSEWHERE: Final = (OSError, ImportError, MemoryError)  # errors of this machine, not of files
 _LONGEST: Final = 300  # characters of what is told of an error
@@ -74,7 +81,7 @@ def columns_of(measures: Sequence[str]) -> dict[str, str]:
     """Return name and dtype of each column of a survey, in order."""
     columns = dict(_ABOUT)
     for measure in measures:
-        columns |= _OF[measure]
+        columns |= OF[measure]
     return columns | _END
 
 
@@ -182,7 +189,7 @@ def _quality(capture: Capture) -> Row:
 
 def _levels(capture: Capture) -> Row:
     found = levels(capture, None)
-    return {name: found[name].iloc[0] for name in _OF["levels"]} if len(found) else {}
+    return {name: found[name].iloc[0] for name in OF["levels"]} if len(found) else {}
 
 
 def _speech(capture: Capture) -> Row:
@@ -192,8 +199,13 @@ def _speech(capture: Capture) -> Row:
     return {"speech": float(speech(capture)["duration"].sum()) / (line.end - line.start)}
 
 
+def _checksums(capture: Capture) -> Row:
+    return {"damaged packets": len(verify(capture))}
+
+
 _WORK: Final[dict[str, Callable[[Capture], Row]]] = {
     "quality": _quality,
     "levels": _levels,
     "speech": _speech,
+    "checksums": _checksums,
 }

@@ -15,6 +15,7 @@ from tqdm import tqdm
 
 from recall_lab.analysis.dataset import Dataset
 from recall_lab.analysis.measures import (
+    ALL,
     MEASURES,
     PASSING,
     Row,
@@ -55,13 +56,15 @@ def survey(
             URL that fsspec knows (``s3://bucket/captures``, ``gs://``, ``memory://`` ...); or a
             list of such, of captures too.
         measures: which of ``"quality"`` (availability, gaps by cause, jitter, delay, drift: from
-            the clocks), ``"levels"`` and ``"speech"`` (from the audio).
+            the clocks), ``"levels"``, ``"speech"`` and ``"checksums"`` (from the audio).
         client: who does the work. None: processes on this machine, kept for a minute for the
             next survey. A ``dask.distributed.Client`` or any ``concurrent.futures.Executor``:
             used as it is, never closed; its workers need recall_lab, and see the same paths.
         into: a folder or URL for a Parquet dataset by day (``day=2026-11-25/...``): rows are kept
             there as they come, and what is there and unchanged (size, and tag or time of change)
-            is not measured again. ``pandas.read_parquet(into)`` reads it. Needs
+            is not measured again. ``pandas.read_parquet(into)`` reads it: the columns below, of
+            every measure, and ``version`` (of the files), ``measured`` (which measures),
+            ``surveyed`` (int64, ns since 1970). Rows of captures that are gone stay. Needs
             ``pip install 'recall_lab[scale]'``.
         progress: whether a bar is shown.
 
@@ -78,6 +81,8 @@ def survey(
         - of ``levels``: ``rms``, ``peak`` (dBFS), ``crest`` (dB), ``dc``, ``clips``, ``clipped``
           (Int64), ``silence`` (0 to 1), as in :func:`recall_lab.levels` over all
         - of ``speech``: ``speech`` (0 to 1, share of the duration)
+        - of ``checksums``: ``damaged packets`` (Int64), whose audio is not what was received: as
+          many as :func:`recall_lab.verify` returns
         - ``bytes`` (int64, of all files), ``damage`` (str, empty for none), ``error`` (str, empty
           for none; what could be measured is there all the same)
 
@@ -89,8 +94,7 @@ def survey(
 
     Example:
         >>> found = survey("captures/")  # doctest: +SKIP
-        >>> found.loc[found["availability %"] < 99, ["source", "start", "verdict"]]
-        ... # doctest: +SKIP
+        >>> worst_first(found).head(10)[["source", "start", "why"]]  # doctest: +SKIP
     """
     measures = _checked(measures)
     store = None if into is None else Dataset(_place(into), measures)
@@ -129,13 +133,13 @@ def survey(
 
 
 def _checked(measures: Sequence[str]) -> tuple[str, ...]:
-    given = (measures,) if isinstance(measures, str) else tuple(measures)
+    given = (measures,) if isinstance(measures, str) else measures
+    if not isinstance(given, Iterable) or not (given := tuple(given)):
+        raise InvalidArgument("measures", measures, f"some of {', '.join(ALL)}")
     for measure in given:
-        if measure not in MEASURES:
-            raise InvalidArgument("measures", measure, f"some of {', '.join(MEASURES)}")
-    if not given:
-        raise InvalidArgument("measures", measures, f"some of {', '.join(MEASURES)}")
-    return tuple(measure for measure in MEASURES if measure in given)
+        if measure not in ALL:
+            raise InvalidArgument("measures", measure, f"some of {', '.join(ALL)}")
+    return tuple(measure for measure in ALL if measure in given)
 
 
 def _place(into: str | os.PathLike[str]) -> str | Path:

@@ -20,7 +20,7 @@ from hypothesis import strategies as st
 
 from recall_lab.analysis import dataset
 from recall_lab.analysis.dataset import Dataset
-from recall_lab.analysis.measures import MEASURES, PASSING, Row, columns_of, frame_of_rows
+from recall_lab.analysis.measures import ALL, MEASURES, PASSING, Row, columns_of, frame_of_rows
 from recall_lab.errors import InvalidArgument, MissingExtra
 
 DAY = 86_400 * 10**9
@@ -45,8 +45,8 @@ def put(into: str | Path, rows: Sequence[Row], version: str = "1", **options: An
     return one
 
 
-def got(into: str | Path, rows: Sequence[Row], version: str = "1") -> pd.DataFrame:
-    one = Dataset(into, MEASURES)
+def got(into: str | Path, rows: Sequence[Row], version: str = "1", **options: Any) -> pd.DataFrame:
+    one = Dataset(into, options.get("measures", MEASURES))
     found = one.good(one.read(), versions(rows, version))
     return found.sort_values("source", ignore_index=True)
 
@@ -119,8 +119,84 @@ def test_what_changed_is_not_good(into: str) -> None:
     assert len(got(into, rows)) == 2
     assert got(into, rows, "2").empty
     assert got(into, rows, "").empty
-    other = Dataset(into, ["quality"])
-    assert other.good(other.read(), versions(rows)).empty
+    fewer, more = Dataset(into, ["levels"]), Dataset(into, ALL)
+    assert len(fewer.good(fewer.read(), versions(rows))) == 2
+    assert more.good(more.read(), versions(rows)).empty
+
+
+@settings(max_examples=12, deadline=None)
+@given(
+    st.lists(
+        st.tuples(
+            st.integers(0, 2), st.sampled_from(["same", "new", ""]),
+            st.sets(st.sampled_from(ALL), min_size=1), st.booleans(),
+        ),
+        min_size=1, max_size=9,
+    )
+)  # fmt: skip
+def test_what_the_newest_lacks_is_taken_from_older_ones_of_the_same_files(
+    tmp_path_factory: pytest.TempPathFactory, runs: list[tuple[int, str, set[str], bool]]
+) -> None:
+    into = tmp_path_factory.mktemp("into")
+    columns = {"quality": "packets", "levels": "clips", "speech": "speech"}
+    columns["checksums"] = "damaged packets"
+    expected: dict[int, dict[str, Any]] = {}
+    for at, (number, change, measures, joins) in enumerate(runs, 1):
+        values = {columns[measure]: at for measure in measures}
+        before = expected.get(number, {"version": ""})
+        fresh = change == "new" or not before["version"]
+        version = "" if not change else str(at) if fresh else before["version"]
+        store = put(
+            into, [row(number, day=int(version or 0), **values)], version,
+            measures=sorted(measures, key=ALL.index),
+        )  # fmt: skip
+        same = before if before["version"] == version and version else {}
+        expected[number] = {**same, **values, "version": version}
+        if joins:
+            store.join()
+    for _ in range(2):
+        store = Dataset(into, ALL)
+        found = store.read().set_index("recording")
+        assert len(found) == len(expected)
+        for number, wanted in expected.items():
+            got = found.loc[f"{number:05}"]
+            for measure, column in columns.items():
+                assert (measure in got["measured"]) == (column in wanted)
+                assert got[column] == wanted[column] if column in wanted else pd.isna(got[column])
+        store.join()
+    kept = pd.read_parquet(into)
+    assert len(kept) == len(expected)
+
+
+def test_errors_of_several_runs_are_told_once(into: str) -> None:
+    put(into, [row(1, error="A: x; B: y", damage="torn", clips=1)], measures=["levels"])
+    put(into, [row(1, error="B: y; C: z", damage="torn", packets=2)], measures=["quality"])
+    (found,) = got(into, [row(1)], measures=["quality", "levels"]).to_dict("records")
+    assert (found["clips"], found["packets"]) == (1, 2)
+    assert (found["error"], found["damage"]) == ("B: y; C: z; A: x", "torn")
+
+
+def test_rows_of_another_format_are_left_alone(into: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    put(into, [row(1, packets=1)])
+    with monkeypatch.context() as patched:
+        patched.setattr(dataset, "FORMAT", 2)
+        put(into, [row(1, packets=2)], measures=["quality"])
+        assert len(got(into, [row(1)], measures=["quality"])) == 1
+        assert got(into, [row(1)]).empty
+    assert got(into, [row(1)]).empty
+    Dataset(into, MEASURES).join()
+    assert pd.read_parquet(into)["packets"].tolist() == [2]
+
+
+def test_a_clock_far_ahead_is_not_the_newest_for_ever(
+    into: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with monkeypatch.context() as patched:
+        patched.setattr(dataset.time, "time_ns", lambda: 2**63 - 1)
+        put(into, [row(1, packets=1)], "1")
+    put(into, [row(1, packets=2)], "2").join()
+    assert got(into, [row(1)], "2")["packets"].tolist() == [2]
+    assert pd.read_parquet(into)["packets"].tolist() == [2]
 
 
 def test_the_newest_counts_though_the_clock_goes_back(

@@ -207,9 +207,15 @@ def test_into_measures_what_is_new_or_changed(tmp_path: Path, calls: Path) -> No
     assert kept.index.is_unique
     assert kept.loc[found["source"], "packets"].tolist() == found["packets"].tolist()
     assert kept["day"].astype(str).str.fullmatch(r"2026-01-\d\d|unknown").all()
-    assert counted(folder, into=into, measures="quality")[0] == len(found)
+    fewer = counted(folder, into=into, measures="quality")
+    assert fewer[0] == 0 and len(fewer[1]) == len(found)
     part = counted(folder / "call-0000*", into=into, measures="quality")
     assert part[0] == 0 and len(part[1]) == 10
+    streams, more = counted(folder, into=into, measures=["quality", "checksums"])
+    assert streams == len(found) and more["damaged packets"].notna().sum() > len(found) / 2
+    streams, again = counted(folder, into=into)  # nothing is lost by measuring something else
+    assert streams == 0
+    same(again, by_hand(folder))
 
 
 def test_what_may_pass_is_measured_again(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
