@@ -26,6 +26,7 @@ _NEEDED: Final = (
     "source", "recording", "participant", "name", "start", "verdict", AVAILABLE, "missing s",
     *(f"missing s: {cause}" for cause in CAUSES), "damage", "error",
 )  # fmt: skip
+_TEXTS: Final = ("source", "recording", "name", "verdict", "damage", "error")
 
 
 def checked(frame: pd.DataFrame) -> pd.DataFrame:
@@ -46,14 +47,16 @@ def checked(frame: pd.DataFrame) -> pd.DataFrame:
         raise InvalidArgument(
             "frame", f"start: {frame['start'].dtype}", "start as datetime64[ns, UTC]"
         )
-    return frame
+    # a file of CSV does not tell an empty text from none
+    return frame.assign(**{name: frame[name].astype("str").fillna("") for name in _TEXTS})
 
 
 def verdicts(frame: pd.DataFrame) -> pd.Series[str]:
     """Return one of :data:`VERDICTS` for each row: ``failed`` where quality is not known."""
-    words = checked(frame)["verdict"].astype("str").str.split(":").str[0]
+    frame = checked(frame)
+    words = frame["verdict"].astype("str").str.split(":").str[0]
     words = words.where(words.isin(VERDICTS[:4]), "failed")
-    hidden = (frame["damage"] != "") & words.isin(("good", "usable", "empty"))
+    hidden = (_damage(frame) != "") & words.isin(("good", "usable", "empty"))
     return words.mask(hidden, "damaged").astype("str")
 
 
@@ -83,15 +86,16 @@ def worst_first(frame: pd.DataFrame) -> pd.DataFrame:
         InvalidArgument: for another frame.
 
     Example:
-        >>> worst_first(rl.survey("captures/")).head(10)[["source", "why"]]  # doctest: +SKIP
+        >>> worst_first(survey("captures/")).head(10)[["source", "why"]]  # doctest: +SKIP
     """
+    frame = checked(frame)
     kind = verdicts(frame)
     failed = (frame["error"] != "").to_numpy() | (kind == "failed").to_numpy()
     there = frame[AVAILABLE].to_numpy(np.float64, na_value=np.nan)
     silent = np.zeros(len(frame), bool)
     if "silence" in frame.columns:
         silent = frame["silence"].to_numpy(np.float64, na_value=np.nan) >= _SILENT
-    damaged = (frame["damage"] != "").to_numpy()
+    damaged = (_damage(frame) != "").to_numpy()
     bad = failed | silent | damaged | kind.isin(("usable", "poor")).to_numpy()
     rows = frame.assign(
         kind=kind,
@@ -120,6 +124,7 @@ def summary(frame: pd.DataFrame) -> str:
         >>> summary(rl.survey("data/"))  # doctest: +SKIP
         '3 streams of 2 recordings, 2026-11-23 (UTC), 2.9 min: 2 are poor, 1 good. ...'
     """
+    frame = checked(frame)
     kinds = verdicts(frame).value_counts()
     if frame.empty:
         return "No captures."
@@ -193,6 +198,17 @@ def _stand_out(missing: npt.NDArray[np.float64]) -> npt.NDArray[np.bool_]:
     return np.nan_to_num(missing - middle, nan=0.0) > _FAR * spread
 
 
+def _damage(frame: pd.DataFrame) -> pd.Series[str]:
+    """Return what is damaged of each row, in words: of its files, and of the audio in them."""
+    told = frame["damage"]
+    if "damaged packets" not in frame.columns:
+        return told
+    wrong = frame["damaged packets"].fillna(0).astype("int64")
+    packets = wrong.map(lambda count: f"{counted(count, 'packet')} with other audio than received")
+    both = (told + "; " + packets).str.removeprefix("; ")
+    return both.where(wrong > 0, told).astype("str")
+
+
 def _reasons(
     frame: pd.DataFrame, bad: npt.NDArray[np.bool_], silent: npt.NDArray[np.bool_]
 ) -> pd.Series[str]:
@@ -202,7 +218,7 @@ def _reasons(
     part = frame.iloc[some]
     seconds = part[[f"missing s: {cause}" for cause in CAUSES]].to_numpy(np.float64, na_value=0.0)
     columns = zip(
-        some.tolist(), part["error"], part["verdict"], part["damage"], seconds, silent[some],
+        some.tolist(), part["error"], part["verdict"], _damage(part), seconds, silent[some],
         strict=True,
     )  # fmt: skip
     for at, error, verdict, damage, lost, zeros in columns:

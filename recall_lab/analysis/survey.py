@@ -7,7 +7,6 @@ from collections.abc import Iterable, Iterator, Sequence
 from concurrent.futures import Executor
 from contextlib import closing
 from functools import partial
-from pathlib import Path
 from typing import Final
 
 import pandas as pd
@@ -99,6 +98,8 @@ def survey(
     measures = _checked(measures)
     store = None if into is None else Dataset(_place(into), measures)
     streams = {key_of(stream.source): stream for stream in find_streams(source)}
+    if client is None and any(key.startswith("memory:") for key in streams):
+        raise InvalidArgument("client", None, "an executor of threads: others see no memory://")
     versions = {key: stream.version for key, stream in streams.items()}
     known = None if store is None else store.good(store.read(), versions)
     have = set() if known is None else set(known["source"])
@@ -120,10 +121,8 @@ def survey(
         except (KeyboardInterrupt, Exception) as end:
             _tell(end, len(have) + len(rows), len(streams), store)
             raise
-        finally:
-            if store is not None:
-                store.flush()
     if store is not None:
+        store.flush()
         store.join()
     found = frame_of_rows(rows, measures)
     if known is not None and len(known):
@@ -142,10 +141,11 @@ def _checked(measures: Sequence[str]) -> tuple[str, ...]:
     return tuple(measure for measure in ALL if measure in given)
 
 
-def _place(into: str | os.PathLike[str]) -> str | Path:
-    if not isinstance(into, str | os.PathLike) or not os.fspath(into):
+def _place(into: str | os.PathLike[str]) -> str:
+    place = os.fspath(into) if isinstance(into, str | os.PathLike) else ""
+    if not isinstance(place, str) or not place or "\0" in place:
         raise InvalidArgument("into", into, "a folder, or a URL that fsspec knows")
-    return os.fspath(into)
+    return place
 
 
 def _batches(
@@ -189,5 +189,12 @@ def _given_up(stream: Stream, error: Exception) -> Row:
 
 
 def _tell(end: BaseException, done: int, streams: int, store: Dataset | None) -> None:
-    kept = "kept in into=: run it again to go on" if store else "lost: with into= it would be kept"
+    """Write what is done, and note beside an exception what became of it."""
+    kept = "lost: with into= it would be kept"
+    if store is not None:
+        try:
+            store.flush()
+            kept = "kept in into=: run it again to go on"
+        except Exception as error:
+            kept = f"kept in into= only in part, as it can't be written: {error}"
     end.add_note(f"survey: {done:,} of {counted(streams, 'stream')} are measured, and {kept}")

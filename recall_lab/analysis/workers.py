@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import multiprocessing
 import os
 import signal
 import threading
 import time
+import warnings
 from collections import deque
 from collections.abc import Callable, Generator, Iterable, Sequence
 from concurrent.futures import (
@@ -14,6 +16,7 @@ from concurrent.futures import (
     CancelledError,
     Executor,
     Future,
+    ThreadPoolExecutor,
     wait,
 )
 from typing import Any, Final, Protocol, TypeVar
@@ -48,18 +51,34 @@ def processes() -> int:
     """Return how many processes to have: as the environment says, or one for each core."""
     wanted = os.environ.get(WORKERS)
     if wanted is not None:
-        if not wanted.isascii() or not wanted.isdigit() or not 1 <= int(wanted) <= _MOST:
+        # int() itself refuses to read very long numbers
+        number = int(wanted) if wanted.isascii() and wanted.isdigit() and len(wanted) < 9 else 0
+        if not 1 <= number <= _MOST:
             raise InvalidArgument(WORKERS, wanted, f"a whole number from 1 to {_MOST:,}")
-        return int(wanted)
+        return number
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
 def at_once(client: Executor | Client | None) -> int:
-    """Return how many tasks can be done at the same time, as far as that is known: 1 or more."""
+    """Return how many tasks can be done at the same time, as far as that is known: 1 or more.
+
+    Raises:
+        InvalidArgument: for a client that can do none.
+    """
     if client is None:
         return processes()
+    if getattr(client, "asynchronous", False):
+        raise InvalidArgument("client", client, "a Client made without asynchronous=True")
+    if hasattr(client, "get_executor") and getattr(client, "status", "running") != "running":
+        raise InvalidArgument("client", client, "a Client that is connected to its cluster")
+    if not hasattr(client, "get_executor") and not hasattr(client, "submit"):
+        raise InvalidArgument("client", client, "a dask.distributed.Client, an Executor, or None")
     if hasattr(client, "nthreads"):
         threads: dict[str, int] = client.nthreads()
+        if not threads:
+            warnings.warn(
+                "the cluster has no worker yet: the survey waits until one comes", stacklevel=3
+            )
         return max(1, sum(threads.values()))
     return max(1, int(getattr(client, "_max_workers", None) or 1))
 
@@ -135,10 +154,10 @@ def shared_out(
                 under_way.clear()
                 again = deque(sorted(again, key=lambda one: one[1]))
     except BaseException as error:
-        for future in under_way:
-            future.cancel()
-        engine.abandon(isinstance(error, KeyboardInterrupt | GeneratorExit))
+        engine.abandon(under_way, isinstance(error, KeyboardInterrupt | GeneratorExit))
         raise
+    finally:
+        engine.close()
 
 
 def _once_more(batch: Sequence[Item], lost: int) -> list[tuple[Sequence[Item], int]]:
@@ -163,21 +182,18 @@ class _Engine:
     """What tasks are given to, and what is to be done when it breaks."""
 
     def __init__(self, client: Executor | Client | None) -> None:
-        self.own = client is None
+        self.window = max(_EACH * at_once(client), 0 if client is None else _WINDOW)
+        self._lent = client is not None
         self._executor: Executor
-        if client is None:
-            self._executor = _pool()
-        elif getattr(client, "asynchronous", False):
-            raise InvalidArgument("client", client, "a Client made without asynchronous=True")
-        elif hasattr(client, "get_executor"):
-            self._executor = client.get_executor(pure=False)
-        elif hasattr(client, "submit"):
-            self._executor = client
+        if client is not None:
+            cluster: Any = client
+            lent = hasattr(client, "get_executor")
+            self._executor = cluster.get_executor(pure=False) if lent else cluster
+        elif multiprocessing.current_process().daemon:  # it may have no processes of its own
+            self._executor = ThreadPoolExecutor(processes())
         else:
-            raise InvalidArgument(
-                "client", client, "a dask.distributed.Client, an Executor, or None"
-            )
-        self.window = max(_EACH * at_once(client), 0 if self.own else _WINDOW)
+            self._executor = _pool()
+        self.own = not self._lent and not isinstance(self._executor, ThreadPoolExecutor)
 
     def submit(self, task: Callable[..., Any], batch: Sequence[Any]) -> Future[Any]:
         """Have a task done."""
@@ -195,9 +211,23 @@ class _Engine:
             self._executor = _pool()
         return self.own
 
-    def abandon(self, at_once: bool) -> None:
+    def abandon(self, under_way: Iterable[Future[Any]], at_once: bool) -> None:
         """Leave: what is under way is of no use any more."""
         if self.own and at_once:
+            # and cancel nothing: the processes' manager would trip over it
+            self._executor.shutdown(wait=False, kill_workers=True)  # type: ignore[call-arg]
+            return
+        for future in under_way:
+            future.cancel()
+
+    def close(self) -> None:
+        """End what nobody would use again."""
+        if self._lent:
+            return
+        if not self.own:
+            self._executor.shutdown(wait=False)
+        elif multiprocessing.parent_process() is not None:
+            # a process of multiprocessing waits for its own at its end: until they have been idle
             self._executor.shutdown(wait=False, kill_workers=True)  # type: ignore[call-arg]
 
 

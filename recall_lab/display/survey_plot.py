@@ -110,7 +110,7 @@ def plot_survey(frame: pd.DataFrame, figure: Figure | SubFigure | None = None) -
     - ``missing``: seconds missing in all streams, by cause.
     - ``worst``: names and reasons, the worst first; errors of one kind and streams of one
       recording are a line each. In bold what stands out from the others by the rule of
-      :func:`recall_lab.analysis.outliers.worst_first`: a modified z-score above 3.5 (Iglewicz
+      :func:`recall_lab.worst_first`: a modified z-score above 3.5 (Iglewicz
       and Hoaglin, 1993).
 
     What has no date, or one so far from the others that a clock was wrong, stands in a column of

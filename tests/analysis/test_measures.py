@@ -64,6 +64,20 @@ def test_a_name_is_that_of_the_participant() -> None:
         assert row["name"] == ("" if who is None else who.name or "")
 
 
+def test_checksums_count_what_verify_returns(tmp_path: Path) -> None:
+    for path in DATA.glob("standup-lossy.*"):
+        (tmp_path / path.name).write_bytes(path.read_bytes())
+    streams = find_streams(tmp_path)
+    assert measure_streams(streams, ["checksums"])[0]["damaged packets"] == 0
+    with (tmp_path / "standup-lossy.bin").open("r+b") as file:
+        for at in (100, 50_000, 50_002):
+            file.seek(at)
+            file.write(b"\x55\xaa")
+    (row,) = measure_streams(streams, ["checksums"])
+    wrong = rl.verify(rl.load(tmp_path / "standup-lossy.bin"))
+    assert row["damaged packets"] == len(wrong) == 2
+
+
 def test_one_measure_that_fails_leaves_the_others(monkeypatch: pytest.MonkeyPatch) -> None:
     def failing(_: object) -> dict[str, object]:
         raise InvalidAudio("no such thing")

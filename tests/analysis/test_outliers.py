@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import numpy as np
 import pandas as pd
 import pytest
@@ -38,6 +40,29 @@ def test_each_says_why() -> None:
         "nothing but digital silence",
         "damage: a\N{REPLACEMENT CHARACTER}[31mb",
     ]
+
+
+def test_audio_that_is_not_what_was_received_is_damage() -> None:
+    rows = [row(0), row(1), row(2, damage="torn"), row(3)]
+    frame = frame_of(*rows).assign(**{"damaged packets": pd.array([0, 1, 2, None], "Int64")})
+    assert verdicts(frame).tolist() == ["good", "damaged", "damaged", "good"]
+    assert worst_first(frame)["why"].tolist() == [
+        "damage: 1 packet with other audio than received",
+        "damage: torn; 2 packets with other audio than received",
+        "",
+        "",
+    ]
+
+
+def test_a_frame_that_was_a_file_of_csv(tmp_path: Path) -> None:
+    frame = frame_of(row(0, there=90.0), failed(1), row(2))
+    frame.to_csv(tmp_path / "survey.csv", index=False)
+    back = pd.read_csv(tmp_path / "survey.csv")
+    with pytest.raises(InvalidArgument, match=r"start as datetime64\[ns, UTC\]"):
+        worst_first(back)
+    back = pd.read_csv(tmp_path / "survey.csv", parse_dates=["start"])
+    assert worst_first(back)["why"].tolist() == worst_first(frame)["why"].tolist()
+    assert summary(back) == summary(frame)
 
 
 def test_outliers_are_those_of_the_modified_z_score() -> None:

@@ -166,14 +166,46 @@ def test_nothing_there(tmp_path: Path) -> None:
     [
         ({"measures": ["loudness"]}, "measures"),
         ({"measures": []}, "measures"),
+        ({"measures": None}, "measures"),
+        ({"measures": 5}, "measures"),
         ({"client": 3}, "client"),
         ({"into": 3}, "into"),
         ({"into": ""}, "into"),
+        ({"into": "a\0b"}, "into"),
     ],
 )
 def test_what_can_not_be(calls: Path, options: dict[str, Any], named: str) -> None:
     with pytest.raises(InvalidArgument, match=named):
         quietly(calls, **options)
+
+
+def test_a_bucket_in_the_memory_of_this_process_is_not_for_others(calls: Path) -> None:
+    import fsspec
+
+    memory = fsspec.filesystem("memory")
+    memory.put(str(calls / "call-00001.bin"), "/survey/call-00001.bin")
+    with pytest.raises(InvalidArgument, match="an executor of threads"):
+        quietly("memory://survey")
+    streams, found = counted("memory://survey")
+    assert streams == len(found) == 1
+    memory.rm("/survey", recursive=True)
+
+
+def test_what_is_told_of_rows_that_can_not_be_kept(
+    tmp_path: Path, calls: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def full(*_: Any) -> None:
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(dataset.Dataset, "_write", full)
+    with pytest.raises(OSError, match="No space left") as raised:
+        counted(calls, into=tmp_path / "into")
+    assert not hasattr(raised.value, "__notes__")  # it was all measured
+    monkeypatch.setattr(dataset, "_EVERY", 0.0)
+    with pytest.raises(OSError, match="No space left") as raised:
+        counted(calls, into=tmp_path / "into")
+    (note,) = raised.value.__notes__
+    assert "only in part, as it can't be written: [Errno 28]" in note
 
 
 def test_progress_is_shown(calls: Path, capsys: pytest.CaptureFixture[str]) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import multiprocessing
 import os
 import signal
 import time
@@ -125,6 +126,43 @@ def test_what_an_interrupt_leaves() -> None:
     assert flat(shared_out(squares, [[4]], None, given_up)) == [16]
 
 
+def test_interrupts_at_any_moment_leave_nothing_behind(capfd: pytest.CaptureFixture[str]) -> None:
+    for number in range(4):
+        results = shared_out(slowly, [[0.01]] * 60, None, given_up)
+        for _ in range(1 + 3 * number):
+            next(results)
+        results.close()
+        assert flat(shared_out(squares, [[4]], None, given_up)) == [16]
+    assert "Error" not in capfd.readouterr().err
+
+
+def in_a_process(numbers: Sequence[int], told: Any) -> None:
+    told.put(sorted(flat(shared_out(squares, [numbers], None, given_up))))
+
+
+@pytest.mark.parametrize("daemon", [False, True])
+def test_a_process_of_multiprocessing_does_it_and_ends(daemon: bool) -> None:
+    """A daemonic one may start no processes; another would wait for its own until those end."""
+    context = multiprocessing.get_context("spawn")
+    told = context.Queue()
+    process = context.Process(target=in_a_process, args=([2, 3], told), daemon=daemon)
+    process.start()
+    assert told.get(timeout=40) == [4, 9]
+    process.join(10)
+    assert process.exitcode == 0
+
+
+def test_a_cluster_without_workers_is_told() -> None:
+    class Empty:
+        def get_executor(self, **_: Any) -> None: ...
+
+        def nthreads(self) -> dict[str, int]:
+            return {}
+
+    with pytest.warns(UserWarning, match="no worker yet"):
+        assert at_once(Empty()) == 1  # type: ignore[arg-type]
+
+
 def test_an_environment_that_changed_reaches_the_processes(monkeypatch: pytest.MonkeyPatch) -> None:
     flat(shared_out(squares, [[1]], None, given_up))
     monkeypatch.setenv("AWS_PROFILE", "night")
@@ -168,12 +206,20 @@ def test_a_client_that_is_none() -> None:
         asynchronous = True
         get_executor = None
 
-    for client, valid in (("cluster", r"dask\.distributed\.Client"), (Waiting(), "asynchronous")):
+    class Closed:
+        status = "closed"
+        get_executor = None
+
+    for client, valid in (
+        ("cluster", r"dask\.distributed\.Client"),
+        (Waiting(), "asynchronous"),
+        (Closed(), "connected"),
+    ):
         with pytest.raises(InvalidArgument, match=valid):
             flat(shared_out(squares, [[1]], client, given_up))  # type: ignore[arg-type]
 
 
-@pytest.mark.parametrize("value", ["0", "-1", "two", "9999", ""])
+@pytest.mark.parametrize("value", ["0", "-1", "two", "9999", "", "1" * 5000])
 def test_how_many_processes_may_be_asked_for(value: str, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv(workers.WORKERS, value)
     with pytest.raises(InvalidArgument, match="from 1 to"):
