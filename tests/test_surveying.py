@@ -62,7 +62,14 @@ def test_a_cluster_does_it_too(calls: Path) -> None:
         (("survey", "none"), "no captures in none"),
         (("survey", "calls", "--measures", "loudness"), "some of quality, levels, speech"),
         (("survey", "calls", "--measures", "levels", "--html", "y.html"), "quality too"),
-        (("survey", "calls", "--workers", "0"), "a whole number from 1"),
+        (("survey", "calls", "--measures", "quality,", "--into", "x"), "measures=''"),
+        (("survey", "calls", "--csv", "no/x.csv"), "--csv='no/x.csv' is not valid"),
+        (("survey", "calls", "--csv", "x.xlsx"), "ends in .csv"),
+        (("survey", "calls", "--plot", "x.jpeg"), "ends in .png or .svg or .pdf"),
+        (("survey", "calls", "--html", "no/x.html"), "a file in a folder that is there"),
+        (("survey", "calls", "--html", "s3://bucket/x.html"), "a file on this machine"),
+        (("survey", "calls", "--html", "taken.html"), "another name: taken-reports is a file"),
+        (("survey", "calls", "--workers", "0"), "--workers=0 is not valid: expected 1 to 1,024"),
         (("survey", "calls", "--worst", "-1"), "0 or more"),
         (("survey", "calls", "--dask", "nonsense://x"), "an address, tcp://"),
         (("archive", "none", "kept"), "no captures in none"),
@@ -79,6 +86,7 @@ def test_a_mistake_gets_a_sentence(
     monkeypatch.setattr(os, "environ", os.environ.copy())  # --workers sets a variable
     monkeypatch.chdir(calls)
     Path("none").mkdir(exist_ok=True)
+    Path("taken-reports").touch()
     assert main(arguments) == 1
     assert told in capsys.readouterr().err
 

@@ -28,7 +28,7 @@ from recall_lab.errors import InvalidArgument
 WORKERS: Final = "RECALL_LAB_WORKERS"
 """Variable of the environment: how many processes of our own, where it is not one for each core."""
 
-_MOST: Final = 1024  # processes that anybody can mean
+MOST: Final = 1024  # processes that anybody can mean
 _WINDOW: Final = 64  # tasks under way at least, of a client's: who knows how many workers come
 _EACH: Final = 3  # tasks under way for each worker
 _IDLE: Final = 60  # s after which a process of ours ends
@@ -53,8 +53,8 @@ def processes() -> int:
     if wanted is not None:
         # int() itself refuses to read very long numbers
         number = int(wanted) if wanted.isascii() and wanted.isdigit() and len(wanted) < 9 else 0
-        if not 1 <= number <= _MOST:
-            raise InvalidArgument(WORKERS, wanted, f"a whole number from 1 to {_MOST:,}")
+        if not 1 <= number <= MOST:
+            raise InvalidArgument(WORKERS, wanted, f"a whole number from 1 to {MOST:,}")
         return number
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 

@@ -7,6 +7,7 @@ import contextlib
 import os
 import sys
 from collections.abc import Iterator
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
 import recall_lab as rl
@@ -37,13 +38,14 @@ def add(commands: Commands) -> None:
     )
     survey.add_argument("source", nargs="+", help="folder, pattern, or URL such as s3://bucket/dir")
     survey.add_argument(
-        "--measures", nargs="+", metavar="M", default=["quality", "levels", "speech"],
-        help="of quality (reads no audio), levels, speech (all)",
+        "--measures", metavar="LIST", type=lambda names: names.split(","),
+        default=["quality", "levels", "speech"],
+        help="quality (reads no audio), levels, speech: the three, if nothing is said; checksums",
     )  # fmt: skip
     survey.add_argument("--into", metavar="DIR", help="keep rows in a Parquet dataset, or a URL")
     survey.add_argument("--html", metavar="FILE", help="write a page, and reports of the worst")
-    survey.add_argument("--csv", metavar="FILE", help="write every row into a file")
-    survey.add_argument("--plot", metavar="PNG", help="draw the survey into a file")
+    survey.add_argument("--csv", metavar="FILE", type=Path, help="write every row")
+    survey.add_argument("--plot", metavar="PNG", type=Path, help="draw the survey")
     survey.add_argument("--worst", type=int, metavar="N", default=10, help="how many to list (10)")
     who = survey.add_mutually_exclusive_group()
     who.add_argument("--workers", type=int, metavar="N", help="processes (one for each core)")
@@ -74,9 +76,10 @@ def _survey(options: argparse.Namespace) -> int:
     if needs and "quality" not in options.measures:
         raise InvalidArgument(
             "--measures",
-            " ".join(options.measures),
+            ",".join(options.measures),
             "quality too, for a page, picture or --fail-on",
         )
+    _check_targets(options)
     with _client(options) as client:
         frame = rl.survey(
             options.source,
@@ -86,7 +89,10 @@ def _survey(options: argparse.Namespace) -> int:
             progress=sys.stderr.isatty(),
         )
     if options.csv:
-        frame.to_csv(options.csv, index=False)
+        from recall_lab.analysis.export import whole_or_nothing
+
+        with whole_or_nothing(options.csv) as file:
+            frame.to_csv(file, index=False)
     if frame.empty:
         print(f"recall-lab: no captures in {' '.join(options.source)}", file=sys.stderr)
         return 1
@@ -97,11 +103,28 @@ def _survey(options: argparse.Namespace) -> int:
     return _told(frame, options)
 
 
+def _check_targets(options: argparse.Namespace) -> None:
+    """Raise InvalidArgument for files that can't be written: before hours of work, not after."""
+    if options.html:
+        from recall_lab.display.survey_report import survey_path
+
+        survey_path(options.html)
+    for option, suffixes in (("csv", (".csv",)), ("plot", (".png", ".svg", ".pdf"))):
+        path: Path | None = getattr(options, option)
+        if path is None:
+            continue
+        if path.suffix.lower() not in suffixes:
+            valid = f"a name that ends in {' or '.join(suffixes)}"
+            raise InvalidArgument(f"--{option}", str(path), valid)
+        if not path.parent.is_dir() or path.is_dir():
+            raise InvalidArgument(f"--{option}", str(path), "a file in a folder that is there")
+
+
 def _told(frame: pd.DataFrame, options: argparse.Namespace) -> int:
     """Print what a survey has found, draw it, and say whether it is good enough."""
-    from recall_lab.analysis.outliers import summary, worst_first
+    from recall_lab.analysis.outliers import summary
 
-    rows = worst_first(frame)
+    rows = rl.worst_first(frame)
     worst = rows[rows["why"] != ""].head(options.worst)
     if len(worst):
         print(_table(worst) + "\n")
@@ -109,9 +132,12 @@ def _told(frame: pd.DataFrame, options: argparse.Namespace) -> int:
     if options.plot:
         from matplotlib.figure import Figure
 
+        from recall_lab.analysis.export import whole_or_nothing
+
         figure = Figure(figsize=(11, 8.5), layout="constrained")
         rl.plot_survey(frame, figure)
-        figure.savefig(options.plot, dpi=150)
+        with whole_or_nothing(options.plot) as file:
+            figure.savefig(file, dpi=150, format=options.plot.suffix[1:].lower())
     if options.html:
         print(f"the page: {rl.survey_report(frame, options.html, reports=options.worst)}")
     bad = int(rows["kind"].isin(_BAD.get(options.fail_on, ())).sum())
@@ -143,8 +169,10 @@ def _table(worst: pd.DataFrame) -> str:
 def _client(options: argparse.Namespace) -> Iterator[Client | None]:
     """Give who does the work: processes, so many of them, or a cluster."""
     if options.workers is not None:
-        from recall_lab.analysis.workers import WORKERS
+        from recall_lab.analysis.workers import MOST, WORKERS
 
+        if not 1 <= options.workers <= MOST:
+            raise InvalidArgument("--workers", options.workers, f"1 to {MOST:,}")
         os.environ[WORKERS] = str(options.workers)
     if options.dask is None:
         yield None

@@ -16,9 +16,10 @@ import matplotlib as mpl
 from matplotlib.figure import Figure
 
 from recall_lab.analysis.export import whole_or_nothing
+from recall_lab.capture.remote import is_url
 from recall_lab.display.style import DARK, LIGHT, png_of
 from recall_lab.errors import InvalidArgument
-from recall_lab.text import printable
+from recall_lab.text import as_unicode, safe_html
 from recall_lab.version import __version__
 
 _STYLE: Final = """
@@ -59,8 +60,10 @@ def page_path(path: str | os.PathLike[str]) -> Path:
     """Return where a page is to be written.
 
     Raises:
-        InvalidArgument: for another suffix, or a folder that is not there.
+        InvalidArgument: for another suffix, a URL, or a folder that is not there.
     """
+    if is_url(path):
+        raise InvalidArgument("path", os.fspath(path), "a file on this machine; copy it afterwards")
     path = Path(path)
     if path.suffix.lower() not in (".html", ".htm"):
         raise InvalidArgument("path", str(path), "a name that ends in .html")
@@ -87,7 +90,7 @@ def page(name: str, parts: Sequence[str], note: str) -> str:
         '<!doctype html>\n<html lang="en"><head><meta charset="utf-8">\n'
         f'<meta http-equiv="Content-Security-Policy" content="{_POLICY}">\n'
         '<meta name="viewport" content="width=device-width, initial-scale=1">\n'
-        f"<title>{html.escape(printable(name))}</title>\n<style>{_STYLE}</style></head>\n<body>\n"
+        f"<title>{safe_html(as_unicode(name))}</title>\n<style>{_STYLE}</style></head>\n<body>\n"
         + "\n".join(parts)
         + f"\n<footer>Made by recall_lab {__version__}. {note}</footer>\n</body></html>\n"
     )

@@ -56,15 +56,15 @@ def survey_report(
         The path.
 
     Raises:
-        InvalidArgument: for another suffix, frame or number.
+        InvalidArgument: for another suffix, frame or number, or a file in the folder's place.
         OSError: when the file can't be written.
 
     Example:
         >>> survey_report(rl.survey("captures/"), "week.html")  # doctest: +SKIP
         PosixPath('week.html')
     """
-    path = page_path(path)
-    if not isinstance(reports, int) or reports < 0:
+    path = survey_path(path)
+    if not isinstance(reports, int) or isinstance(reports, bool) or reports < 0:
         raise InvalidArgument("reports", reports, "a whole number, 0 or more")
     rows = worst_first(frame)
     written = _reports(rows.head(reports), path, progress)
@@ -72,12 +72,29 @@ def survey_report(
     return path
 
 
+def survey_path(path: str | os.PathLike[str]) -> Path:
+    """Return where the page of a survey is to be written.
+
+    Raises:
+        InvalidArgument: for another suffix, a folder that is not there, or no room for reports.
+    """
+    path = page_path(path)
+    folder = _folder(path)
+    if folder.exists() and not folder.is_dir():
+        raise InvalidArgument("path", str(path), f"another name: {folder.name} is a file")
+    return path
+
+
+def _folder(path: Path) -> Path:
+    return path.with_name(f"{path.stem}-reports")
+
+
 def _reports(rows: pd.DataFrame, path: Path, progress: bool | None) -> dict[str, str | Exception]:
     """Write the reports; return by source the file's name, or why there is none."""
     written: dict[str, str | Exception] = {}
     if rows.empty:
         return written
-    folder = path.with_name(f"{path.stem}-reports")
+    folder = _folder(path)
     folder.mkdir(exist_ok=True)
     shown = sys.stderr.isatty() if progress is None else progress
     for source in tqdm(rows["source"], desc="reports", unit=" captures", disable=not shown):
@@ -157,7 +174,7 @@ def _cells(row: dict[str, Any], written: Mapping[str, str | Exception], path: Pa
     got = written.get(row["source"])
     why = html.escape(printable(redacted(row["why"])))
     if isinstance(got, str):
-        name = f'<a href="{quote(f"{path.stem}-reports/{got}")}">{name}</a>'
+        name = f'<a href="{quote(os.fsencode(f"{_folder(path).name}/{got}"))}">{name}</a>'
     elif got is not None:
         told = shortened(redacted(f"{type(got).__name__}: {got}"), _TOLD)
         why += f"<br><small>no report: {html.escape(told)}</small>"
