@@ -14,7 +14,7 @@ from matplotlib.axes import Axes
 from matplotlib.colors import BoundaryNorm, ListedColormap
 from matplotlib.figure import Figure, SubFigure
 from matplotlib.lines import Line2D
-from matplotlib.patches import Patch
+from matplotlib.patches import Patch, Rectangle
 from matplotlib.ticker import MaxNLocator
 
 from recall_lab.analysis.causes import CAUSES
@@ -108,10 +108,10 @@ def plot_survey(frame: pd.DataFrame, figure: Figure | SubFigure | None = None) -
     - ``trend``: the median of a day's recordings, and the worst tenth of them (what nine of ten
       are better than), on a scale that has room for the last percent.
     - ``missing``: seconds missing in all streams, by cause.
-    - ``worst``: names and reasons, the worst first; errors of one kind and streams of one
-      recording are a line each. In bold what stands out from the others by the rule of
-      :func:`recall_lab.worst_first`: a modified z-score above 3.5 (Iglewicz
-      and Hoaglin, 1993).
+    - ``worst``: days, names and reasons, the worst first, and at least one of each kind; errors
+      of one kind and streams of one recording are a line each. A dot marks what stands out from
+      the others by the rule of :func:`recall_lab.worst_first`: a modified z-score above 3.5
+      (Iglewicz and Hoaglin, 1993).
 
     What has no date, or one so far from the others that a clock was wrong, stands in a column of
     its own at the right. Of years, a column is several days, as the axis says.
@@ -156,7 +156,7 @@ def plot_survey(frame: pd.DataFrame, figure: Figure | SubFigure | None = None) -
         ax.set_xticks(*_ticks(days), parse_math=False)
         ax.tick_params(labelbottom=name == "missing")
     lanes["missing"].set_xlabel(
-        "day (UTC)" if days.each == 1 else f"first of {days.each} days (UTC)"
+        "day (UTC)" if days.each == 1 else f"day (UTC), {days.each} in a column"
     )
     figure.align_ylabels([lanes[name] for name in LANES[:3]])
     return lanes
@@ -312,24 +312,29 @@ def _worst(ax: Axes, rows: pd.DataFrame) -> None:
     if len(bad):
         heading = f"The worst of {len(bad):,} that are not as they should be"
         stand = "stands" if far == 1 else "stand"
-        heading += f"; {far:,} in bold {stand} out from the others" if far else ""
+        heading += f"; {far:,} with a dot {stand} out from the others" if far else ""
     set_title(ax, heading)
-    lines = list(_lines(bad))
-    for number, (name, day, why, outlier) in enumerate(lines):
-        looks = ((0.0, name, "bold" if outlier else "normal"), (0.3, day, None), (0.395, why, None))
-        for x, text, weight in looks:
-            ax.annotate(
+    room = Rectangle((0.1, -9), 0.35, 10, transform=ax.transAxes)  # names may be of wide letters
+    for number, (day, name, why, outlier) in enumerate(_lines(bad)):
+        dot = "\N{BLACK CIRCLE}" if outlier else ""
+        looks = ((0.0, day, ink()), (0.085, dot, VERMILION), (0.1, name, ink()), (0.46, why, ink()))
+        for x, text, color in looks:
+            shown = ax.annotate(
                 text, (x, 1), (0, -3 - 13 * number), xycoords="axes fraction",
-                textcoords="offset points", va="top", fontsize=8, fontweight=weight, color=ink(),
-                parse_math=False, in_layout=False, annotation_clip=False,
+                textcoords="offset points", va="top", fontsize=8, color=color,
+                parse_math=False, in_layout=False, annotation_clip=False, clip_on=text is name,
             )  # fmt: skip
+            shown.set_clip_path(room)
 
 
 def _lines(bad: pd.DataFrame) -> Iterator[tuple[str, str, str, bool]]:
-    """Yield name, day and reason of a few lines, and whether they stand out."""
+    """Yield day, name and reason of a few lines, and whether they stand out."""
     alike = bad["error"].str.split(":").str[0].where(bad["error"] != "", recordings_of(bad))
     sizes = alike.value_counts()
-    first = bad[~alike.duplicated()].head(_LISTED)
+    first = bad[~alike.duplicated()]
+    # the worst of each kind, though there be many that are worse of another
+    again = first["kind"].duplicated()
+    first = first.loc[[*first.index[~again], *first.index[again]][:_LISTED]].sort_index()
     columns = ("source", "participant", "name", "start", "why", "outlier", "error")
     for key, *told in zip(alike[first.index], *(first[name] for name in columns), strict=True):
         source, participant, name, start, why, outlier, error = told
@@ -337,10 +342,10 @@ def _lines(bad: pd.DataFrame) -> Iterator[tuple[str, str, str, bool]]:
         others = f"{'' if error else 'its '}{more:,} more{'' if error else ' streams'}"
         if more == 1 and not error:
             others = "another of its streams"
-        shown = shortened(name_of(source, participant, name), 36)
+        shown = shortened(name_of(source, participant, name), 44)
         day = "no date" if pd.isna(start) else str(start)[:10]
-        reason = shortened(f"(and {others}) {why}" if more else why, 104)
-        yield shown, day, reason, bool(outlier)
+        reason = shortened(f"(and {others}) {why}" if more else why, 98)
+        yield day, shown, reason, bool(outlier)
 
 
 def _stretched(share: npt.NDArray[np.float64]) -> npt.NDArray[np.float64]:

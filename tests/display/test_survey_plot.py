@@ -117,16 +117,29 @@ def test_the_worst_are_named_with_their_reasons_those_alike_once() -> None:
     )  # fmt: skip
     ax = drawn(frame)["worst"]
     told = texts_of(ax)
-    assert told[0::3] == ["call-000041", "call-000042", "call-000040.7"]
-    assert told[2::3] == [
+    assert told[2::4] == ["call-000041", "call-000042", "call-000040.7"]
+    assert told[3::4] == [
         "(and 1 more) StorageFailed: it is gone", "Other: x",
         "(and another of its streams) 49.00 % of the audio is there: loss 30.6 min",
     ]  # fmt: skip
-    bold = [text.get_text() for text in ax.texts if text.get_fontweight() == "bold"]
-    assert bold == ["call-000040.7"]
+    assert told[1::4] == ["", "", "\N{BLACK CIRCLE}"]
     assert ax.get_title(loc="left") == (
-        "The worst of 5 that are not as they should be; 2 in bold stand out from the others"
+        "The worst of 5 that are not as they should be; 2 with a dot stand out from the others"
     )
+
+
+def test_one_kind_does_not_hide_the_others_and_names_stay_in_their_column() -> None:
+    poor = [row(at, there=40) | {"source": f"s3://x/{'W' * 50}{at}.bin"} for at in range(20)]
+    frame = frame_of(*poor, row(30, damage="torn"), row(31, there=99.5), row(32, silence=1.0))
+    ax = drawn(frame)["worst"]
+    whys = texts_of(ax)[3::4]
+    assert len(whys) == 8
+    assert [why.partition(":")[0] for why in whys[5:]] == [
+        "99.50 % of the audio is there", "damage", "nothing but digital silence",
+    ]  # fmt: skip
+    names = ax.texts[2::4]
+    right = ax.texts[3].get_window_extent().x0
+    assert all(one.get_clip_on() and one.get_clip_box().x1 <= right for one in names)
 
 
 @pytest.mark.parametrize(
@@ -149,7 +162,7 @@ def test_any_number_can_be_drawn_and_no_legend_lies_on_data(
 
 def test_years_are_drawn_by_several_days() -> None:
     ax = drawn(frame_of(row(0), row(1, day=1999)))["missing"]
-    assert ax.get_xlabel() == "first of 5 days (UTC)"
+    assert ax.get_xlabel() == "day (UTC), 5 in a column"
 
 
 def test_a_clock_that_was_wrong_does_not_stretch_the_picture() -> None:
@@ -166,7 +179,7 @@ def test_all_good_all_failed_one_and_none() -> None:
     gone = drawn(frame_of(*(failed(at) for at in range(40))))
     assert cells_of(gone["availability"]) == [[GREY] * 40]
     assert texts_of(gone["missing"]) == ["not measured"]
-    assert texts_of(gone["worst"])[2] == "(and 39 more) StorageFailed: it is gone"
+    assert texts_of(gone["worst"])[3] == "(and 39 more) StorageFailed: it is gone"
     assert cells_of(drawn(frame_of(row(0)))["availability"]) == [[BLUE]]
     assert texts_of(drawn(frame_of())["availability"]) == ["no captures"]
 
