@@ -23,9 +23,9 @@ from recall_lab.capture.manifest import (
     Copy,
     Manifest,
     begin_manifest,
-    found_in,
     manifest_of,
     read_manifest,
+    read_one,
     write_manifest,
 )
 from recall_lab.capture.opening import raise_if_held
@@ -307,18 +307,18 @@ class Copying:
         ours, stalls = b"".join(content.pieces()), self._stalls()
         elsewhere = []
         if stalls or b"stalled" in ours:
-            receivers = found_in(self._target.read([_RECEIVERS])[_RECEIVERS])
+            receivers = read_one(self._target, _RECEIVERS) or b""
             elsewhere = [line for line in lines_of(receivers) if b"stalled" in line]
         more = partial(lines_missing, ours=ours, more=stalls, elsewhere=elsewhere)
         now, new = self._target.extend(name, more)
-        back = found_in(self._target.read([name])[name]) if new else now
+        back = (read_one(self._target, name) or b"") if new else now
         if more(back):
             raise differs(self._target.place(name), _UNLIKE)
         return _Done(name, Copy(len(back), hashlib.sha256(back).hexdigest()), new)
 
     def _stalls(self) -> list[bytes]:
         """Return the lines of the receiver's own journal that concern this recording."""
-        lines = found_in(self._source.read([_RECEIVERS])[_RECEIVERS]).split(b"\n")
+        lines = (read_one(self._source, _RECEIVERS) or b"").split(b"\n")
         index = next((file for file in self._files if file.suffix == ".idx"), None)
         if index is None or not any(b"stalled" in line for line in lines):
             return []

@@ -62,12 +62,11 @@ def read_manifest(store: Store, stem: str) -> Manifest | None:
         ValueError: when something is there, and it is no manifest of ours.
         StorageFailed: when the store does not answer.
     """
-    name = f"{stem}{SUFFIX}"
-    answer = store.read([name])[name]
-    if isinstance(answer, FileNotFoundError):
+    text = read_one(store, f"{stem}{SUFFIX}")
+    if text is None:
         return None
     try:
-        told = msgspec.json.decode(found_in(answer))
+        told = msgspec.json.decode(text)
         if isinstance(told, dict) and str(told.get("software")).startswith(f"{_WE} "):
             return msgspec.convert(told, Manifest)
     except (msgspec.MsgspecError, UnicodeError, RecursionError) as error:
@@ -95,14 +94,15 @@ def _text_of(manifest: Manifest) -> bytes:
     return msgspec.json.format(msgspec.json.encode(manifest), indent=2)
 
 
-def found_in(answer: bytes | Exception) -> bytes:
-    """Return what was read of a store; nothing for what is not there.
+def read_one(store: Store, name: str) -> bytes | None:
+    """Return a file of a store; None where there is none.
 
     Raises:
-        OSError: what the store said for another reason.
+        OSError: what the store says for another reason.
     """
+    answer = store.read([name])[name]
     if isinstance(answer, FileNotFoundError):
-        return b""
+        return None
     if isinstance(answer, Exception):
         raise answer
     return answer

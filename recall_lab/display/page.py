@@ -43,8 +43,7 @@ img { width: 100%; height: auto; display: block; }
 table { border-collapse: collapse; font-size: .9rem; font-variant-numeric: tabular-nums; }
 th, td { padding: .2rem .8rem .2rem 0; text-align: left; border-bottom: 1px solid var(--line);
          vertical-align: top; white-space: nowrap; }
-td:last-child, .told { white-space: normal; min-width: 16rem; overflow-wrap: anywhere; }
-td:last-child.number { min-width: 0; }
+.told { white-space: normal; min-width: 16rem; overflow-wrap: anywhere; }
 .number { text-align: right; }
 audio { width: 100%; max-width: 30rem; display: block; margin: .4rem 0; }
 .moments { display: grid; grid-template-columns: repeat(auto-fill, minmax(18rem, 1fr)); gap: 1rem; }

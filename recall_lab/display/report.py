@@ -191,7 +191,7 @@ def _gap_table(found: pd.DataFrame) -> str:
     shown = rows.head(_LISTED)
     cells = "".join(
         f'<tr><td class="number">{start:,.3f}</td><td class="number">{lasts:.3f}</td>'
-        f"<td>{html.escape(str(cause))}</td><td>{html.escape(str(told))}</td></tr>"
+        f'<td>{html.escape(str(cause))}</td><td class="told">{html.escape(str(told))}</td></tr>'
         for start, lasts, cause, told in zip(
             shown["start"], shown["duration"], shown["cause"], shown["evidence"], strict=True
         )
@@ -209,7 +209,8 @@ def _moments(capture: Capture, found: pd.DataFrame | None) -> str:
     """Return the moments in which most was lost or clipped, each to be seen and heard."""
     worst = worst_moments(capture, found)
     if not worst:
-        return "<p>None: nothing was lost, and nothing is clipped.</p>"
+        lost = "" if found is None else "nothing was lost, and "
+        return f"<p>None: {lost}nothing is clipped.</p>"
     parts = []
     for start, end, why in worst:
         told = f"{start:,.1f} s to {end:,.1f} s: {why}"
