@@ -27,7 +27,7 @@ def run(root: Path, program: str, *arguments: str) -> str:
 
 @pytest.mark.slow
 def test_a_busy_and_restarted_kernel_loses_nothing_in_either_mode(root: Path) -> None:
-    told = run(root, "kernel", "--seconds", "10")
+    told = run(root, "kernel", "--seconds", "6")
     assert told.count("all kept") == 2
     assert "'found again': [True]" in told
     # a thread shares the interpreter with the kernel's main thread, a child does not
