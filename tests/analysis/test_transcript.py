@@ -147,7 +147,7 @@ LINE = st.builds(
 
 
 @given(st.lists(LINE | JSON, max_size=6))
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=60, deadline=None)
 def test_no_journal_harms_anything_that_reads_it(lines: list[Any]) -> None:
     events = standup.frame(lines)
     assert len(events) <= len(lines)
