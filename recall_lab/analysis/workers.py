@@ -60,7 +60,7 @@ def processes() -> int:
 
 
 def at_once(client: Executor | Client | None) -> int:
-    """Return how many tasks can be done at the same time, as far as that is known: 1 or more.
+    """Return how many tasks can be done at the same time: 0 by a cluster that has no worker yet.
 
     Raises:
         InvalidArgument: for a client that can do none.
@@ -75,11 +75,7 @@ def at_once(client: Executor | Client | None) -> int:
         raise InvalidArgument("client", client, "a dask.distributed.Client, an Executor, or None")
     if hasattr(client, "nthreads"):
         threads: dict[str, int] = client.nthreads()
-        if not threads:
-            warnings.warn(
-                "the cluster has no worker yet: the survey waits until one comes", stacklevel=3
-            )
-        return max(1, sum(threads.values()))
+        return sum(threads.values())
     return max(1, int(getattr(client, "_max_workers", None) or 1))
 
 
@@ -182,7 +178,11 @@ class _Engine:
     """What tasks are given to, and what is to be done when it breaks."""
 
     def __init__(self, client: Executor | Client | None) -> None:
-        self.window = max(_EACH * at_once(client), 0 if client is None else _WINDOW)
+        able = at_once(client)
+        if not able:
+            told = "the cluster has no worker yet: what is asked of it waits until one comes"
+            warnings.warn(told, stacklevel=2)
+        self.window = max(_EACH * able, 0 if client is None else _WINDOW)
         self._lent = client is not None
         self._executor: Executor
         if client is not None:
