@@ -19,6 +19,8 @@ from test_cli import COMMAND, run
 from recall_lab.cli import main
 from recall_lab.errors import StorageFailed
 
+DATA = Path(__file__).parent.parent / "data"
+
 
 @pytest.fixture(scope="module")
 def calls(tmp_path_factory: pytest.TempPathFactory) -> Path:
@@ -52,7 +54,28 @@ def test_a_stream_that_is_too_bad_is_exit_code_1(calls: Path) -> None:
 def test_a_cluster_does_it_too(calls: Path) -> None:
     with cluster(1) as dask:
         told = run("survey", "calls", "--measures", "levels", "--dask", dask.address, cwd=calls)
-    assert told == "12 streams, 0 with an error\n"
+    assert "12 streams of 12 recordings" in told
+
+
+def test_what_a_disk_has_not_kept_is_found_and_not_forgotten(tmp_path: Path) -> None:
+    for path in DATA.glob("standup-lossy.*"):
+        shutil.copy(path, tmp_path / path.name)
+    audio = tmp_path / "standup-lossy.bin"
+    before = audio.stat()
+
+    def told(*more: str, code: int = 0) -> str:
+        command = ("survey", ".", "--into", "kept", "--fail-on", "damaged", *more)
+        return run(*command, cwd=tmp_path, code=code)
+
+    told("--measures", "checksums")
+    with audio.open("r+b") as file:
+        file.write(b"\x55\xaa" * 4)
+    os.utime(audio, ns=(before.st_atime_ns, before.st_mtime_ns))  # as a disk does it
+    told("--measures", "checksums")
+    said = told("--measures", "checksums, quality", "--again", code=1)
+    assert "damage: 1 packet with other audio than received" in said
+    assert "1 stream is damaged or worse" in said
+    assert "1 packet with other audio" in told(code=1)  # of another survey, with other measures
 
 
 @pytest.mark.parametrize(
@@ -60,8 +83,7 @@ def test_a_cluster_does_it_too(calls: Path) -> None:
     [
         (("survey", "nothing"), "no capture at 'nothing'"),
         (("survey", "none"), "no captures in none"),
-        (("survey", "calls", "--measures", "loudness"), "some of quality, levels, speech"),
-        (("survey", "calls", "--measures", "levels", "--html", "y.html"), "quality too"),
+        (("survey", "calls", "--measures", "loudness"), "quality, levels, speech, checksums"),
         (("survey", "calls", "--measures", "quality,", "--into", "x"), "measures=''"),
         (("survey", "calls", "--csv", "no/x.csv"), "--csv='no/x.csv' is not valid"),
         (("survey", "calls", "--csv", "x.xlsx"), "ends in .csv"),

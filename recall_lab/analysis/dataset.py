@@ -254,7 +254,7 @@ def _merged(rows: pd.DataFrame) -> pd.DataFrame:
         old = able.set_index("source").reindex(merged.index)
         for name in OF[measure]:
             merged[name] = merged[name].mask(taken, old[name])
-        for name in ("damage", "error"):
+        for name in ("damage", "error") if measure == "checksums" else ("error",):
             both = (merged[name] + "; " + old[name]).where(taken, "").str.split("; ")
             once = ["; ".join(dict.fromkeys(filter(None, pieces))) for pieces in both]
             merged[name] = merged[name].where(~taken, once)

@@ -21,6 +21,8 @@ AVAILABLE: Final = "availability without silence %"
 """The column that makes a verdict: what is there of what was expected."""
 
 _FAR: Final = 3.5  # deviations from the median at which a value stands out: Iglewicz and Hoaglin
+_STRAY: Final = 10  # times the usual spread of days: further off, a clock was wrong
+_DAY: Final = 86_400_000_000_000
 _SILENT: Final = 0.999  # share of zeros from which a capture has nothing in it
 _NEEDED: Final = (
     "source", "recording", "participant", "name", "start", "verdict", AVAILABLE, "missing s",
@@ -45,8 +47,10 @@ def checked(frame: pd.DataFrame) -> pd.DataFrame:
             )  # fmt: skip
     if not isinstance(frame["start"].dtype, pd.DatetimeTZDtype):
         raise InvalidArgument(
-            "frame", f"start: {frame['start'].dtype}", "start as datetime64[ns, UTC]"
-        )
+            "frame",
+            f"start: {frame['start'].dtype}",
+            "start as datetime64[ns, UTC]: pandas.read_csv has parse_dates=['start'] for it",
+        )  # fmt: skip
     # a file of CSV does not tell an empty text from none
     return frame.assign(**{name: frame[name].astype("str").fillna("") for name in _TEXTS})
 
@@ -56,7 +60,7 @@ def verdicts(frame: pd.DataFrame) -> pd.Series[str]:
     frame = checked(frame)
     words = frame["verdict"].astype("str").str.split(":").str[0]
     words = words.where(words.isin(VERDICTS[:4]), "failed")
-    hidden = (_damage(frame) != "") & words.isin(("good", "usable", "empty"))
+    hidden = (frame["damage"] != "") & words.isin(("good", "usable", "empty"))
     return words.mask(hidden, "damaged").astype("str")
 
 
@@ -95,7 +99,7 @@ def worst_first(frame: pd.DataFrame) -> pd.DataFrame:
     silent = np.zeros(len(frame), bool)
     if "silence" in frame.columns:
         silent = frame["silence"].to_numpy(np.float64, na_value=np.nan) >= _SILENT
-    damaged = (_damage(frame) != "").to_numpy()
+    damaged = (frame["damage"] != "").to_numpy()
     bad = failed | silent | damaged | kind.isin(("usable", "poor")).to_numpy()
     rows = frame.assign(
         kind=kind,
@@ -128,7 +132,7 @@ def summary(frame: pd.DataFrame) -> str:
     kinds = verdicts(frame).value_counts()
     if frame.empty:
         return "No captures."
-    starts = frame["start"].dropna()
+    starts = frame["start"][believable(frame["start"])]
     days = ""
     if len(starts):
         first, last = (str(day)[:10] for day in (starts.min(), starts.max()))
@@ -150,13 +154,23 @@ def summary(frame: pd.DataFrame) -> str:
         by_day = frame[[f"missing s: {cause}" for cause in LOST]].sum(axis=1)
         by_day = by_day.groupby(frame["start"].dt.strftime("%Y-%m-%d")).sum()
         if len(by_day) > 1:
-            said.append(
-                f"The worst day was {by_day.idxmax()}: {lasting(float(by_day.max()))} of "
-                f"{lasting(float(by_day.sum()))}."
-            )
+            said.append(f"The most on {by_day.idxmax()}: {lasting(float(by_day.max()))}.")
+    elif kinds.get("damaged"):
+        said.append("What the damaged ones have lost is not known; nothing else was lost.")
     elif failed < len(frame):
         said.append("Nothing was lost.")
     return " ".join(said)
+
+
+def believable(starts: pd.Series[Any]) -> npt.NDArray[np.bool_]:
+    """Tell which starts are dates, and not so far from the others that a clock was wrong."""
+    known = starts.notna().to_numpy()
+    days = starts.to_numpy("datetime64[ns]").astype(np.int64) // _DAY
+    if known.any():
+        middle = np.median(days[known])
+        low, high = np.percentile(days[known], (25, 75))
+        known = known & (np.abs(days - middle) <= _STRAY * max(high - low, 30))
+    return known
 
 
 def recordings_of(frame: pd.DataFrame) -> pd.Series[str]:
@@ -198,17 +212,6 @@ def _stand_out(missing: npt.NDArray[np.float64]) -> npt.NDArray[np.bool_]:
     return np.nan_to_num(missing - middle, nan=0.0) > _FAR * spread
 
 
-def _damage(frame: pd.DataFrame) -> pd.Series[str]:
-    """Return what is damaged of each row, in words: of its files, and of the audio in them."""
-    told = frame["damage"]
-    if "damaged packets" not in frame.columns:
-        return told
-    wrong = frame["damaged packets"].fillna(0).astype("int64")
-    packets = wrong.map(lambda count: f"{counted(count, 'packet')} with other audio than received")
-    both = (told + "; " + packets).str.removeprefix("; ")
-    return both.where(wrong > 0, told).astype("str")
-
-
 def _reasons(
     frame: pd.DataFrame, bad: npt.NDArray[np.bool_], silent: npt.NDArray[np.bool_]
 ) -> pd.Series[str]:
@@ -218,7 +221,7 @@ def _reasons(
     part = frame.iloc[some]
     seconds = part[[f"missing s: {cause}" for cause in CAUSES]].to_numpy(np.float64, na_value=0.0)
     columns = zip(
-        some.tolist(), part["error"], part["verdict"], _damage(part), seconds, silent[some],
+        some.tolist(), part["error"], part["verdict"], part["damage"], seconds, silent[some],
         strict=True,
     )  # fmt: skip
     for at, error, verdict, damage, lost, zeros in columns:

@@ -43,6 +43,7 @@ def survey(
     measures: Sequence[str] = MEASURES,
     client: Client | Executor | None = None,
     into: str | os.PathLike[str] | None = None,
+    again: bool = False,
     progress: bool = True,
 ) -> pd.DataFrame:
     """Measure every stream of many captures, on all cores or on a cluster.
@@ -65,6 +66,8 @@ def survey(
             every measure, and ``version`` (of the files), ``measured`` (which measures),
             ``surveyed`` (int64, ns since 1970). Rows of captures that are gone stay. Needs
             ``pip install 'recall_lab[scale]'``.
+        again: measure what is in `into` and unchanged, too. Only ``"checksums"`` can find
+            anything new there: audio that a disk has not kept.
         progress: whether a bar is shown.
 
     Returns:
@@ -81,12 +84,13 @@ def survey(
           (Int64), ``silence`` (0 to 1), as in :func:`recall_lab.levels` over all
         - of ``speech``: ``speech`` (0 to 1, share of the duration)
         - of ``checksums``: ``damaged packets`` (Int64), whose audio is not what was received: as
-          many as :func:`recall_lab.verify` returns
+          many as :func:`recall_lab.verify` returns; NA without an index. Told in ``damage`` too
         - ``bytes`` (int64, of all files), ``damage`` (str, empty for none), ``error`` (str, empty
           for none; what could be measured is there all the same)
 
     Raises:
-        CaptureNotFound: for a path or URL where nothing is.
+        CaptureNotFound: for a path, pattern or URL where nothing is. A folder without captures
+            gives no rows.
         InvalidArgument: for a measure, client or place that can't be.
         MissingExtra: for a URL, or `into`, where the packages for it are not installed.
         KeyboardInterrupt: on Ctrl-C; what was done until then is in `into`.
@@ -99,10 +103,11 @@ def survey(
     store = None if into is None else Dataset(_place(into), measures)
     streams = {key_of(stream.source): stream for stream in find_streams(source)}
     if client is None and any(key.startswith("memory:") for key in streams):
-        raise InvalidArgument("client", None, "an executor of threads: others see no memory://")
+        valid = "ThreadPoolExecutor() for memory://, which other processes do not see"
+        raise InvalidArgument("client", None, valid)
     versions = {key: stream.version for key, stream in streams.items()}
     known = None if store is None else store.good(store.read(), versions)
-    have = set() if known is None else set(known["source"])
+    have = set() if known is None or again else set(known["source"])
     left = [stream for key, stream in streams.items() if key not in have]
     task = partial(measure_streams, measures=measures)
     rows: list[Row] = []
@@ -124,6 +129,11 @@ def survey(
     if store is not None:
         store.flush()
         store.join()
+        # as it is kept: with what other surveys of the same files have found
+        known = store.good(store.read(), versions)
+        have = set(known["source"]) - {row["source"] for row in rows if row[PASSING]}
+        known = known[known["source"].isin(have)]
+        rows = [row for row in rows if row["source"] not in have]
     found = frame_of_rows(rows, measures)
     if known is not None and len(known):
         found = pd.concat([known, found], ignore_index=True) if len(found) else known

@@ -23,6 +23,7 @@ if TYPE_CHECKING:
 _SCHEMES: Final = ("tcp://", "tls://", "ws://", "wss://")
 _BAD: Final = {
     "failed": ("failed",),
+    "damaged": ("failed", "damaged"),
     "poor": ("failed", "damaged", "poor"),
     "usable": ("failed", "damaged", "poor", "usable"),
 }
@@ -38,11 +39,14 @@ def add(commands: Commands) -> None:
     )
     survey.add_argument("source", nargs="+", help="folder, pattern, or URL such as s3://bucket/dir")
     survey.add_argument(
-        "--measures", metavar="LIST", type=lambda names: names.split(","),
-        default=["quality", "levels", "speech"],
-        help="quality (reads no audio), levels, speech: the three, if nothing is said; checksums",
+        "--measures", metavar="LIST", type=_names, default=["levels", "speech"],
+        help="of levels, speech, checksums, with commas; quality alone reads no audio, and is "
+        "always measured (levels,speech)",
     )  # fmt: skip
     survey.add_argument("--into", metavar="DIR", help="keep rows in a Parquet dataset, or a URL")
+    survey.add_argument(
+        "--again", action="store_true", help="measure what is in --into already, too"
+    )
     survey.add_argument("--html", metavar="FILE", help="write a page, and reports of the worst")
     survey.add_argument("--csv", metavar="FILE", type=Path, help="write every row")
     survey.add_argument("--plot", metavar="PNG", type=Path, help="draw the survey")
@@ -52,7 +56,7 @@ def add(commands: Commands) -> None:
     who.add_argument("--dask", metavar="ADDRESS", help="of a dask scheduler, tcp://host:8786")
     survey.add_argument(
         "--fail-on", choices=tuple(_BAD),
-        help="exit code 1 when a stream is as bad as that, or worse",
+        help="exit code 1 when a stream is as bad as that, or worse (failed is the worst)",
     )  # fmt: skip
     survey.set_defaults(run=_survey)
 
@@ -69,23 +73,21 @@ def add(commands: Commands) -> None:
     archive.set_defaults(run=_archive)
 
 
+def _names(text: str) -> list[str]:
+    return [name.strip() for name in text.split(",")]
+
+
 def _survey(options: argparse.Namespace) -> int:
     if options.worst < 0:
         raise InvalidArgument("--worst", options.worst, "a whole number, 0 or more")
-    needs = options.html or options.plot or options.fail_on
-    if needs and "quality" not in options.measures:
-        raise InvalidArgument(
-            "--measures",
-            ",".join(options.measures),
-            "quality too, for a page, picture or --fail-on",
-        )
     _check_targets(options)
     with _client(options) as client:
         frame = rl.survey(
             options.source,
-            measures=options.measures,
+            measures=["quality", *options.measures],
             client=client,
             into=options.into,
+            again=options.again,
             progress=sys.stderr.isatty(),
         )
     if options.csv:
@@ -96,10 +98,6 @@ def _survey(options: argparse.Namespace) -> int:
     if frame.empty:
         print(f"recall-lab: no captures in {' '.join(options.source)}", file=sys.stderr)
         return 1
-    if "quality" not in options.measures:
-        failed = int((frame["error"] != "").sum())
-        print(f"{counted(len(frame), 'stream')}, {failed:,} with an error")
-        return 0
     return _told(frame, options)
 
 
@@ -140,7 +138,11 @@ def _told(frame: pd.DataFrame, options: argparse.Namespace) -> int:
             figure.savefig(file, dpi=150, format=options.plot.suffix[1:].lower())
     if options.html:
         print(f"the page: {rl.survey_report(frame, options.html, reports=options.worst)}")
-    bad = int(rows["kind"].isin(_BAD.get(options.fail_on, ())).sum())
+    kinds = _BAD.get(options.fail_on, ())
+    as_bad = rows["kind"].isin(kinds)
+    if "damaged" in kinds:
+        as_bad |= rows["damage"] != ""  # of poor ones, too
+    bad = int(as_bad.sum())
     if bad:
         print(f"{counted(bad, 'stream')} {'is' if bad == 1 else 'are'} {options.fail_on} or worse")
     return 1 if bad else 0

@@ -20,6 +20,7 @@ from matplotlib.ticker import MaxNLocator
 from recall_lab.analysis.causes import CAUSES
 from recall_lab.analysis.outliers import (
     AVAILABLE,
+    believable,
     lasting,
     name_of,
     recordings_of,
@@ -55,7 +56,6 @@ _ROWS: Final = 40  # cells on top of one another
 _LISTED: Final = 8
 _SHARES: Final = (100.0, GOOD, USABLE, 90.0, 0.0)  # marked on the axis of the trend
 _DAY: Final = 86_400_000_000_000
-_STRAY: Final = 10  # times the usual spread: further off, a clock was wrong
 
 
 @dataclass(frozen=True)
@@ -164,12 +164,8 @@ def plot_survey(frame: pd.DataFrame, figure: Figure | SubFigure | None = None) -
 
 def _days_of(starts: pd.Series[Any]) -> _Days:
     """Return in which column each row stands."""
-    known = starts.notna().to_numpy()
+    known = believable(starts)
     days = starts.to_numpy("datetime64[ns]").astype(np.int64) // _DAY
-    if known.any():
-        middle = np.median(days[known])
-        low, high = np.percentile(days[known], (25, 75))
-        known = known & (np.abs(days - middle) <= _STRAY * max(high - low, 30))
     if not known.any():
         return _Days(np.full(len(days), -1), 0, 0, 1, odd=False)
     odd = bool((starts.notna().to_numpy() & ~known).any())

@@ -68,7 +68,8 @@ def test_checksums_count_what_verify_returns(tmp_path: Path) -> None:
     for path in DATA.glob("standup-lossy.*"):
         (tmp_path / path.name).write_bytes(path.read_bytes())
     streams = find_streams(tmp_path)
-    assert measure_streams(streams, ["checksums"])[0]["damaged packets"] == 0
+    (row,) = measure_streams(streams, ["checksums"])
+    assert (row["damaged packets"], row["damage"]) == (0, "")
     with (tmp_path / "standup-lossy.bin").open("r+b") as file:
         for at in (100, 50_000, 50_002):
             file.seek(at)
@@ -76,6 +77,10 @@ def test_checksums_count_what_verify_returns(tmp_path: Path) -> None:
     (row,) = measure_streams(streams, ["checksums"])
     wrong = rl.verify(rl.load(tmp_path / "standup-lossy.bin"))
     assert row["damaged packets"] == len(wrong) == 2
+    assert row["damage"] == "2 packets with other audio than received"
+    (tmp_path / "standup-lossy.idx").unlink()  # nothing says any more what it should be
+    (row,) = measure_streams(find_streams(tmp_path), ["checksums"])
+    assert "damaged packets" not in row
 
 
 def test_one_measure_that_fails_leaves_the_others(monkeypatch: pytest.MonkeyPatch) -> None:

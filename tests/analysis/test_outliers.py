@@ -42,18 +42,6 @@ def test_each_says_why() -> None:
     ]
 
 
-def test_audio_that_is_not_what_was_received_is_damage() -> None:
-    rows = [row(0), row(1), row(2, damage="torn"), row(3)]
-    frame = frame_of(*rows).assign(**{"damaged packets": pd.array([0, 1, 2, None], "Int64")})
-    assert verdicts(frame).tolist() == ["good", "damaged", "damaged", "good"]
-    assert worst_first(frame)["why"].tolist() == [
-        "damage: 1 packet with other audio than received",
-        "damage: torn; 2 packets with other audio than received",
-        "",
-        "",
-    ]
-
-
 def test_a_frame_that_was_a_file_of_csv(tmp_path: Path) -> None:
     frame = frame_of(row(0, there=90.0), failed(1), row(2))
     frame.to_csv(tmp_path / "survey.csv", index=False)
@@ -95,7 +83,7 @@ def test_the_summary_counts_and_names_the_day() -> None:
     assert summary(frame) == (
         "5 streams of 5 recordings, 2026-01-01 to 2026-01-04 (UTC), 4.0 h: 1 poor, 1 usable, "
         "1 good, 1 empty, 1 could not be measured. Lost: loss 6.3 min. "
-        "The worst day was 2026-01-04: 6.0 min of 6.3 min."
+        "The most on 2026-01-04: 6.0 min."
     )
     assert summary(frame_of()) == "No captures."
     assert summary(frame_of(row(0))).endswith("1 good. Nothing was lost.")
