@@ -58,11 +58,12 @@ class Dataset:
             import pyarrow  # noqa: F401, PLC0415 - comes with an extra only
         except ImportError as error:
             raise MissingExtra("scale", "pyarrow") from error
-        self._store = store_of(into)
+        self._store = store_of(into, "into")
         self._measures = tuple(measures)
         self._note = _measured(measures)
         self._rows: list[Row] = []
         self._known: dict[str, pd.DataFrame] = {}  # files by name, which never change
+        self._foreign: set[str] = set()  # files that were told of
         self._last = 0  # ns, when the newest row that was read here was measured
         self._next = time.monotonic() + _EVERY  # when rows are written again
 
@@ -163,7 +164,7 @@ class Dataset:
     def _parts(self, names: Sequence[str]) -> dict[str, pd.DataFrame]:
         """Return files by name, as far as they can be read; one that was just deleted is none."""
         found = {name: self._known[name] for name in names if name in self._known}
-        left = [name for name in names if name not in found]
+        left = [name for name in names if name not in found and name not in self._foreign]
         for at in range(0, len(left), _READ):
             for name, data in self._store.read(left[at : at + _READ]).items():
                 if isinstance(data, FileNotFoundError):
@@ -173,6 +174,7 @@ class Dataset:
                 try:
                     found[name] = _frame_of(data)
                 except Exception as error:
+                    self._foreign.add(name)
                     warnings.warn(
                         f"{self._store}/{name} is no part of a survey and is passed over: "
                         f"{error!r:.200}; move it away",

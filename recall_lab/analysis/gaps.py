@@ -122,7 +122,8 @@ def gaps(
           duplicate, ``exact`` or ``conflicting`` by the payload's checksum; else ``""``
         - ``start``, ``end``, ``duration`` (float64): s on the relative clock, half-open
         - ``samples`` (int64): the duration, in samples
-        - ``absolute`` (datetime64[ns, UTC]): the start on the sender's wall clock
+        - ``absolute`` (datetime64[ns, UTC]): the start on the sender's wall clock; NaT where no
+          packet tells it
         - ``before``, ``after`` (Int64): the packets on either side; of a duplicate or what is
           late, the packet it repeats or came behind, and itself
         - ``connection_before``, ``connection_after`` (Int64): which connections brought them
@@ -315,10 +316,11 @@ def _table(packets: pd.DataFrame, found: Found) -> pd.DataFrame:
     is_gap = found.kind == "gap"
     known = np.where(is_gap, found.before, found.after)
     known = np.where(known == _NOBODY, np.where(is_gap, found.after, found.before), known)
-    absolute = nanoseconds(packets["absolute"])
-    shift = found.start - packets["relative"].to_numpy()[known] if len(packets) else duration
-    stamp = absolute[known] if len(packets) else np.zeros(len(duration), np.int64)
-    times = times_of(stamp + np.rint(shift * 1e9).astype(np.int64))
+    times = times_of(np.full(len(duration), np.iinfo(np.int64).min))  # not a time
+    if len(packets):
+        shift = found.start - packets["relative"].to_numpy()[known]
+        stamp = nanoseconds(packets["absolute"])[known]
+        times = times_of(stamp + np.rint(shift * 1e9).astype(np.int64))
     numbers, connections = packets.index.to_numpy(), packets["connection"].to_numpy()
     nobody = found.before == _NOBODY, found.after == _NOBODY
     return pd.DataFrame(

@@ -174,7 +174,9 @@ def _about(capture: Capture) -> Row:
     if known.any():
         first = int(np.where(known, relative, np.inf).argmin())
         start = int(nanoseconds(packets["absolute"])[first])
-    low, high = capture.span
+    spans = [*([] if packets.empty else [capture.span]), *capture.damage.missing_spans]
+    low = min((low for low, _ in spans), default=0.0)
+    high = max((high for _, high in spans), default=0.0)
     return {
         "recording": capture.info.recording,
         "participant": None if who is None else who.id,

@@ -350,11 +350,13 @@ class Copying:
 
     def _occupied(self, suffix: str, size: int) -> InvalidArgument:
         has = (self._there[suffix] or (0, ""))[0]
-        what = "what is there is no plain file" if has == NO_FILE else f"it has {has:,} bytes there"
-        valid = (
-            f"a folder that has no other {self._named(suffix)} ({what}, the "
-            f"capture {size:,}): move that away, or choose another folder"
-        )
+        what = f"it has {has:,} bytes there, the capture {size:,}"
+        if has == NO_FILE:
+            what = "what is there is no plain file"
+        elif has == size:
+            what = "of the same size, and with other bytes in it"
+        name = self._named(suffix)
+        valid = f"a folder that has no other {name} ({what}): move that away, or choose another"
         return InvalidArgument("url", redacted(str(self._target)), valid)
 
     def _raise_if_changed(self) -> None:

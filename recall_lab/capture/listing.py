@@ -175,7 +175,11 @@ def _objects(fs: FileSystem, path: str) -> dict[str, Mapping[str, Any]] | None:
     if found is not None or not _WILD & set(path):
         return found
     matches: dict[str, Mapping[str, Any]] = {}
-    for name, told in fs.glob(path, detail=True).items():
+    try:
+        named = fs.glob(path, detail=True)
+    except FileNotFoundError:  # no such bucket
+        return None
+    for name, told in named.items():
         inside = fs.find(name, detail=True) if told.get("type") == "directory" else {name: told}
         matches |= inside
     return _beside(fs, matches)

@@ -88,24 +88,31 @@ class Store(Protocol):
         """Return what is the same for two stores that are one folder."""
 
 
-def store_of(place: str | os.PathLike[str]) -> Store:
+def store_of(place: str | os.PathLike[str], name: str = "url") -> Store:
     """Return the store of a folder's path or URL.
+
+    Args:
+        place: the folder, which need not be there.
+        name: of the parameter that it was given as.
 
     Raises:
         InvalidArgument: for what can be no folder.
         MissingExtra: for a URL where the packages for it are not installed.
     """
     if not isinstance(place, str | os.PathLike) or not os.fspath(place):
-        raise InvalidArgument("place", place, "a folder, or a URL that fsspec knows")
-    return RemoteFolder(str(place)) if is_url(place) else LocalFolder(local_path(place))
+        raise InvalidArgument(name, place, "a folder, or a URL that fsspec knows")
+    if is_url(place):
+        return RemoteFolder(str(place))
+    path = local_path(place)
+    if os.path.lexists(path) and not path.is_dir():
+        raise InvalidArgument(name, str(path), "a folder, or one that is to be made")
+    return LocalFolder(path)
 
 
 class LocalFolder:
     """A folder of this machine; it is made when something is written."""
 
     def __init__(self, path: Path) -> None:
-        if os.path.exists(path) and not path.is_dir():
-            raise InvalidArgument("place", str(path), "a folder, or one that is to be made")
         self._path = path
 
     def names(self) -> list[str]:
@@ -225,13 +232,15 @@ class LocalFolder:
 def _told_of(path: Path, doing: str) -> Iterator[None]:
     """Have what the system refuses told as an error of ours, with the path.
 
-    That something is not there, or is there already, is for the caller to judge.
+    That something to read is not there, or is there already, is for the caller to judge.
     """
     try:
         yield
-    except (RecallLabError, FileNotFoundError, FileExistsError):
+    except (RecallLabError, FileExistsError):
         raise
     except OSError as error:
+        if isinstance(error, FileNotFoundError) and doing == "read":
+            raise
         raise StorageFailed(path, error, doing) from error
 
 

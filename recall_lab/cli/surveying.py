@@ -219,7 +219,7 @@ def _archive(options: argparse.Namespace) -> int:
             continue
         files = counted(len(done.copied), "file")
         said = f"{files}, {sized(done.bytes)}" if done.copied else "there already"
-        print(f"{printable(done.source)}: {said}, checked")
+        print(f"{printable(done.source)}: {said}, the same when read back")
     if len(streams) > 1:
         print(f"{len(streams) - refused:,} of {counted(len(streams), 'stream')} are archived")
     return 1 if refused else 0

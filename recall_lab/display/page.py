@@ -9,6 +9,7 @@ import base64
 import html
 import os
 from collections.abc import Callable, Mapping, Sequence
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, Final
 
@@ -43,7 +44,8 @@ img { width: 100%; height: auto; display: block; }
 table { border-collapse: collapse; font-size: .9rem; font-variant-numeric: tabular-nums; }
 th, td { padding: .2rem .8rem .2rem 0; text-align: left; border-bottom: 1px solid var(--line);
          vertical-align: top; white-space: nowrap; }
-.told { white-space: normal; min-width: 16rem; overflow-wrap: anywhere; }
+.told, .name { white-space: normal; min-width: 16rem; overflow-wrap: anywhere; }
+.name { min-width: 9rem; }
 .number { text-align: right; }
 audio { width: 100%; max-width: 30rem; display: block; margin: .4rem 0; }
 .moments { display: grid; grid-template-columns: repeat(auto-fill, minmax(18rem, 1fr)); gap: 1rem; }
@@ -91,7 +93,8 @@ def page(name: str, parts: Sequence[str], note: str) -> str:
         '<meta name="viewport" content="width=device-width, initial-scale=1">\n'
         f"<title>{safe_html(as_unicode(name))}</title>\n<style>{_STYLE}</style></head>\n<body>\n"
         + "\n".join(parts)
-        + f"\n<footer>Made by recall_lab {__version__}. {note}</footer>\n</body></html>\n"
+        + f"\n<footer>Made by recall_lab {__version__} on {datetime.now(UTC):%Y-%m-%d %H:%M} UTC. "
+        f"{note}</footer>\n</body></html>\n"
     )
 
 

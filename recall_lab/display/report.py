@@ -91,10 +91,14 @@ def _page(
         kind = verdict.split(":")[0]
         parts.append(f'<p class="verdict {html.escape(kind)}">{html.escape(verdict)}</p>')
     else:
-        parts.append(
-            '<p class="verdict">There are no packets beside this audio, so nothing can be said '
-            "of what is missing, nor of when it was.</p>"
+        lost = capture.damage.missing_payloads
+        why = (
+            f"The audio of all {counted(lost, 'packet')} is gone from its file."
+            if lost
+            else "There are no packets beside this audio, so nothing can be said of what is "
+            "missing, nor of when it was."
         )
+        parts.append(f'<p class="verdict {"poor" if lost else ""}">{why}</p>')
     parts.append(facts(_summary(capture, measured)))
     told = "Waveform, spectrogram, level, speech and gaps over relative time"
     parts.append("<h2>Overview</h2>")

@@ -146,7 +146,7 @@ def plot_survey(frame: pd.DataFrame, figure: Figure | SubFigure | None = None) -
     days = replace(days, loose=bool((calls["column"] < 0).any()))
     _heat(lanes["availability"], calls, days)
     _trend(lanes["trend"], calls, days)
-    _missing(lanes["missing"], rows, days)
+    _missing(lanes["missing"], rows, calls, days)
     _worst(lanes["worst"], rows)
     spare = max(_LEAST_COLUMNS - days.width, 0) / 2
     for name in LANES[:3]:
@@ -261,28 +261,35 @@ def _trend(ax: Axes, calls: pd.DataFrame, days: _Days) -> None:
     _aside(ax, keys, "of a day's recordings")
 
 
-def _missing(ax: Axes, rows: pd.DataFrame, days: _Days) -> None:
+def _missing(ax: Axes, rows: pd.DataFrame, calls: pd.DataFrame, days: _Days) -> None:
     """Draw what is missing each day, by cause."""
-    dated = days.column >= 0
+    column = recordings_of(rows).map(calls["column"]).to_numpy(np.int64)
+    column = np.where(column < 0, days.count, column)  # without a date: after the last
     sums = {
         cause: np.bincount(
-            days.column[dated],
-            np.nan_to_num(rows[f"missing s: {cause}"].to_numpy(np.float64, na_value=0)[dated]),
-            days.count,
+            column,
+            np.nan_to_num(rows[f"missing s: {cause}"].to_numpy(np.float64, na_value=0)),
+            days.count + 1,
         )
         for cause in CAUSES
     }
-    most = float(sum(sums.values()).max()) if days.count else 0.0  # type: ignore[union-attr]
+    most = float(np.max(np.sum(list(sums.values()), axis=0)))
+    at, width = np.arange(days.count + 1.0), np.full(days.count + 1, 0.9)
+    if days.count > 120:
+        width[:] = 1.0
+    if days.aside is not None:
+        at[-1] = days.aside + (days.broad - 1) / 2
+        width[-1] *= days.broad
     unit, size = next(((u, s) for u, s in (("h", 3600), ("min", 60)) if most >= 2 * s), ("s", 1))
-    bottom = np.zeros(days.count)
+    bottom = np.zeros(days.count + 1)
     keys = []
     for cause, seconds in sums.items():
         total = float(rows[f"missing s: {cause}"].sum())
         if not total > 0:
             continue
         ax.bar(
-            np.arange(days.count), seconds / size, bottom=bottom, color=COLORS[cause], linewidth=0,
-            width=0.9 if days.count <= 120 else 1, antialiased=days.count <= 120,
+            at, seconds / size, bottom=bottom, color=COLORS[cause], linewidth=0,
+            width=width, antialiased=days.count <= 120,
         )  # fmt: skip
         bottom += seconds / size
         keys.append(Patch(facecolor=COLORS[cause], label=f"{cause}: {lasting(total)}"))

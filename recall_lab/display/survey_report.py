@@ -24,7 +24,7 @@ from recall_lab.display.page import page, page_path, picture, write
 from recall_lab.display.report import report
 from recall_lab.display.survey_plot import plot_survey
 from recall_lab.errors import InvalidArgument
-from recall_lab.text import counted, printable, redacted, shortened
+from recall_lab.text import counted, printable, redacted, safe_html, shortened
 
 _LISTED: Final = 1000  # rows of the table: more is for a frame, not for a page
 _TOLD: Final = 200  # characters of why there is no report
@@ -123,6 +123,7 @@ def _page(
     kind = "poor" if kinds & {"failed", "damaged"} else kind
     parts = [
         "<h1>Survey</h1>",
+        f"<div>{_of(frame)}</div>",
         f'<p class="verdict {kind}">{html.escape(summary(frame))}</p>',
     ]
 
@@ -139,12 +140,19 @@ def _page(
     return page(path.stem, parts, _NOTE)
 
 
+def _of(frame: pd.DataFrame) -> str:
+    """Return where the captures are, as far as they are in one place, in HTML."""
+    alike = os.path.commonprefix(frame["source"].tolist())  # noqa: RUF071 - URLs too; cut below
+    folder = alike.rpartition("/")[0]
+    return f"captures in {safe_html(shortened(redacted(folder), 300))}" if folder else "captures"
+
+
 _NOTE: Final = (
     "Availability is what is there of the audio that was expected: mutes and pauses are not held "
     "against a call. Days and times are UTC."
 )
 _HEADS: Final = (
-    ("stream", ""), ("begins", ""), ("there %", "number"), ("what is wrong", "told"),
+    ("stream", "name"), ("begins", ""), ("there %", "number"), ("what is wrong", "told"),
     ("missing", "number"), ("lasts", "number"), ("jitter ms", "number"),
     ("level dBFS", "number"), ("speech", "number"),
 )  # fmt: skip

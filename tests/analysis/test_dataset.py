@@ -21,7 +21,7 @@ from hypothesis import strategies as st
 from recall_lab.analysis import dataset
 from recall_lab.analysis.dataset import Dataset
 from recall_lab.analysis.measures import ALL, MEASURES, PASSING, Row, columns_of, frame_of_rows
-from recall_lab.errors import InvalidArgument, MissingExtra
+from recall_lab.errors import InvalidArgument, MissingExtra, StorageFailed
 
 DAY = 86_400 * 10**9
 
@@ -327,8 +327,10 @@ def test_files_that_are_none_of_ours_are_passed_over(tmp_path: Path) -> None:
 
 def test_a_place_that_can_not_be(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     (tmp_path / "file").touch()
-    with pytest.raises(InvalidArgument, match="a folder"):
+    with pytest.raises(InvalidArgument, match=r"into=.*a folder"):
         Dataset(tmp_path / "file", MEASURES)
+    with pytest.raises(StorageFailed, match="/proc/none"):
+        put("/proc/none", [row(1)])
     monkeypatch.setitem(sys.modules, "pyarrow", None)
     with pytest.raises(MissingExtra, match=r"recall_lab\[scale\]"):
         Dataset(tmp_path, MEASURES)

@@ -83,6 +83,23 @@ def test_checksums_count_what_verify_returns(tmp_path: Path) -> None:
     assert "damaged packets" not in row
 
 
+def test_a_call_whose_audio_is_gone_lasts_as_long_as_it_did(tmp_path: Path) -> None:
+    for name in ("standup-lossy.bin", "standup-lossy.idx"):
+        (tmp_path / name).write_bytes((DATA / name).read_bytes())
+    (before,) = measure_streams(find_streams(tmp_path), ["quality"])
+    with (tmp_path / "standup-lossy.bin").open("r+b") as file:
+        file.truncate(64_000)
+    (cut,) = measure_streams(find_streams(tmp_path), ["quality"])
+    (tmp_path / "standup-lossy.bin").unlink()
+    (gone,) = measure_streams(find_streams(tmp_path), ["quality"])
+    for row in (cut, gone):
+        assert row["duration"] == pytest.approx(before["duration"], abs=0.001)
+        assert row["missing s: storage"] > 0
+    found = rl.gaps(rl.load(tmp_path / "standup-lossy.idx"))
+    assert found["cause"].tolist() == ["storage"]
+    assert found["absolute"].isna().all()  # nothing that is left tells it
+
+
 def test_one_measure_that_fails_leaves_the_others(monkeypatch: pytest.MonkeyPatch) -> None:
     def failing(_: object) -> dict[str, object]:
         raise InvalidAudio("no such thing")

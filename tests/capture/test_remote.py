@@ -229,6 +229,8 @@ def test_buckets_that_are_empty_or_are_not(store: Bucket) -> None:
     assert find_streams(store.url("nothing/")) == []  # a folder, by its name
     with pytest.raises(CaptureNotFound, match="there is no bucket"):
         find_streams("s3://no-such-bucket-here/calls/")
+    with pytest.raises(CaptureNotFound, match="there is no bucket"):
+        find_streams("s3://no-such-bucket-here/calls*")
 
 
 def test_names_that_look_like_patterns_and_urls_that_slipped(store: Bucket, tmp_path: Path) -> None:

@@ -142,6 +142,13 @@ def test_a_bare_capture_has_a_report_too(tmp_path: Path) -> None:
         Page(report(Capture(noise[:samples]), tmp_path / "r.html"))
 
 
+def test_a_capture_whose_audio_is_gone_says_so(tmp_path: Path, root: Path) -> None:
+    (tmp_path / "a.idx").write_bytes((root / "data/standup-lossy.idx").read_bytes())
+    page = Page(report(load(tmp_path / "a.idx"), tmp_path / "a.html"))
+    assert "The audio of all" in page.text and "is gone from its file" in page.text
+    assert "no packets beside" not in page.text
+
+
 def test_the_worst_moments_are_where_most_was_lost(make) -> None:  # type: ignore[no-untyped-def]
     starts = np.arange(1000) * 0.1
     lost = ((starts > 20) & (starts < 20.95)) | ((starts > 60) & (starts < 62))
