@@ -86,7 +86,8 @@ def survey(
         - of ``checksums``: ``damaged packets`` (Int64), whose audio is not what was received: as
           many as :func:`recall_lab.verify` returns; NA without an index. Told in ``damage`` too
         - ``bytes`` (int64, of all files), ``damage`` (str, empty for none), ``error`` (str, empty
-          for none; what could be measured is there all the same)
+          for none; what could be measured is there all the same). From `into` both tell what
+          other surveys of the same files found, too
 
     Raises:
         CaptureNotFound: for a path, pattern or URL where nothing is. A folder without captures
@@ -106,8 +107,8 @@ def survey(
         valid = "ThreadPoolExecutor() for memory://, which other processes do not see"
         raise InvalidArgument("client", None, valid)
     versions = {key: stream.version for key, stream in streams.items()}
-    known = None if store is None else store.good(store.read(), versions)
-    have = set() if known is None or again else set(known["source"])
+    known = frame_of_rows([], measures) if store is None else store.good(store.read(), versions)
+    have = set() if again else set(known["source"])
     left = [stream for key, stream in streams.items() if key not in have]
     task = partial(measure_streams, measures=measures)
     rows: list[Row] = []
@@ -123,22 +124,37 @@ def survey(
                     if store is not None:
                         store.add(done, versions)
                     bar.update(len(done))
+            if store is not None:
+                store.flush()
+                store.join()
+                now = store.good(store.read(), versions)
         except (KeyboardInterrupt, Exception) as end:
             _tell(end, len(have) + len(rows), len(streams), store)
             raise
-    if store is not None:
-        store.flush()
-        store.join()
-        # as it is kept: with what other surveys of the same files have found
-        known = store.good(store.read(), versions)
-        have = set(known["source"]) - {row["source"] for row in rows if row[PASSING]}
-        known = known[known["source"].isin(have)]
-        rows = [row for row in rows if row["source"] not in have]
-    found = frame_of_rows(rows, measures)
-    if known is not None and len(known):
-        found = pd.concat([known, found], ignore_index=True) if len(found) else known
+    if store is None:
+        found = frame_of_rows(rows, measures)
+    else:
+        found = _united(rows, measures, now, known)
     found = found.sort_values("source", kind="stable", ignore_index=True)
     return found.astype(columns_of(measures))
+
+
+def _united(
+    rows: Sequence[Row], measures: Sequence[str], now: pd.DataFrame, before: pd.DataFrame
+) -> pd.DataFrame:
+    """Return a row a source, as it is kept now: with what other surveys of the same files found.
+
+    What failed this time and may pass is not kept. What is not there, as others work on the same
+    dataset, is as it was measured, or as it was kept before.
+    """
+    passing = {row["source"] for row in rows if row[PASSING]}
+    parts = [
+        frame_of_rows([row for row in rows if row[PASSING]], measures),
+        now[~now["source"].isin(passing)],
+        frame_of_rows([row for row in rows if not row[PASSING]], measures),
+        before,
+    ]
+    return pd.concat(parts).drop_duplicates("source")
 
 
 def _checked(measures: Sequence[str]) -> tuple[str, ...]:

@@ -13,12 +13,14 @@ from typing import Any
 
 import numpy as np
 import pandas as pd
+import pyarrow.parquet
 import pytest
 from builders import NEW_YEAR
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from recall_lab.analysis import dataset
+from recall_lab.analysis import rows as rows_module
 from recall_lab.analysis.dataset import Dataset
 from recall_lab.analysis.measures import ALL, MEASURES, PASSING, Row, columns_of, frame_of_rows
 from recall_lab.errors import InvalidArgument, MissingExtra, StorageFailed
@@ -176,16 +178,70 @@ def test_errors_of_several_runs_are_told_once(into: str) -> None:
     assert (found["error"], found["damage"]) == ("B: y; C: z; A: x", "torn")
 
 
-def test_rows_of_another_format_are_left_alone(into: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    put(into, [row(1, packets=1)])
+def test_rows_of_another_format(into: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Older ones are measured anew and go; newer ones are left to who knows them."""
+    put(into, [row(1, packets=1), row(2, packets=7)])
     with monkeypatch.context() as patched:
-        patched.setattr(dataset, "FORMAT", 2)
-        put(into, [row(1, packets=2)], measures=["quality"])
-        assert len(got(into, [row(1)], measures=["quality"])) == 1
+        patched.setattr(rows_module, "FORMAT", 2)
         assert got(into, [row(1)]).empty
-    assert got(into, [row(1)]).empty
-    Dataset(into, MEASURES).join()
-    assert pd.read_parquet(into)["packets"].tolist() == [2]
+        put(into, [row(1, packets=2)], measures=["quality"]).join()
+        assert len(got(into, [row(1)], measures=["quality"])) == 1
+        assert sorted(pd.read_parquet(into)["packets"]) == [2, 7]
+    with pytest.warns(RuntimeWarning, match="a newer recall_lab wrote it"):
+        put(into, [row(1, packets=3)]).join()
+    assert {2, 3} <= set(pd.read_parquet(into)["packets"])
+
+
+def test_files_are_looked_for_again_when_somebody_joins_them(tmp_path: Path) -> None:
+    rows = [row(number) for number in range(5)]
+    for one in rows:
+        put(tmp_path, [one])
+    other = Dataset(tmp_path, MEASURES)
+    store = Dataset(tmp_path, MEASURES)
+    names, joined = store._names, [False]
+
+    def listed() -> list[str]:
+        found = names()
+        if not joined[0]:
+            joined[0] = True
+            other.join()
+        return found
+
+    store._names = listed  # type: ignore[method-assign]
+    assert len(store.read()) == 5
+
+
+def test_a_file_that_a_user_wrote_back_is_one_of_ours(tmp_path: Path) -> None:
+    put(tmp_path, [row(1, packets=1), row(2, packets=2)])
+    there = pd.read_parquet(tmp_path)
+    day = tmp_path / "day=2026-01-01"
+    there[there["packets"] == 1].to_parquet(day / "mine.parquet")
+    there.assign(note=1).to_parquet(day / "noted.parquet")
+    there.assign(note="good").set_index(["day", "note"]).to_parquet(day / "indexed.parquet")
+    put(tmp_path, [row(3, packets=3)]).join()
+    kept = pd.read_parquet(tmp_path)
+    assert sorted(kept["packets"]) == [1, 2, 3]
+    assert len(list(day.iterdir())) == 1
+
+
+@pytest.mark.parametrize("column", ["source", "version", "measured", "error", "damage", "verdict"])
+def test_texts_that_are_none_harm_nobody(tmp_path: Path, column: str) -> None:
+    rows = [row(1), row(2)]
+    put(tmp_path, rows, measures=["quality"])
+    put(tmp_path, rows)
+    path = next(tmp_path.rglob("part-*"))
+    there = pd.read_parquet(path, partitioning=None).astype({column: object})
+    there.loc[0, column] = None
+    there.to_parquet(path.with_name("null.parquet"))
+    assert len(got(tmp_path, rows)) == 2
+    table = pyarrow.parquet.read_table(path, partitioning=None)
+    broken = pyarrow.array([b"\xff\xfe"] * 2, pyarrow.binary()).view(pyarrow.string())
+    table = table.set_column(table.column_names.index(column), column, broken)
+    pyarrow.parquet.write_table(table, path.with_name("broken.parquet"))
+    with pytest.warns(RuntimeWarning, match="passed over"):
+        put(tmp_path, rows).join()
+    with pytest.warns(RuntimeWarning, match="passed over"):
+        assert len(got(tmp_path, rows)) == 2
 
 
 def test_a_clock_far_ahead_is_not_the_newest_for_ever(

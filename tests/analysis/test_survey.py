@@ -198,14 +198,31 @@ def test_what_is_told_of_rows_that_can_not_be_kept(
         raise OSError(28, "No space left on device")
 
     monkeypatch.setattr(dataset.Dataset, "_write", full)
-    with pytest.raises(OSError, match="No space left") as raised:
-        counted(calls, into=tmp_path / "into")
-    assert not hasattr(raised.value, "__notes__")  # it was all measured
-    monkeypatch.setattr(dataset, "_EVERY", 0.0)
-    with pytest.raises(OSError, match="No space left") as raised:
-        counted(calls, into=tmp_path / "into")
-    (note,) = raised.value.__notes__
-    assert "only in part, as it can't be written: [Errno 28]" in note
+    for every in (60.0, 0.0):  # at the end, and in the middle
+        monkeypatch.setattr(dataset, "_EVERY", every)
+        with pytest.raises(OSError, match="No space left") as raised:
+            counted(calls, into=tmp_path / "into")
+        (note,) = raised.value.__notes__
+        assert "only in part, as it can't be written: [Errno 28]" in note
+
+
+def test_others_who_join_meanwhile_hide_nothing(
+    tmp_path: Path, calls: Path, plain: pd.DataFrame, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """All that is there is deleted between listing and reading, time and again."""
+    into = tmp_path / "into"
+    counted(calls / "call-0000*", into=into)
+    read = dataset.Dataset.read
+    calls_of = [0]
+
+    def late(self: Any) -> pd.DataFrame:
+        calls_of[0] += 1
+        if calls_of[0] == 2:
+            shutil.rmtree(into)
+        return read(self)
+
+    monkeypatch.setattr(dataset.Dataset, "read", late)
+    same(counted(calls, into=into)[1], plain)
 
 
 def test_progress_is_shown(calls: Path, capsys: pytest.CaptureFixture[str]) -> None:
