@@ -45,6 +45,13 @@ def test_the_worst_are_listed_and_everything_is_written(calls: Path) -> None:
     assert len(pd.read_parquet(calls / "kept")) == 12
 
 
+def test_it_needs_no_terminal_and_no_output(calls: Path) -> None:
+    command = [*COMMAND, "survey", "calls", "--measures", "quality", "--csv", "silent.csv"]
+    done = subprocess.run(["sh", "-c", '"$@" >&- 2>&-', "sh", *command], cwd=calls, timeout=60)
+    assert done.returncode == 0
+    assert len(pd.read_csv(calls / "silent.csv")) == 12
+
+
 def test_a_stream_that_is_too_bad_is_exit_code_1(calls: Path) -> None:
     quick = ("survey", "calls", "--measures", "quality")
     assert "poor or worse" in run(*quick, "--fail-on", "poor", cwd=calls, code=1)
@@ -93,7 +100,10 @@ def test_what_a_disk_has_not_kept_is_found_and_not_forgotten(tmp_path: Path) -> 
         (("survey", "calls", "--html", "taken.html"), "another name: taken-reports is a file"),
         (("survey", "calls", "--workers", "0"), "--workers=0 is not valid: expected 1 to 1,024"),
         (("survey", "calls", "--worst", "-1"), "0 or more"),
-        (("survey", "calls", "--dask", "nonsense://x"), "an address, tcp://"),
+        (("survey", "calls", "--dask", "nonsense://x"), "an address such as tcp://"),
+        (("survey", "calls", "--dask", "tcp://127.0.0.1:abc"), "an address such as tcp://"),
+        (("survey", "calls", "--into", "calls/call-00001.idx/sub"), "Not a directory"),
+        (("survey", "calls", "--html", ""), "ends in .html"),
         (("archive", "none", "kept"), "no captures in none"),
         (("archive", "calls", "memory://kept"), "a place that outlasts this command"),
     ],

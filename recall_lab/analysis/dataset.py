@@ -46,6 +46,7 @@ class Dataset:
     Raises:
         MissingExtra: where pyarrow, or fsspec for a URL, is not installed.
         InvalidArgument: for a place that can't hold it.
+        StorageFailed: when nothing can be put there.
     """
 
     def __init__(self, into: str | Path, measures: Sequence[str]) -> None:
@@ -54,6 +55,7 @@ class Dataset:
         except ImportError as error:
             raise MissingExtra("scale", "pyarrow") from error
         self._store = store_of(into, "into")
+        self._store.ask()  # before there is much to do
         self._measures = tuple(measures)
         self._note = noted(measures)
         self._rows: list[Row] = []

@@ -28,6 +28,7 @@ _NEEDED: Final = (
     "source", "recording", "participant", "name", "start", "verdict", AVAILABLE, "missing s",
     *(f"missing s: {cause}" for cause in CAUSES), "damage", "error",
 )  # fmt: skip
+_SHOWN: Final = ("duration", "jitter ms", "rms", "silence", "speech")  # where they were measured
 _TEXTS: Final = ("source", "recording", "name", "verdict", "damage", "error")
 
 
@@ -51,8 +52,14 @@ def checked(frame: pd.DataFrame) -> pd.DataFrame:
             f"start: {frame['start'].dtype}",
             "start as datetime64[ns, UTC]: pandas.read_csv has parse_dates=['start'] for it",
         )  # fmt: skip
-    # a file of CSV does not tell an empty text from none
-    return frame.assign(**{name: frame[name].astype("str").fillna("") for name in _TEXTS})
+    # a file of CSV does not tell an empty text from none, and other readers have other dtypes
+    texts = {name: frame[name].astype("str").fillna("") for name in _TEXTS}
+    numbers = {
+        name: frame[name].to_numpy(np.float64, na_value=np.nan)
+        for name in (*(name for name in _NEEDED if name.startswith(("miss", "avail"))), *_SHOWN)
+        if name in frame.columns
+    }
+    return frame.assign(**texts, **numbers)
 
 
 def verdicts(frame: pd.DataFrame) -> pd.Series[str]:

@@ -94,6 +94,7 @@ def survey(
             gives no rows.
         InvalidArgument: for a measure, client or place that can't be.
         MissingExtra: for a URL, or `into`, where the packages for it are not installed.
+        StorageFailed: when nothing can be put into `into`, or object storage does not answer.
         KeyboardInterrupt: on Ctrl-C; what was done until then is in `into`.
 
     Example:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import multiprocessing
 import os
 import signal
+import sys
 import threading
 import time
 import warnings
@@ -71,7 +72,8 @@ def at_once(client: Executor | Client | None) -> int:
         raise InvalidArgument("client", client, "a Client made without asynchronous=True")
     if hasattr(client, "get_executor") and getattr(client, "status", "running") != "running":
         raise InvalidArgument("client", client, "a Client that is connected to its cluster")
-    if not hasattr(client, "get_executor") and not hasattr(client, "submit"):
+    able = hasattr(client, "get_executor") or hasattr(client, "submit")
+    if not able or isinstance(client, type):
         raise InvalidArgument("client", client, "a dask.distributed.Client, an Executor, or None")
     if hasattr(client, "nthreads"):
         threads: dict[str, int] = client.nthreads()
@@ -189,7 +191,8 @@ class _Engine:
             cluster: Any = client
             lent = hasattr(client, "get_executor")
             self._executor = cluster.get_executor(pure=False) if lent else cluster
-        elif multiprocessing.current_process().daemon:  # it may have no processes of its own
+        elif multiprocessing.current_process().daemon or None in (sys.stdout, sys.stderr):
+            # it may have no processes of its own, or they could not be started
             self._executor = ThreadPoolExecutor(processes())
         else:
             self._executor = _pool()

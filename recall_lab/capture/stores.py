@@ -217,8 +217,12 @@ class LocalFolder:
         there = self._path.absolute()
         while not os.path.lexists(there):  # it is going to be made in this one
             there = there.parent
-        if not os.access(there, os.R_OK | os.W_OK | os.X_OK):
-            raise StorageFailed(there, PermissionError(errno.EACCES, os.strerror(errno.EACCES)))
+        for bad, code in (
+            (not there.is_dir(), errno.ENOTDIR),
+            (not os.access(there, os.R_OK | os.W_OK | os.X_OK), errno.EACCES),
+        ):
+            if bad:
+                raise StorageFailed(there, OSError(code, os.strerror(code)))
 
     def identity(self) -> tuple[str, ...]:
         """Return the path without links in it."""

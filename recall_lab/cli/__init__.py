@@ -7,8 +7,10 @@ is broken; 2 the command was not understood; 130 interrupted.
 from __future__ import annotations
 
 import argparse
+import os
 import sys
 from collections.abc import Sequence
+from pathlib import Path
 from typing import TypeAlias
 
 from recall_lab.cli import analysing, demo, faking, lab, receiving, surveying
@@ -20,6 +22,9 @@ Commands: TypeAlias = "argparse._SubParsersAction[argparse.ArgumentParser]"
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run one command and return its exit code."""
+    for name in ("stdout", "stderr"):
+        if getattr(sys, name) is None:  # closed, by a service or by >&-
+            setattr(sys, name, Path(os.devnull).open("w"))  # noqa: SIM115 - until the end
     options = _parser().parse_args(arguments)
     try:
         return int(options.run(options) or 0)

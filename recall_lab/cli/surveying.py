@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import contextlib
 import os
+import re
 import sys
 from collections.abc import Iterator
 from pathlib import Path
@@ -20,7 +21,7 @@ if TYPE_CHECKING:
     from recall_lab.analysis.workers import Client
     from recall_lab.cli import Commands
 
-_SCHEMES: Final = ("tcp://", "tls://", "ws://", "wss://")
+_ADDRESS: Final = re.compile(r"(tcp|tls|wss?)://[^\s/]+:\d{1,5}/?")
 _BAD: Final = {
     "failed": ("failed",),
     "damaged": ("failed", "damaged"),
@@ -90,11 +91,6 @@ def _survey(options: argparse.Namespace) -> int:
             again=options.again,
             progress=sys.stderr.isatty(),
         )
-    if options.csv:
-        from recall_lab.analysis.export import whole_or_nothing
-
-        with whole_or_nothing(options.csv) as file:
-            frame.to_csv(file, index=False)
     if frame.empty:
         print(f"recall-lab: no captures in {' '.join(options.source)}", file=sys.stderr)
         return 1
@@ -103,7 +99,7 @@ def _survey(options: argparse.Namespace) -> int:
 
 def _check_targets(options: argparse.Namespace) -> None:
     """Raise InvalidArgument for files that can't be written: before hours of work, not after."""
-    if options.html:
+    if options.html is not None:
         from recall_lab.display.survey_report import survey_path
 
         survey_path(options.html)
@@ -120,6 +116,7 @@ def _check_targets(options: argparse.Namespace) -> None:
 
 def _told(frame: pd.DataFrame, options: argparse.Namespace) -> int:
     """Print what a survey has found, draw it, and say whether it is good enough."""
+    from recall_lab.analysis.export import whole_or_nothing
     from recall_lab.analysis.outliers import summary
 
     rows = rl.worst_first(frame)
@@ -127,10 +124,11 @@ def _told(frame: pd.DataFrame, options: argparse.Namespace) -> int:
     if len(worst):
         print(_table(worst) + "\n")
     print(summary(frame))
+    if options.csv:
+        with whole_or_nothing(options.csv) as file:
+            frame.to_csv(file, index=False)
     if options.plot:
         from matplotlib.figure import Figure
-
-        from recall_lab.analysis.export import whole_or_nothing
 
         figure = Figure(figsize=(11, 8.5), layout="constrained")
         rl.plot_survey(frame, figure)
@@ -179,8 +177,8 @@ def _client(options: argparse.Namespace) -> Iterator[Client | None]:
     if options.dask is None:
         yield None
         return
-    if not options.dask.startswith(_SCHEMES):
-        raise InvalidArgument("--dask", options.dask, f"an address, {' or '.join(_SCHEMES)}...")
+    if not _ADDRESS.fullmatch(options.dask):
+        raise InvalidArgument("--dask", options.dask, "an address such as tcp://host:8786")
     try:
         from distributed import Client as DaskClient
     except ImportError as error:

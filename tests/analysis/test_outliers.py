@@ -51,6 +51,11 @@ def test_a_frame_that_was_a_file_of_csv(tmp_path: Path) -> None:
     back = pd.read_csv(tmp_path / "survey.csv", parse_dates=["start"])
     assert worst_first(back)["why"].tolist() == worst_first(frame)["why"].tolist()
     assert summary(back) == summary(frame)
+    for other in (frame.convert_dtypes(), pd.read_csv(
+        tmp_path / "survey.csv", parse_dates=["start"], dtype_backend="pyarrow"
+    ).astype({"start": "datetime64[ns, UTC]"})):  # fmt: skip
+        assert worst_first(other)["why"].tolist() == worst_first(frame)["why"].tolist()
+        assert worst_first(other)["missing s"].dtype == "float64"
 
 
 def test_outliers_are_those_of_the_modified_z_score() -> None:

@@ -215,6 +215,7 @@ def test_a_client_that_is_none() -> None:
         ("cluster", r"dask\.distributed\.Client"),
         (Waiting(), "asynchronous"),
         (Closed(), "connected"),
+        (ThreadPoolExecutor, "an Executor"),
     ):
         with pytest.raises(InvalidArgument, match=valid):
             flat(shared_out(squares, [[1]], client, given_up))  # type: ignore[arg-type]
