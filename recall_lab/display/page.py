@@ -45,7 +45,7 @@ table { border-collapse: collapse; font-size: .9rem; font-variant-numeric: tabul
 th, td { padding: .2rem .8rem .2rem 0; text-align: left; border-bottom: 1px solid var(--line);
          vertical-align: top; white-space: nowrap; }
 .told, .name { white-space: normal; min-width: 16rem; overflow-wrap: anywhere; }
-.name { min-width: 9rem; }
+.name { min-width: 12rem; }
 .number { text-align: right; }
 audio { width: 100%; max-width: 30rem; display: block; margin: .4rem 0; }
 .moments { display: grid; grid-template-columns: repeat(auto-fill, minmax(18rem, 1fr)); gap: 1rem; }
