@@ -81,7 +81,7 @@ class Dataset:
         Returns:
             With the columns of a survey only.
         """
-        wanted = rows["source"].map(versions).fillna("")
+        wanted = [versions.get(source, "") for source in rows["source"]]
         good = (rows["version"] == wanted) & (rows["version"] != "")
         for measure in self._measures:
             good &= holds(rows, measure)

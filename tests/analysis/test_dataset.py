@@ -121,6 +121,7 @@ def test_what_changed_is_not_good(into: str) -> None:
     assert len(got(into, rows)) == 2
     assert got(into, rows, "2").empty
     assert got(into, rows, "").empty
+    assert got(into, []).empty
     fewer, more = Dataset(into, ["levels"]), Dataset(into, ALL)
     assert len(fewer.good(fewer.read(), versions(rows))) == 2
     assert more.good(more.read(), versions(rows)).empty
