@@ -10,7 +10,7 @@ demo: $(VENV)/.base          ## see it work: no account, no network, a minute at
 	$(BIN)/recall-lab demo
 
 test: check                  ## every check there is
-	$(BIN)/python -m pytest -n 2 --dist worksteal -m "not alone"
+	$(BIN)/python -m pytest -n 3 --dist worksteal -m "not alone"
 	$(BIN)/python -m pytest -m alone
 
 check: $(VENV)/.full         ## format, lint, types

@@ -127,7 +127,7 @@ def test_what_changed_is_not_good(into: str) -> None:
     assert more.good(more.read(), versions(rows)).empty
 
 
-@settings(max_examples=12, deadline=None)
+@settings(max_examples=9, deadline=None)
 @given(
     st.lists(
         st.tuples(
@@ -335,7 +335,7 @@ def test_an_interrupt_while_rows_are_written_loses_none(
 
 def test_many_at_once_lose_nothing(into: str) -> None:
     """Writers and joiners of the same days; files vanish while they are read."""
-    rows = [row(number, day=number % 2) for number in range(18)]
+    rows = [row(number, day=number % 2) for number in range(12)]
     done: list[Row] = []
 
     def write(seed: int) -> None:
@@ -358,9 +358,9 @@ def test_many_at_once_lose_nothing(into: str) -> None:
         work += [threads.submit(join, seed) for seed in range(2)]
         for one in work:
             one.result()
-    assert len(got(into, rows)) == 18
+    assert len(got(into, rows)) == 12
     Dataset(into, MEASURES).join()
-    assert len(pd.read_parquet(into)) == 18
+    assert len(pd.read_parquet(into)) == 12
 
 
 def test_files_that_are_none_of_ours_are_passed_over(tmp_path: Path) -> None:
