@@ -220,7 +220,10 @@ def _tell(end: BaseException, done: int, streams: int, store: Dataset | None) ->
     kept = "lost: with into= it would be kept"
     if store is not None:
         try:
-            store.flush()
+            try:
+                store.flush()
+            except KeyboardInterrupt:  # pressed twice: what is done is wanted all the same
+                store.flush()
             kept = "kept in into=: run it again to go on"
         except Exception as error:
             kept = f"kept in into= only in part, as it can't be written: {error}"

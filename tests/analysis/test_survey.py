@@ -288,8 +288,13 @@ def test_what_may_pass_is_measured_again(tmp_path: Path, monkeypatch: pytest.Mon
     same(found, by_hand(tmp_path / "calls"))
 
 
-def test_an_interrupt_leaves_what_is_done(tmp_path: Path, calls: Path, plain: pd.DataFrame) -> None:
+@pytest.mark.parametrize("times", [1, 2])
+def test_an_interrupt_leaves_what_is_done(
+    tmp_path: Path, calls: Path, plain: pd.DataFrame, times: int
+) -> None:
     taken = []
+    again = [True] * (times - 1)
+    flush = dataset.Dataset.flush
 
     def interrupt(_: int) -> None:
         if len(taken) > 4:
@@ -305,7 +310,14 @@ def test_an_interrupt_leaves_what_is_done(tmp_path: Path, calls: Path, plain: pd
                 taken.extend(rows)
                 add(self, rows, versions)
 
+            def flushing(self: dataset.Dataset) -> None:
+                if again:
+                    again.pop()
+                    raise KeyboardInterrupt
+                flush(self)
+
             patched.setattr(dataset.Dataset, "add", adding)
+            patched.setattr(dataset.Dataset, "flush", flushing)
             quietly(calls, client=executor, into=tmp_path)
     (note,) = told.value.__notes__
     kept = len(pd.read_parquet(tmp_path))
