@@ -23,7 +23,7 @@ import numpy as np
 import pandas as pd
 
 from recall_lab.analysis.measures import ALL, PASSING, Row, columns_of, frame_of_rows
-from recall_lab.analysis.rows import bytes_of, holds, merged, noted, rows_in, typed
+from recall_lab.analysis.rows import bytes_of, holds, merged, noted, rows_in, together
 from recall_lab.capture.stores import store_of
 from recall_lab.errors import MissingExtra
 
@@ -71,7 +71,7 @@ class Dataset:
             A row a source, with the columns of a survey and ``version``, ``measured``,
             ``surveyed``. Files that can't be read are passed over, with a warning.
         """
-        rows = pd.concat([typed(pd.DataFrame()), *self._parts().values()], ignore_index=True)
+        rows = together(self._parts().values())
         self._last = int(rows["surveyed"].max()) if len(rows) else 0
         return merged(rows).reset_index(drop=True)
 
@@ -124,7 +124,7 @@ class Dataset:
     def join(self) -> None:
         """Make one file of each day that has several; leave out rows that newer ones replace."""
         parts = self._parts()
-        rows = pd.concat([typed(pd.DataFrame()), *parts.values()], ignore_index=True)
+        rows = together(parts.values())
         folders = [name.rpartition("/")[0] for name in parts]
         day_of = np.repeat(np.array(folders, object), [len(part) for part in parts.values()])
         kept = merged(rows)

@@ -7,7 +7,7 @@ version make up one: the newest, with what the older ones have beside.
 from __future__ import annotations
 
 import io
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from typing import Any, Final
 
 import numpy as np
@@ -33,6 +33,11 @@ def holds(rows: pd.DataFrame, measure: str) -> npt.NDArray[np.bool_]:
     """Tell of each row whether it holds a measure, in this format."""
     known = {note: measure in _measures_of(note) for note in rows["measured"].unique()}
     return np.array([known[note] for note in rows["measured"]], bool)
+
+
+def together(parts: Iterable[pd.DataFrame]) -> pd.DataFrame:
+    """Return the rows of several files, none too, in their order and numbered anew."""
+    return pd.concat([_typed(pd.DataFrame()), *parts], ignore_index=True)
 
 
 def merged(rows: pd.DataFrame) -> pd.DataFrame:
@@ -88,7 +93,7 @@ def rows_in(data: bytes) -> pd.DataFrame:
     missing = {"source", *_OURS} - set(rows.columns)
     if missing:
         raise InvalidArgument("columns", sorted(rows.columns), f"those of a survey, {missing} too")
-    rows = typed(rows)
+    rows = _typed(rows)
     newer = max(map(_format_of, rows["measured"].unique()), default=0)
     if newer > FORMAT:
         raise InvalidArgument("format", newer, f"{FORMAT}: a newer recall_lab wrote it")
@@ -96,7 +101,7 @@ def rows_in(data: bytes) -> pd.DataFrame:
     return rows.assign(surveyed=rows["surveyed"].where(rows["surveyed"] < _LATEST, 0))
 
 
-def typed(rows: pd.DataFrame) -> pd.DataFrame:
+def _typed(rows: pd.DataFrame) -> pd.DataFrame:
     """Return rows with the columns of all measures, their dtypes, and no others."""
     kinds: dict[str, Any] = columns_of(ALL) | _OURS
     for name, kind in kinds.items():
