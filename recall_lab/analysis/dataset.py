@@ -10,13 +10,13 @@ same files at the same time, leaves rows twice, never too few.
 from __future__ import annotations
 
 import hashlib
+import os
 import time
 import uuid
 import warnings
 from collections.abc import Callable, Iterable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from functools import partial
-from pathlib import Path
 from typing import Any, Final
 
 import numpy as np
@@ -49,7 +49,7 @@ class Dataset:
         StorageFailed: when nothing can be put there.
     """
 
-    def __init__(self, into: str | Path, measures: Sequence[str]) -> None:
+    def __init__(self, into: str | os.PathLike[str], measures: Sequence[str]) -> None:
         try:
             import pyarrow  # noqa: F401, PLC0415 - comes with an extra only
         except ImportError as error:
@@ -121,8 +121,12 @@ class Dataset:
         now = time.monotonic()
         self._next = now + max(_EVERY, (now - begin) / _SHARE)
 
-    def join(self) -> None:
-        """Make one file of each day that has several; leave out rows that newer ones replace."""
+    def join(self) -> pd.DataFrame:
+        """Make one file of each day that has several; leave out rows that newer ones replace.
+
+        Returns:
+            What is known of each source then, as :meth:`read` does.
+        """
         parts = self._parts()
         rows = together(parts.values())
         folders = [name.rpartition("/")[0] for name in parts]
@@ -130,27 +134,28 @@ class Dataset:
         kept = merged(rows)
         same = kept["measured"] == rows["measured"].reindex(kept.index)
         days = {str(day): part for day, part in kept.groupby(day_of[kept.index], sort=False)}
-        written: list[str] = []
+        written: set[str] = set()
 
         def join_one(day: str, names: Sequence[str]) -> None:
             some = days.get(day, kept[:0])
             if len(names) == 1 and len(some) == len(parts[names[0]]) and same[some.index].all():
-                written.append(names[0])  # as it is
+                written.add(names[0])  # as it is
             elif len(some):
                 data = bytes_of(some)
                 # named by what is in it: whoever joins the same rows writes the same file
                 name = f"{day}/all-{hashlib.sha256(data).hexdigest()[:16]}{_SUFFIX}"
                 self._write(name, data)
-                written.append(name)
+                written.add(name)
 
         by_day: dict[str, list[str]] = {}
         for name, folder in zip(parts, folders, strict=True):
             by_day.setdefault(folder, []).append(name)
         _all_of(partial(join_one, day, names) for day, names in by_day.items())
         # only now: a row may have taken from one of another day
-        replaced = [name for name in parts if name not in set(written)]
+        replaced = [name for name in parts if name not in written]
         pieces = [replaced[at::_WRITE] for at in range(min(_WRITE, len(replaced)))]
         _all_of(partial(self._store.delete, piece) for piece in pieces)
+        return kept.reset_index(drop=True)
 
     def _names(self) -> list[str]:
         return [

@@ -24,12 +24,10 @@ _FAR: Final = 3.5  # deviations from the median at which a value stands out: Igl
 _STRAY: Final = 10  # times the usual spread of days: further off, a clock was wrong
 _DAY: Final = 86_400_000_000_000
 _SILENT: Final = 0.999  # share of zeros from which a capture has nothing in it
-_NEEDED: Final = (
-    "source", "recording", "participant", "name", "start", "verdict", AVAILABLE, "missing s",
-    *(f"missing s: {cause}" for cause in CAUSES), "damage", "error",
-)  # fmt: skip
-_SHOWN: Final = ("duration", "jitter ms", "rms", "silence", "speech")  # where they were measured
 _TEXTS: Final = ("source", "recording", "name", "verdict", "damage", "error")
+_NUMBERS: Final = (AVAILABLE, "missing s", *(f"missing s: {cause}" for cause in CAUSES))
+_NEEDED: Final = (*_TEXTS, "participant", "start", *_NUMBERS)
+_SHOWN: Final = ("duration", "jitter ms", "rms", "silence", "speech")  # where they were measured
 
 
 def checked(frame: pd.DataFrame) -> pd.DataFrame:
@@ -56,7 +54,7 @@ def checked(frame: pd.DataFrame) -> pd.DataFrame:
     texts = {name: frame[name].astype("str").fillna("") for name in _TEXTS}
     numbers = {
         name: frame[name].to_numpy(np.float64, na_value=np.nan)
-        for name in (*(name for name in _NEEDED if name.startswith(("miss", "avail"))), *_SHOWN)
+        for name in (*_NUMBERS, *_SHOWN)
         if name in frame.columns
     }
     return frame.assign(**texts, **numbers)
@@ -64,8 +62,11 @@ def checked(frame: pd.DataFrame) -> pd.DataFrame:
 
 def verdicts(frame: pd.DataFrame) -> pd.Series[str]:
     """Return one of :data:`VERDICTS` for each row: ``failed`` where quality is not known."""
-    frame = checked(frame)
-    words = frame["verdict"].astype("str").str.split(":").str[0]
+    return _verdicts(checked(frame))
+
+
+def _verdicts(frame: pd.DataFrame) -> pd.Series[str]:
+    words = frame["verdict"].str.split(":").str[0]
     words = words.where(words.isin(VERDICTS[:4]), "failed")
     hidden = (frame["damage"] != "") & words.isin(("good", "usable", "empty"))
     return words.mask(hidden, "damaged").astype("str")
@@ -100,12 +101,12 @@ def worst_first(frame: pd.DataFrame) -> pd.DataFrame:
         >>> worst_first(survey("captures/")).head(10)[["source", "why"]]  # doctest: +SKIP
     """
     frame = checked(frame)
-    kind = verdicts(frame)
+    kind = _verdicts(frame)
     failed = (frame["error"] != "").to_numpy() | (kind == "failed").to_numpy()
-    there = frame[AVAILABLE].to_numpy(np.float64, na_value=np.nan)
+    there = frame[AVAILABLE].to_numpy()
     silent = np.zeros(len(frame), bool)
     if "silence" in frame.columns:
-        silent = frame["silence"].to_numpy(np.float64, na_value=np.nan) >= _SILENT
+        silent = frame["silence"].to_numpy() >= _SILENT
     damaged = (frame["damage"] != "").to_numpy()
     bad = failed | silent | damaged | kind.isin(("usable", "poor")).to_numpy()
     rows = frame.assign(
@@ -136,7 +137,7 @@ def summary(frame: pd.DataFrame) -> str:
         '3 streams of 2 recordings, 2026-11-23 (UTC), 2.9 min: 2 are poor, 1 good. ...'
     """
     frame = checked(frame)
-    kinds = verdicts(frame).value_counts()
+    kinds = _verdicts(frame).value_counts()
     if frame.empty:
         return "No captures."
     starts = frame["start"][believable(frame["start"])]
@@ -169,10 +170,14 @@ def summary(frame: pd.DataFrame) -> str:
     return " ".join(said)
 
 
+def days_of(starts: pd.Series[Any]) -> npt.NDArray[np.int64]:
+    """Return the day of each start in UTC, counted from 1970-01-01; of no use where it is NaT."""
+    return starts.to_numpy("datetime64[ns]").astype(np.int64) // _DAY
+
+
 def believable(starts: pd.Series[Any]) -> npt.NDArray[np.bool_]:
     """Tell which starts are dates, and not so far from the others that a clock was wrong."""
-    known = starts.notna().to_numpy()
-    days = starts.to_numpy("datetime64[ns]").astype(np.int64) // _DAY
+    known, days = starts.notna().to_numpy(), days_of(starts)
     if known.any():
         middle = np.median(days[known])
         low, high = np.percentile(days[known], (25, 75))

@@ -102,7 +102,7 @@ def survey(
         >>> worst_first(found).head(10)[["source", "start", "why"]]  # doctest: +SKIP
     """
     measures = _checked(measures)
-    store = None if into is None else Dataset(_place(into), measures)
+    store = None if into is None else Dataset(into, measures)
     streams = {key_of(stream.source): stream for stream in find_streams(source)}
     if client is None and any(key.startswith("memory:") for key in streams):
         valid = "ThreadPoolExecutor() for memory://, which other processes do not see"
@@ -127,8 +127,7 @@ def survey(
                     bar.update(len(done))
             if store is not None:
                 store.flush()
-                store.join()
-                now = store.good(store.read(), versions)
+                now = store.good(store.join(), versions)
         except (KeyboardInterrupt, Exception) as end:
             _tell(end, len(have) + len(rows), len(streams), store)
             raise
@@ -166,13 +165,6 @@ def _checked(measures: Sequence[str]) -> tuple[str, ...]:
         if measure not in ALL:
             raise InvalidArgument("measures", measure, f"some of {', '.join(ALL)}")
     return tuple(measure for measure in ALL if measure in given)
-
-
-def _place(into: str | os.PathLike[str]) -> str:
-    place = os.fspath(into) if isinstance(into, str | os.PathLike) else ""
-    if not isinstance(place, str) or not place or "\0" in place:
-        raise InvalidArgument("into", into, "a folder, or a URL that fsspec knows")
-    return place
 
 
 def _batches(

@@ -99,11 +99,12 @@ def store_of(place: str | os.PathLike[str], name: str = "url") -> Store:
         InvalidArgument: for what can be no folder.
         MissingExtra: for a URL where the packages for it are not installed.
     """
-    if not isinstance(place, str | os.PathLike) or not os.fspath(place):
+    text = os.fspath(place) if isinstance(place, str | os.PathLike) else ""
+    if not isinstance(text, str) or not text or "\0" in text:
         raise InvalidArgument(name, place, "a folder, or a URL that fsspec knows")
-    if is_url(place):
-        return RemoteFolder(str(place))
-    path = local_path(place)
+    if is_url(text):
+        return RemoteFolder(text)
+    path = local_path(text)
     if os.path.lexists(path) and not path.is_dir():
         raise InvalidArgument(name, str(path), "a folder, or one that is to be made")
     return LocalFolder(path)

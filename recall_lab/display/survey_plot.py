@@ -21,6 +21,7 @@ from recall_lab.analysis.causes import CAUSES
 from recall_lab.analysis.outliers import (
     AVAILABLE,
     believable,
+    days_of,
     lasting,
     name_of,
     recordings_of,
@@ -55,7 +56,6 @@ _LEAST_COLUMNS: Final = 6  # so that one day is no wall
 _ROWS: Final = 40  # cells on top of one another
 _LISTED: Final = 8
 _SHARES: Final = (100.0, GOOD, USABLE, 90.0, 0.0)  # marked on the axis of the trend
-_DAY: Final = 86_400_000_000_000
 
 
 @dataclass(frozen=True)
@@ -164,8 +164,7 @@ def plot_survey(frame: pd.DataFrame, figure: Figure | SubFigure | None = None) -
 
 def _days_of(starts: pd.Series[Any]) -> _Days:
     """Return in which column each row stands."""
-    known = believable(starts)
-    days = starts.to_numpy("datetime64[ns]").astype(np.int64) // _DAY
+    known, days = believable(starts), days_of(starts)
     if not known.any():
         return _Days(np.full(len(days), -1), 0, 0, 1, odd=False)
     odd = bool((starts.notna().to_numpy() & ~known).any())
