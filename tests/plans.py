@@ -7,7 +7,8 @@ from typing import NamedTuple
 import numpy as np
 import pandas as pd
 
-from recall_lab.receiver.faults import Faults, cut, plan
+from recall_lab.receiver.faults import Faults
+from recall_lab.receiver.plan import cut, plan
 
 SECONDS = 60
 SOURCE = np.random.default_rng(0).integers(-3000, 3000, SECONDS * 16_000).astype("<i2")

@@ -19,8 +19,9 @@ from recall_lab.capture.audio import read_audio
 from recall_lab.capture.capture import Capture
 from recall_lab.configuration import hidden
 from recall_lab.errors import InvalidArgument, ReceiverFailed
-from recall_lab.receiver.faults import RETRY, Faults, Packets, cut, in_outage, payload_of, plan
+from recall_lab.receiver.faults import RETRY, Faults
 from recall_lab.receiver.line import Line
+from recall_lab.receiver.plan import Packets, cut, in_outage, payload_of, plan
 from recall_lab.text import excerpt
 from recall_lab.wire.messages import (
     RECORDING_ID_VALID,
@@ -109,6 +110,7 @@ class Bot:
             )
             self.total = len(truth)
             fates = truth["fate"].tolist()
+            planned = 1
             connections = np.zeros(len(truth), np.int64)
             sent = np.zeros(len(truth), np.int64)
             cut_off = in_outage(truth["due"].to_numpy(), self.faults)
@@ -119,6 +121,9 @@ class Bot:
                 if cut_off[at]:
                     await self._line.disconnect()
                 elif fate in ("sent", "malformed"):
+                    if cast(int, row.connection) != planned:  # it left and has come back
+                        planned = cast(int, row.connection)
+                        await self._line.disconnect(clean=True)
                     message = self._broken(at) if fate == "malformed" else self._message(row)
                     when = await self._send(message, begin, cast(float, row.due))
                     if when:

@@ -170,7 +170,7 @@ def simulate(
 
     Returns:
         The truth, one row for each message sent and each packet that was not, in the order of
-        sending: the columns of :func:`recall_lab.receiver.faults.plan`, and ``connection``
+        sending: the columns of :func:`recall_lab.receiver.plan.plan`, and ``connection``
         (int64: number of the bot's connection, from 1; 0 if not sent; a receiver counts only those
         that brought a packet) and ``sent``
         (datetime64[ns, UTC]: when it was handed to the socket; NaT if not).

@@ -11,7 +11,8 @@ from plans import SECONDS, SOURCE, draw
 from recall_lab.analysis.clocks import clock_steps
 from recall_lab.capture.capture import Capture
 from recall_lab.errors import MissingTimestamps
-from recall_lab.receiver.faults import Faults, cut, plan
+from recall_lab.receiver.faults import Faults
+from recall_lab.receiver.plan import cut, plan
 
 Make = Callable[..., Capture]
 NS = 1_000_000_000

@@ -10,7 +10,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from recall_lab.errors import InvalidArgument
-from recall_lab.receiver.faults import RETRY, Faults, cut, in_outage, payload_of, plan
+from recall_lab.receiver.faults import RETRY, Faults
+from recall_lab.receiver.plan import cut, in_outage, payload_of, plan
 
 MINUTE = np.arange(60 * 16_000, dtype="<i2")
 
