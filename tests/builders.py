@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from itertools import pairwise
 from pathlib import Path
 
 import numpy as np
@@ -76,23 +77,24 @@ def make_events(*rows: dict[str, object]) -> pd.DataFrame:
 
 
 def arrive(plan: pd.DataFrame, source: np.ndarray = SOURCE, *, delay: float = 0.02) -> Capture:
-    """Return the capture that a perfect receiver makes of a plan (see receiver/faults.py)."""
+    """Return the capture that a perfect receiver makes of a plan (see receiver/plan.py)."""
     sent = plan[plan["fate"] == "sent"]
-    # the connection a packet came by: a new one after each outage that something follows
-    outage = (plan["fate"] == "outage").to_numpy()
-    marks = np.cumsum(outage)[sent.index.to_numpy()]
-    connection = 1 + np.cumsum(np.diff(marks, prepend=marks[:1]) > 0)
+    # only connections that brought a packet count
+    made, connection = np.unique(sent["connection"].to_numpy(), return_inverse=True)
+    connection = connection + 1
+    lost = plan.index[plan["fate"] == "outage"].to_numpy()
+    ends = [sent.index[connection == number][-1] for number in range(1, len(made) + 1)]
     counts = sent["samples"].to_numpy()
     pieces = [
         source[at : at + count] if kind == "audio" else np.zeros(count, np.int16)
         for kind, at, count in zip(sent["payload"], sent["offset"], counts, strict=True)
     ]
     arrived = np.rint((sent["due"].to_numpy() + delay) * 1e9).astype(np.int64)
-    numbers = np.unique(connection).tolist()
     lines: list[dict[str, object]] = []
-    for number in numbers:
+    for number, (end, next_end) in enumerate(pairwise([*ends, len(plan)]), 1):
         lines.append({"kind": "connected", "connection": number, "receiver": "run-1"})
-        code = CLEAN if number == numbers[-1] else BROKEN
+        broke = number < len(ends) and ((lost > end) & (lost < next_end)).any()
+        code = BROKEN if broke else CLEAN
         lines.append({"kind": "disconnected", "connection": number, "detail": {"code": code}})
     return make_capture(
         sent["relative"].to_numpy(),

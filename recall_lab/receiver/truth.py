@@ -11,7 +11,7 @@ import pandas as pd
 
 @dataclass(frozen=True, kw_only=True)
 class Truth:
-    """What of a call arrived, in seconds of the media clock: all that its stamps can tell.
+    """What of a call arrived, in seconds of the media clock to the nanosecond.
 
     ``span = audio + missing - twice``, and ``before + span + between + after`` is the call
     without what is hidden. A stretch is missing however it got lost: in this sense a mute, an
@@ -53,7 +53,7 @@ def truth_of(plan: pd.DataFrame) -> Truth:
     Example:
         >>> second = np.zeros(16_000, "<i2")
         >>> mute = plan(second, cut(len(second), 0.1), Faults(mutes=((0.3, 0.5),)))
-        >>> round(truth_of(mute).missing, 9)
+        >>> truth_of(mute).missing
         0.2
     """
     rows = plan[(plan["packet"] >= 0) & ~plan["duplicate"]].sort_values("media", kind="stable")
@@ -86,18 +86,19 @@ def truth_of(plan: pd.DataFrame) -> Truth:
     audio = float(lasts.sum())
     end = float(np.max((runs + slot)[~hidden]))
     within = hidden & (media >= first) & (media < last)
-    return Truth(
-        span=span,
-        audio=audio,
-        missing=span - covered,
-        twice=audio - covered,
-        before=float(starts[0] - runs[~hidden].min()),
-        between=between,
-        after=max(end - reached, 0.0),
-        hidden=float(slot[within].sum()),
-        leaped=leaped,
-        epochs=len(np.unique(epochs)),
-    )
+    sums = {
+        "span": span,
+        "audio": audio,
+        "missing": span - covered,
+        "twice": audio - covered,
+        "before": starts[0] - runs[~hidden].min(),
+        "between": between,
+        "after": max(end - reached, 0.0),
+        "hidden": slot[within].sum(),
+        "leaped": leaped,
+    }
+    told = {name: round(float(value), 9) + 0.0 for name, value in sums.items()}  # and no -0.0
+    return Truth(**told, epochs=len(np.unique(epochs)))
 
 
 def _shifted(tops: npt.NDArray[np.float64]) -> npt.NDArray[np.float64]:
