@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any
 from pydantic import SecretStr
 
 import recall_lab as rl
+from recall_lab.cli.faults import add_faults, faults_of
 from recall_lab.configuration import secret_setting
 from recall_lab.text import counted
 
@@ -76,17 +77,7 @@ def add(commands: Commands) -> None:
     simulate.add_argument(
         "--participant", type=int, metavar="ID", help="send a participant's separate stream"
     )
-    simulate.add_argument("--loss", type=float, default=0.0, help="share of packets lost (0)")
-    simulate.add_argument("--burst", type=float, default=1.0, help="mean length of a loss (1)")
-    simulate.add_argument("--duplicates", type=float, default=0.0, help="share sent twice (0)")
-    simulate.add_argument("--reorder", type=float, default=0.0, help="share out of order (0)")
-    simulate.add_argument("--jitter", type=float, default=0.0, help="mean delay in seconds (0)")
-    simulate.add_argument(
-        "--disconnect", type=float, nargs="+", default=[], metavar="S", help="break at S seconds"
-    )
-    simulate.add_argument("--drift", type=float, default=0.0, help="media clock's drift, ppm (0)")
-    simulate.add_argument("--malformed", type=float, default=0.0, help="share of broken messages")
-    simulate.add_argument("--seed", type=int, default=0, help="of the faults (0)")
+    add_faults(simulate)
     simulate.add_argument(
         "--signed", action="store_true",
         help="sign with the secret in RECALL_WORKSPACE_VERIFICATION_SECRET",
@@ -200,17 +191,6 @@ def _live(line: str) -> None:
 
 
 def _simulate(options: argparse.Namespace) -> int:
-    faults = rl.Faults(
-        loss=options.loss,
-        burst=options.burst,
-        duplicates=options.duplicates,
-        reorder=options.reorder,
-        jitter=options.jitter,
-        disconnects=tuple(options.disconnect),
-        drift=options.drift,
-        malformed=options.malformed,
-        seed=options.seed,
-    )
     source: Any = options.source
     if Path(source).suffix == ".idx":
         source = rl.load(source)
@@ -219,7 +199,7 @@ def _simulate(options: argparse.Namespace) -> int:
         options.url,
         speed=options.speed,
         packet=options.packet,
-        faults=faults,
+        faults=faults_of(options),
         recording=options.recording,
         participant=options.participant,
         secret=_own_secret() if options.signed else None,

@@ -15,9 +15,11 @@ from recall_lab.capture.reader import load
 from recall_lab.errors import InvalidArgument, InvalidAudio, ReceiverFailed
 from recall_lab.receiver import line as line_module
 from recall_lab.receiver.faults import Faults
+from recall_lab.receiver.plan import cut, plan
 from recall_lab.receiver.receiver import Receiver
 from recall_lab.receiver.simulator import simulate, simulate_async, start_simulation
 from recall_lab.receiver.start import receive
+from recall_lab.receiver.truth import truth_of
 from recall_lab.wire.messages import Participant
 
 
@@ -52,6 +54,46 @@ def test_all_faults_at_once_and_the_truth_is_exact(rx: Receiver, speech: np.ndar
     assert sum(status.rejected.values()) == (truth["fate"] == "malformed").sum()
     assert status.connected == 2
     assert truth["sent"].notna().equals(truth["fate"].isin(["sent", "malformed"]))
+
+
+def test_what_the_field_does_arrives_as_the_truth_tells(rx: Receiver, speech: np.ndarray) -> None:
+    faults = Faults(
+        loss=0.03, duplicates=0.03, reorder=0.05, malformed=0.03, empty=0.02, short=0.1,
+        uneven=0.2, uneven_by=(-30, 30), sample_clock=1000, drift=-50, leaps=((2.0, 3600.0),),
+        hidden=((3.0, 1.0),), restarts=(5.0, (8.0, 100.0)), disconnects=(9.0,), scatter=0.004,
+        scatter_from=6.0, shared=3, late_stamps=0.05, quantum=0.001, rounding="down",
+        stamped="end", seed=5,
+    )  # fmt: skip
+    packets = cut(len(speech), 0.05)
+    truth = simulate(
+        speech, rx.url, speed=math.inf, packet=0.05, faults=faults, recording="field", start=7
+    )
+    assert set(truth["fate"]) == {"sent", "lost", "hidden", "outage", "malformed"}
+    expect(rx, truth, "field")
+    # played as planned, connections and all
+    planned = plan(speech, packets, faults, start=7)
+    for column in planned.columns.drop("absolute"):
+        assert truth[column].equals(planned[column]), column
+    assert rx.packets("field")["connection"].unique().tolist() == [1, 2, 3, 4]
+    assert truth_of(truth) == truth_of(planned)
+    # and the audio kept is what the truth says, sample by sample
+    sent = truth[truth["fate"] == "sent"]
+    pieces = [
+        speech[at : at + count] for at, count in zip(sent["offset"], sent["samples"], strict=True)
+    ]
+    np.testing.assert_array_equal(rx.capture("field").samples, np.concatenate(pieces))
+
+
+def test_a_bot_that_came_back_on_the_same_connection(rx: Receiver, speech: np.ndarray) -> None:
+    faults = Faults(restarts=(4.0,), rejoin="same")
+    truth = simulate(speech, rx.url, speed=math.inf, faults=faults, recording="again")
+    expect(rx, truth, "again")
+    kept = rx.packets("again")
+    assert kept["relative"].round(6).tolist() == pytest.approx(
+        [*np.arange(20) * 0.2, *np.arange(40) * 0.2]
+    )
+    assert kept["connection"].nunique() == 1
+    assert rx.status.connected == 1
 
 
 def test_what_arrives_is_the_source_where_nothing_is_wrong(
