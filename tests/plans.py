@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 import pandas as pd
 
 from recall_lab.receiver.faults import Faults
 from recall_lab.receiver.plan import cut, plan
+from recall_lab.receiver.truth import Truth, truth_of
 
 SECONDS = 60
 SOURCE = np.random.default_rng(0).integers(-3000, 3000, SECONDS * 16_000).astype("<i2")
@@ -78,6 +79,80 @@ def draw(seed: int) -> Call:
     silent = (each["fate"] == "sent") & (each["payload"] == "empty")
     fates = np.where(silent, "empty", each["fate"])
     return Call(table, start, heard, there, fates, packets.offset, faults)
+
+
+class FieldCall(NamedTuple):
+    """A call as they are met in the field.
+
+    Attributes:
+        plan: the simulator's truth table.
+        truth: its sums.
+        faults: what was drawn.
+        packet: length of its packets, s, or of the longest.
+        start: relative time of its first packet, s.
+        exact: whether each stamp that was sent says exactly what the media clock did.
+    """
+
+    plan: pd.DataFrame
+    truth: Truth
+    faults: Faults
+    packet: float
+    start: float
+    exact: bool
+
+
+def draw_field(seed: int) -> FieldCall:
+    """Draw one call with a mixture of what the field does: some of each kind, or none.
+
+    Stamps stray by less than half a packet or, where several share one, by as much as those
+    last; more could not be told from losses.
+    """
+    rng = np.random.default_rng((98, seed))
+
+    def some(share: float) -> bool:
+        return bool(rng.random() < share)
+
+    length = (0.02, 0.064, 0.1, 0.2, (0.02, 0.1, 0.2), (0.05, 0.1))[rng.integers(6)]
+    packet, least = float(np.max(length)), float(np.min(length))
+    stamps: tuple[dict[str, Any], ...] = (
+        {}, {}, {"stamped": "end"}, {"float32": True},
+        {"scatter": rng.uniform(0.01, 0.25) * least},
+        {"scatter": rng.uniform(0.01, 0.25) * least, "scatter_from": SECONDS * 2 / 3},
+        {"quantum": rng.uniform(0.05, 0.5) * least, "rounding": "down"},
+        {"quantum": rng.uniform(0.05, 0.5) * least}, {"quantum": 0.001},
+        {"shared": int(rng.integers(2, 11))},
+        {"late_stamps": 0.02, "late_by": rng.uniform(0.1, 2) * least},
+    )  # fmt: skip
+    audio: tuple[dict[str, Any], ...] = (
+        {}, {}, {"short": rng.uniform(0.01, 0.25)}, {"uneven": 0.03},
+        {"uneven": 0.02, "uneven_by": (-100,)},
+    )  # fmt: skip
+    stamp = stamps[rng.integers(len(stamps))]
+    seconds = rng.uniform(2, SECONDS - 10, 8).tolist()
+    faults = Faults(
+        loss=rng.uniform(0, 0.05) if some(0.6) else 0,
+        burst=rng.uniform(1, 4),
+        duplicates=0.02 if some(0.2) else 0,
+        reorder=0.02 if some(0.2) else 0,
+        jitter=0.01 if some(0.5) else 0,
+        empty=0.01 if some(0.2) else 0,
+        disconnects=tuple(seconds[:1]) if some(0.2) else (),
+        mutes=((seconds[1], seconds[1] + 5),) if some(0.2) else (),
+        drift=rng.uniform(-100, 100) if some(0.3) else 0,
+        sample_clock=float(rng.choice([-50, 50, 500, 1000])) if some(0.3) else 0,
+        steps=((seconds[2], rng.uniform(-3, 3)),) if some(0.2) else (),
+        leaps=((seconds[3], float(rng.choice([-0.5, 2, 3600]))),) if some(0.2) else (),
+        hidden=((seconds[4], rng.uniform(1, 8)),) if some(0.2) else (),
+        restarts=tuple(seconds[5:7]) if some(0.2) else (),
+        rejoin="new" if some(0.5) else "same",
+        seed=seed,
+        **stamp,
+        **audio[rng.integers(len(audio))],
+    )
+    start = float(rng.choice([0, 5, 1234.5]))
+    packets = cut(len(SOURCE), length, seed)
+    table = plan(SOURCE, packets, faults, start=start, epoch=1_767_225_600_000_000_000)
+    return FieldCall(table, truth_of(table), faults, packet, start, not stamp)
 
 
 def holes(there: np.ndarray) -> np.ndarray:

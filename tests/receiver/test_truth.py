@@ -2,12 +2,18 @@
 
 from __future__ import annotations
 
+from collections import Counter
+from collections.abc import Callable
+from dataclasses import fields
+
 import numpy as np
 import pandas as pd
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from plans import draw_field
 
+from recall_lab.capture.capture import Capture
 from recall_lab.receiver.faults import Faults
 from recall_lab.receiver.plan import CLOCK_LIMIT, cut, plan
 from recall_lab.receiver.truth import Truth, truth_of
@@ -181,3 +187,23 @@ def test_what_a_clock_is_and_what_is_none() -> None:
 def test_lost_in_an_order_that_is_not_the_medias() -> None:
     table = plan(SOURCE, cut(len(SOURCE), 0.1), Faults(loss=0.1, hidden=((3, 2),), seed=2))
     assert truth_of(table.sample(frac=1, random_state=1)) == truth_of(table)
+
+
+def test_calls_as_in_the_field_have_all_faults_and_add_up(arrive: Callable[..., Capture]) -> None:
+    seen: Counter[str] = Counter()
+    for seed in range(100):
+        call = draw_field(seed)
+        truth, capture = call.truth, arrive(call.plan)
+        seen.update(call.faults._told().keys())
+        assert truth.span == pytest.approx(truth.audio + truth.missing - truth.twice, abs=NS)
+        assert truth.epochs == 1 + len(call.faults.restarts)
+        second = 1 / 16_000 * (1 + call.faults.sample_clock * 1e-6)
+        assert truth.audio == pytest.approx(len(capture.samples) * second, abs=NS)
+        assert call.exact == bool((call.plan["relative"] == call.plan["clock"]).all())
+        made = capture.packets["connection"].nunique()
+        breaks = len(call.faults.disconnects)
+        breaks += len(call.faults.restarts) if call.faults.rejoin == "new" else 0
+        assert made <= 1 + breaks
+        assert made == 1 or breaks
+    told = {"malformed", "zeros", "seed", "rounding", "scatter_from", "late_by", "uneven_by"}
+    assert {field.name for field in fields(Faults)} - seen.keys() <= told
