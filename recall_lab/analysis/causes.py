@@ -210,13 +210,8 @@ def _connection_changed(seen: Evidence) -> tuple[Bools, Says]:
     """the connection changed otherwise: it broke, or was closed, and the bot came back"""
 
     def says(at: Positions) -> list[str]:
-        words = seen.said_words(at) if seen.words[at].any() else [""] * len(at)
-        return [
-            _came_back(seen, left, right, said if count else "")
-            for (left, right), said, count in zip(
-                _pairs(seen, at), words, seen.words[at].tolist(), strict=True
-            )
-        ]
+        sides = zip(_pairs(seen, at), seen.said_words(at), strict=True)
+        return [_came_back(seen, left, right, words) for (left, right), words in sides]
 
     return seen.changed, says
 

@@ -95,10 +95,9 @@ class Evidence:
     @cached_property
     def connections(self) -> tuple[Positions, Positions]:
         """Which connection brought the packet before, and the one after; 0 where unknown."""
-        numbers = self.packets["connection"].to_numpy().astype(np.int64)
-        return self._beside_it(numbers, self.holes.before), self._beside_it(
-            numbers, self.holes.after
-        )
+        numbers = self.packets["connection"].to_numpy()
+        before, after = self.holes.before, self.holes.after
+        return self._beside_it(numbers, before), self._beside_it(numbers, after)
 
     @cached_property
     def within(self) -> Bools:
@@ -175,9 +174,11 @@ class Evidence:
     @cached_property
     def restarted(self) -> Bools:
         """Whether different runs of the receiver kept the packets on either side."""
+        at = np.flatnonzero(self.changed)
+        if not len(at):
+            return self.changed
         runs = _by_connection(self.events, "connected", "receiver")
         restarted = self.changed & self._flag(Flag.RESUMED)
-        at = np.flatnonzero(self.changed)
         pairs = zip(*(numbers[at].tolist() for numbers in self.connections), strict=True)
         for hole, (left, right) in zip(at.tolist(), pairs, strict=True):
             if runs.get(left) and runs.get(right):
@@ -188,11 +189,7 @@ class Evidence:
     def closed(self) -> dict[int, int | None]:
         """With which code each connection ended that is told to have; None for an unknown one."""
         ended = _by_connection(self.events, "disconnected", "detail")
-        codes = {
-            number: line.get("code") if isinstance(line, dict) else None
-            for number, line in ended.items()
-        }
-        return {number: code if type(code) is int else None for number, code in codes.items()}
+        return {number: _code(line) for number, line in ended.items()}
 
     @cached_property
     def words(self) -> Positions:
@@ -204,10 +201,12 @@ class Evidence:
         return words_in(told, self.holes.start, self.holes.end)
 
     def said_words(self, at: Positions) -> list[str]:
-        """Say how many words are in some holes; never which."""
+        """Say how many words are in some holes, never which; ``""`` where there are none."""
         whose = " of theirs" if self.separate else ""
-        counts = self.words[at].tolist()
-        return [f"the transcript has {counted(count, 'word')}{whose} in it" for count in counts]
+        return [
+            f"the transcript has {counted(count, 'word')}{whose} in it" if count else ""
+            for count in self.words[at].tolist()
+        ]
 
     @cached_property
     def heard(self) -> Beside:
@@ -255,18 +254,26 @@ class Evidence:
 
     def _flag(self, flag: Flag) -> Bools:
         """Return whether the packet after each hole has a flag; never where one side is missing."""
-        flags = self._beside_it(self.packets["flags"].to_numpy().astype(np.int64), self.holes.after)
+        flags = self._beside_it(self.packets["flags"].to_numpy(), self.holes.after)
         flagged: Bools = (flags & int(flag)) != 0
         return flagged
 
-    def _beside_it(self, values: Positions, at: Positions) -> Positions:
+    def _beside_it(self, values: npt.NDArray[Any], at: Positions) -> Positions:
         """Return values of packets beside the holes; 0 for holes without packets on both sides."""
         if not len(values):
             return np.zeros(len(at), np.int64)
-        return np.where(self.sided, values[at], 0)
+        return np.where(self.sided, values[at].astype(np.int64), 0)
 
 
 def _by_connection(events: pd.DataFrame, kind: str, column: str) -> dict[int, Any]:
     """Return what the last event of a kind says of each connection."""
     numbers, told = (of_kind(events, kind, name) for name in ("connection", column))
-    return {int(at): value for at, value in zip(numbers, told, strict=True) if at is not pd.NA}
+    known = ~np.asarray(numbers.isna(), bool)
+    values = np.asarray(told, object)[known].tolist()
+    return dict(zip(np.asarray(numbers[known], np.int64).tolist(), values, strict=True))
+
+
+def _code(line: object) -> int | None:
+    """Return the close code of a journal line; None where it has none that can be."""
+    code = line.get("code") if isinstance(line, dict) else None
+    return code if type(code) is int and 0 <= code < 1 << 16 else None
