@@ -1,81 +1,117 @@
 """Why audio is missing: each gap's cause, and in plain words what it was told by.
 
-=================  =======================================================================
-cause              told by
-=================  =======================================================================
-silence            packets without audio stand in the gap and fill at least half of it: an
-                   unmuted participant who says nothing
-storage            the packet after it says that others before it were received and could not be
-                   kept, or the journal says so of at least half of it: the disk refused them, or
-                   a limit of the receiver did
-receiver restart   the packets on either side were kept by different runs of the receiver
-mute               a participant's connection was closed in good order; or their own events
-                   say so: they ceased to speak or left, in the gap or just before it; or the
-                   connection stayed open for `mute` seconds or longer, and the sender's
-                   clocks ran on
-reconnect          the connection changed otherwise: it broke and the bot came back
-pause              the sender's wall clock and our own ran on while its media clock stood
-loss               within one connection: a final transcript has words of the participant in
-                   the gap; or they spoke by their own events when it began, or began to in
-                   it; or it is shorter than a mute: the bot or its network dropped it (a
-                   websocket itself loses nothing while it is open)
-unknown            one side is not there, or does not say which connection brought it
-=================  =======================================================================
+The rules stand in their order: the first that fits is taken. *Separate* is a stream of one
+participant, *mixed* the one of all.
 
-The first that fits is taken, but it is no mute where the transcript has words of the participant
-in the gap: whatever else was told, they spoke, and were heard by the meeting. What the data
-can't tell: loss and silence of equal length where no event speaks of it (the wire numbers no
-packets), and what else was lost right beside a reconnect or a mute (it is one gap with them).
+=============================  ================  ==============================================
+rule                           cause             fits where
+=============================  ================  ==============================================
+packets without audio          silence           packets without audio stand in it and fill at
+                                                 least half of it, and nobody certainly spoke
+not kept                       storage           the packet after it says that others came and
+                                                 could not be kept, or the journal says so of
+                                                 at least half of it
+receiver restarted             receiver restart  different runs of the receiver kept the packets
+                                                 on either side
+closed in good order           mute              separate: the bot closed the connection before
+                                                 it in good order (code 1000, 1001 or 1005) and
+                                                 opened another, and nobody certainly spoke
+connection changed             reconnect         the connection changed otherwise: it broke, or
+                                                 was closed, and the bot came back
+words                          loss              final transcripts have words in it: of the
+                                                 participant (separate), of anybody (mixed)
+heard beside                   loss              mixed: a separate stream of the recording has
+                                                 audio in it
+no packet beside it            unknown           there is no packet before it, or none after
+connection not told            unknown           the packets do not say which connection
+                                                 brought them
+media clock stood              pause             the sender's wall clock and our own ran on
+                                                 while its media clock stood
+ceased to speak                mute              separate: by their own events the participant
+                                                 ceased to speak or left, in it or in the 2 s
+                                                 before
+still speaking                 loss              separate: by their own events the participant
+                                                 spoke when it began, or began to in it more
+                                                 than 2 s before its end
+somebody speaking              loss              mixed: by their events somebody spoke for the
+                                                 first 2 s of it, or began to in it
+too short                      loss              it is shorter than `mute`: the bot or its
+                                                 network dropped packets (a websocket itself
+                                                 loses nothing while it is open)
+everybody silent               mute              mixed: everybody is known by events, and each
+                                                 was silent or not there
+long                           mute              separate: it lasts `mute` or longer, and the
+                                                 sender's clocks ran on
+nothing tells                  unknown           mixed: it lasts `mute` or longer, and nothing
+                                                 tells a loss from the silence of all
+=============================  ================  ==============================================
+
+In a separate stream an open connection that brings nothing is how a muted participant looks. In
+the mixed stream it is not: one generation of Recall.ai's documentation sends packets without
+audio while all are silent or muted, the next sends nothing for the muted. So what nothing tells
+there is *unknown*: unexplained, and counted apart from what is known to be lost.
+
+Somebody *certainly spoke* where a transcript has words in the gap or another stream has audio:
+whatever else is told, it was no silence, mute or pause. What the data can't tell: loss and
+silence of equal length where nothing speaks of it (the wire numbers no packets), and what else
+was lost right beside a reconnect or a mute (it is one gap with them). Time that passes on both
+wall clocks while neither media clock nor samples move is no gap on the media clock, and has no
+cause here.
 """
 
 from __future__ import annotations
 
-from typing import Any, Final, NamedTuple
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass
+from typing import Final, TypeAlias
 
 import numpy as np
-import numpy.typing as npt
 import pandas as pd
 
-from recall_lab.analysis.clocks import arrivals, nanoseconds
-from recall_lab.analysis.people import JOIN, LEAVE, SPEECH_OFF, SPEECH_ON
-from recall_lab.analysis.transcript import times_said
-from recall_lab.analysis.unkept import unkept
+from recall_lab.analysis.evidence import Bools, Evidence, Holes, Positions
 from recall_lab.capture.capture import Capture
-from recall_lab.capture.events import of_kind
-from recall_lab.capture.record import Flag
 from recall_lab.text import counted
-from recall_lab.wire.pcm import RATE
+
+__all__ = ["CAUSES", "RULES", "Holes", "Rule", "causes_of"]
 
 CAUSES: Final = (
     "reconnect", "loss", "storage", "mute", "silence", "receiver restart", "pause", "unknown",
 )  # fmt: skip
 """What a gap's cause can be."""
 
-_PAUSE: Final = 0.5  # seconds by which the sender's clocks must part
-_CLEAN: Final = (1000, 1001)  # RFC 6455, 7.4.1: done, and going away
-_BEFORE: Final = 2.0  # seconds by which an event may come before the audio ends
-_QUIET: Final = (SPEECH_OFF, LEAVE)
-_SPEAKING: Final = (SPEECH_ON, JOIN)
+_CLEAN: Final = (1000, 1001, 1005)
+"""Codes of an end in good order: done, going away, and a close frame without any (RFC 6455,
+7.4.1)."""
+
 _MOSTLY: Final = 0.5  # of a gap, by the journal: then whatever else was there cost less
-_ASTRAY: Final = 0.2  # seconds by which a word's time may be wrong: words at an edge tell nothing
+
+Says: TypeAlias = Callable[[Positions], list[str]]
+"""Gives the evidence for the holes at some positions, a sentence each."""
 
 
-class Holes(NamedTuple):
-    """Spans between packets.
+@dataclass(frozen=True)
+class Rule:
+    """One reason for which audio is missing.
 
     Attributes:
-        start, end: s on the relative clock, shape ``(spans,)``.
-        before, after: positions of the packets on either side; -1 for none.
+        name: in words.
+        cause: one of :data:`CAUSES`.
+        fits_where: in words; the table of this module has the same.
+        told: returns where it fits, shape ``(holes,)``, and what to say there.
     """
 
-    start: npt.NDArray[np.float64]
-    end: npt.NDArray[np.float64]
-    before: npt.NDArray[np.int64]
-    after: npt.NDArray[np.int64]
+    name: str
+    cause: str
+    fits_where: str
+    told: Callable[[Evidence], tuple[Bools, Says]]
 
 
 def causes_of(
-    capture: Capture, packets: pd.DataFrame, holes: Holes, mute: float
+    capture: Capture,
+    packets: pd.DataFrame,
+    holes: Holes,
+    mute: float,
+    beside: Sequence[Capture] = (),
 ) -> tuple[list[str], list[str]]:
     """Return the cause of each hole and the evidence for it.
 
@@ -83,169 +119,276 @@ def causes_of(
         capture: whose events are heard.
         packets: its timed packets, in the order of arrival.
         holes: where audio is missing.
-        mute: seconds from which a hole within a connection counts as silence by design.
+        mute: seconds from which a hole within a connection is too long for a lost packet: silence
+            by design in a participant's stream, unexplained in the mixed one.
+        beside: the separate streams of the same recording, where they are known: what they have
+            in a hole of the mixed stream was lost there.
+
+    Returns:
+        Two lists of str with an item each hole: values of :data:`CAUSES`, and sentences.
+
+    Example:
+        >>> cause, evidence = causes_of(cap, cap.packets, holes, 1.0)  # doctest: +SKIP
+        >>> cause[0], evidence[0]  # doctest: +SKIP
+        ('loss', 'connection 1 stayed open; too short for a mute (under 1 s)')
     """
-    if not len(holes.start):
-        return [], []
-    if packets.empty:
-        journal = _Journal(capture)
-        spans = zip(holes.start.tolist(), holes.end.tolist(), strict=True)
-        lost = [journal.unkept(*span) for span in spans]
-        return (
-            ["storage" if share >= _MOSTLY else "unknown" for _, share in lost],
-            [why if share >= _MOSTLY else "there are no packets" for why, share in lost],
-        )
-    connection = packets["connection"].to_numpy().astype(np.int64)
-    flags = packets["flags"].to_numpy()
-    sided = (holes.before >= 0) & (holes.after >= 0)
-    left = np.where(sided, connection[holes.before], 0)
-    right = np.where(sided, connection[holes.after], 0)
-    flagged = sided & ((flags[holes.after] & int(Flag.UNKEPT)) != 0)
-    resumed = sided & ((flags[holes.after] & int(Flag.RESUMED)) != 0)
-    silent = _silent(packets, holes)
-    paused = _paused(packets, holes)
-    journal = _Journal(capture)
-    causes, evidence = [], []
-    for at, (start, end) in enumerate(zip(holes.start.tolist(), holes.end.tolist(), strict=True)):
-        why, share = journal.unkept(start, end)
-        if silent[at]:
-            told = "silence", f"{counted(int(silent[at]), 'packet')} without audio in it"
-        elif flagged[at] or share >= _MOSTLY:
-            told = "storage", why
-        elif holes.before[at] < 0 or holes.after[at] < 0:
-            side = "before" if holes.before[at] < 0 else "after"
-            told = "unknown", f"no packet {side} it"
-        elif not left[at] or not right[at]:
-            told = "unknown", "the packets do not say which connection brought them"
-        elif left[at] != right[at]:
-            told = journal.change(int(left[at]), int(right[at]), bool(resumed[at]), start, end)
-        else:
-            told = journal.within(int(left[at]), start, end, mute, float(paused[at]))
-        causes.append(told[0])
-        evidence.append(told[1])
-    return causes, evidence
+    count = len(holes.start)
+    cause, evidence = np.full(count, "unknown", object), np.full(count, "", object)
+    rest = np.ones(count, bool)
+    seen = Evidence(capture, packets, holes, mute, beside)
+    for rule in RULES:
+        if not rest.any():
+            break
+        fits, says = rule.told(seen)
+        at = np.flatnonzero(fits & rest)
+        if len(at):
+            cause[at], evidence[at] = rule.cause, says(at)
+            rest[at] = False
+    return cause.tolist(), evidence.tolist()
 
 
-class _Journal:
-    """What the events of a capture say about its gaps."""
+def _rule(cause: str) -> Callable[[Callable[[Evidence], tuple[Bools, Says]]], Rule]:
+    """Make a rule of a function: its name is the rule's, its docstring says where the rule fits."""
 
-    def __init__(self, capture: Capture) -> None:
-        events = capture.events
-        self._receivers = _by_connection(events, "connected", "receiver")
-        ended = _by_connection(events, "disconnected", "detail")
-        self._codes = {connection: line.get("code") for connection, line in ended.items()}
-        self._unkept = unkept(capture)
-        who = capture.info.participant
-        self._separate = who is not None
-        self._times, self._names, self._words = np.empty(0), [], np.empty((0, 2))
-        if who is None:  # what all say together tells of no gap
-            return
-        events = events[(events["participant"].array == who.id).fillna(False)]
-        names, times = events["event"].to_numpy(), events["relative"].to_numpy()
-        about = np.flatnonzero(np.isin(names, [*_QUIET, *_SPEAKING]) & ~np.isnan(times))
-        about = about[np.argsort(times[about], kind="stable")]
-        self._times, self._names = times[about], names[about].tolist()
-        self._words = times_said(events)
+    def made(told: Callable[[Evidence], tuple[Bools, Says]]) -> Rule:
+        name = told.__name__.strip("_").replace("_", " ")
+        return Rule(name, cause, " ".join((told.__doc__ or "").split()), told)
 
-    def change(
-        self, left: int, right: int, resumed: bool, start: float, end: float
-    ) -> tuple[str, str]:
-        """Return cause and evidence where the connection changed."""
-        runs = self._receivers.get(left), self._receivers.get(right)
-        if (runs[0] != runs[1]) if all(runs) else resumed:
-            return "receiver restart", f"connections {left} and {right} were of different runs"
-        code = self._codes.get(left)
-        words = self._spoken(start, end)
-        if self._separate and code in _CLEAN:
-            said = f"the bot closed connection {left} in good order (code {code})"
-            if words:
-                return "reconnect", f"{said}, but {words}"
-            return "mute", f"{said} and opened {right}"
-        how = f"broke (code {code})" if left in self._codes else "ended"
+    return made
+
+
+@_rule("silence")
+def _packets_without_audio(seen: Evidence) -> tuple[Bools, Says]:
+    """packets without audio stand in it and fill at least half of it, and nobody certainly spoke"""
+
+    def says(at: Positions) -> list[str]:
+        counts = seen.empty[at].tolist()
+        return [f"{counted(count, 'packet')} without audio in it" for count in counts]
+
+    fits = seen.empty > 0
+    return (fits & ~seen.spoken if fits.any() else fits), says
+
+
+@_rule("storage")
+def _not_kept(seen: Evidence) -> tuple[Bools, Says]:
+    """the packet after it says that others came and could not be kept, or the journal says so of
+    at least half of it
+    """
+    return seen.flagged | (seen.dropped >= _MOSTLY), seen.why_dropped
+
+
+@_rule("receiver restart")
+def _receiver_restarted(seen: Evidence) -> tuple[Bools, Says]:
+    """different runs of the receiver kept the packets on either side"""
+
+    def says(at: Positions) -> list[str]:
+        return [
+            f"connections {left} and {right} were of different runs"
+            for left, right in _pairs(seen, at)
+        ]
+
+    return seen.restarted, says
+
+
+@_rule("mute")
+def _closed_in_good_order(seen: Evidence) -> tuple[Bools, Says]:
+    """separate: the bot closed the connection before it in good order (code 1000, 1001 or 1005)
+    and opened another, and nobody certainly spoke
+    """
+
+    def says(at: Positions) -> list[str]:
+        return [f"{_closed(seen, left)} and opened {right}" for left, right in _pairs(seen, at)]
+
+    if not seen.separate or not seen.changed.any():
+        return _nowhere(seen), says
+    clean = [number for number, code in seen.closed.items() if code in _CLEAN]
+    return seen.changed & np.isin(seen.connections[0], clean) & ~seen.spoken, says
+
+
+@_rule("reconnect")
+def _connection_changed(seen: Evidence) -> tuple[Bools, Says]:
+    """the connection changed otherwise: it broke, or was closed, and the bot came back"""
+
+    def says(at: Positions) -> list[str]:
+        sides = zip(_pairs(seen, at), seen.said_words(at), strict=True)
+        return [_came_back(seen, left, right, words) for (left, right), words in sides]
+
+    return seen.changed, says
+
+
+@_rule("loss")
+def _words(seen: Evidence) -> tuple[Bools, Says]:
+    """final transcripts have words in it: of the participant (separate), of anybody (mixed)"""
+    return seen.words > 0, lambda at: _while_open(seen, at, seen.said_words(at))
+
+
+@_rule("loss")
+def _heard_beside(seen: Evidence) -> tuple[Bools, Says]:
+    """mixed: a separate stream of the recording has audio in it"""
+
+    def says(at: Positions) -> list[str]:
+        who, time = seen.heard.who[at].tolist(), seen.heard.time[at].tolist()
+        return _while_open(
+            seen, at,
+            [
+                f"the separate stream of participant {one} has audio in it, at {when:.3f} s"
+                for one, when in zip(who, time, strict=True)
+            ],
+        )  # fmt: skip
+
+    return ~np.isnan(seen.heard.time), says
+
+
+@_rule("unknown")
+def _no_packet_beside_it(seen: Evidence) -> tuple[Bools, Says]:
+    """there is no packet before it, or none after"""
+
+    def says(at: Positions) -> list[str]:
+        if seen.packets.empty:
+            return ["there are no packets"] * len(at)
+        before = (seen.holes.before[at] < 0).tolist()
+        return [f"no packet {'before' if missing else 'after'} it" for missing in before]
+
+    return ~seen.sided, says
+
+
+@_rule("unknown")
+def _connection_not_told(seen: Evidence) -> tuple[Bools, Says]:
+    """the packets do not say which connection brought them"""
+    said = "the packets do not say which connection brought them"
+    return ~(seen.within | seen.changed), lambda at: [said] * len(at)
+
+
+@_rule("pause")
+def _media_clock_stood(seen: Evidence) -> tuple[Bools, Says]:
+    """the sender's wall clock and our own ran on while its media clock stood"""
+
+    def says(at: Positions) -> list[str]:
+        stood = [f"the sender's media clock stood for {time:.3f} s" for time in seen.stood[at]]
+        return _while_open(seen, at, stood)
+
+    return seen.stood > 0, says
+
+
+@_rule("mute")
+def _ceased_to_speak(seen: Evidence) -> tuple[Bools, Says]:
+    """separate: by their own events the participant ceased to speak or left, in it or in the 2 s
+    before
+    """
+    fits = seen.own.ceased if seen.separate else _nowhere(seen)
+    return fits, lambda at: _while_open(seen, at, map(seen.own.said, at.tolist()))
+
+
+@_rule("loss")
+def _still_speaking(seen: Evidence) -> tuple[Bools, Says]:
+    """separate: by their own events the participant spoke when it began, or began to in it more
+    than 2 s before its end
+    """
+    fits = seen.own.speaking if seen.separate else _nowhere(seen)
+    return fits, lambda at: _while_open(seen, at, map(seen.own.said, at.tolist()))
+
+
+@_rule("loss")
+def _somebody_speaking(seen: Evidence) -> tuple[Bools, Says]:
+    """mixed: by their events somebody spoke for the first 2 s of it, or began to in it"""
+    fits = _nowhere(seen) if seen.separate else seen.everybody.speaking
+    return fits, lambda at: _while_open(seen, at, map(seen.everybody.said, at.tolist()))
+
+
+@_rule("loss")
+def _too_short(seen: Evidence) -> tuple[Bools, Says]:
+    """it is shorter than `mute`: the bot or its network dropped packets (a websocket itself loses
+    nothing while it is open)
+    """
+    said = f"too short for a mute (under {seen.mute:g} s)"
+    return seen.duration < seen.mute, lambda at: _while_open(seen, at, said)
+
+
+@_rule("mute")
+def _everybody_silent(seen: Evidence) -> tuple[Bools, Says]:
+    """mixed: everybody is known by events, and each was silent or not there"""
+
+    def says(at: Positions) -> list[str]:
+        people = counted(seen.everybody.people, "participant")
+        said = {
+            True: f"nobody was there, by the events of {people}",
+            False: f"nobody spoke, by the events of {people}",
+        }
+        return _while_open(seen, at, [said[away] for away in seen.everybody.away[at].tolist()])
+
+    if seen.separate:
+        return _nowhere(seen), says
+    return seen.everybody.silent | seen.everybody.away, says
+
+
+@_rule("mute")
+def _long(seen: Evidence) -> tuple[Bools, Says]:
+    """separate: it lasts `mute` or longer, and the sender's clocks ran on"""
+    said = f"the sender's clocks ran on for {seen.mute:g} s or more"
+    return np.full(len(seen.duration), seen.separate), lambda at: _while_open(seen, at, said)
+
+
+@_rule("unknown")
+def _nothing_tells(seen: Evidence) -> tuple[Bools, Says]:
+    """mixed: it lasts `mute` or longer, and nothing tells a loss from the silence of all"""
+    said = "nothing tells a loss from the silence of all"
+    return ~_nowhere(seen), lambda at: _while_open(seen, at, said)
+
+
+RULES: Final = (
+    _packets_without_audio,
+    _not_kept,
+    _receiver_restarted,
+    _closed_in_good_order,
+    _connection_changed,
+    _words,
+    _heard_beside,
+    _no_packet_beside_it,
+    _connection_not_told,
+    _media_clock_stood,
+    _ceased_to_speak,
+    _still_speaking,
+    _somebody_speaking,
+    _too_short,
+    _everybody_silent,
+    _long,
+    _nothing_tells,
+)
+"""All rules, in the order in which they are asked."""
+
+
+def _nowhere(seen: Evidence) -> Bools:
+    return np.zeros(len(seen.duration), bool)
+
+
+def _pairs(seen: Evidence, at: Positions) -> list[tuple[int, int]]:
+    """Return the connections before and after some holes."""
+    left, right = seen.connections
+    return list(zip(left[at].tolist(), right[at].tolist(), strict=True))
+
+
+def _while_open(seen: Evidence, at: Positions, said: str | Iterable[str]) -> list[str]:
+    """Return sentences, one or one each, after the words that the connection stayed open."""
+    numbers = np.where(seen.within, seen.connections[0], 0)[at].tolist()
+    where = {one: f"connection {one} stayed open; " if one else "" for one in set(numbers)}
+    if isinstance(said, str):
+        whole = {one: told + said for one, told in where.items()}
+        return [whole[one] for one in numbers]
+    return [where[one] + told for one, told in zip(numbers, said, strict=True)]
+
+
+def _closed(seen: Evidence, connection: int) -> str:
+    return f"the bot closed connection {connection} in good order (code {seen.closed[connection]})"
+
+
+def _came_back(seen: Evidence, left: int, right: int, words: str) -> str:
+    """Say how a connection ended, and what came next."""
+    code = seen.closed.get(left)
+    if code in _CLEAN and seen.separate and words:
+        return f"{_closed(seen, left)}, but {words}"
+    if code in _CLEAN:
+        said = f"{_closed(seen, left)}, {right} brought what came next"
+    else:
+        how = f"broke (code {code})" if left in seen.closed else "ended"
         said = f"connection {left} {how}, {right} brought what came next"
-        return "reconnect", f"{said}; {words}" if words else said
-
-    def within(
-        self, connection: int, start: float, end: float, mute: float, paused: float
-    ) -> tuple[str, str]:
-        """Return cause and evidence where the connection stayed the same."""
-        where = f"connection {connection} stayed open"
-        if paused:
-            return "pause", f"{where}; the sender's media clock stood for {paused:.3f} s"
-        words = self._spoken(start, end)
-        if words:
-            return "loss", f"{where}; {words}"
-        low, high = np.searchsorted(self._times, [start - _BEFORE, end])
-        again = False  # they began to speak once more, so they had ceased in between
-        for at in reversed(range(low, high)):
-            name, when = self._names[at], self._times[at]
-            said = f"{where}; {name} at {when:.3f} s"
-            if name in _QUIET:
-                return "mute", said
-            if start < when < end - _BEFORE:  # speaks, and still nothing comes
-                return "loss", said
-            if name == SPEECH_ON and when <= start and not again:
-                return "loss", f"{said}, and no speech_off since"
-            again = again or name == SPEECH_ON
-        # one who began long ago still speaks, where ends are told at all
-        if low and low == high and self._names[low - 1] == SPEECH_ON and SPEECH_OFF in self._names:
-            said = f"{where}; {SPEECH_ON} at {self._times[low - 1]:.3f} s"
-            return "loss", f"{said}, and no speech_off since"
-        if end - start >= mute:
-            return "mute", f"{where}; the sender's clocks ran on for {mute:g} s or more"
-        return "loss", f"{where}; too short for a mute (under {mute:g} s)"
-
-    def unkept(self, start: float, end: float) -> tuple[str, float]:
-        """Say why packets that came in a span could not be kept, and how much of it they are."""
-        there = [lost for lost in self._unkept if lost.start < end and start < lost.end]
-        if not there:
-            return "packets came and could not be kept", 0.0
-        count = sum(lost.packets for lost in there)
-        seconds = sum(min(lost.end, end) - max(lost.start, start) for lost in there)
-        said = f"{counted(count, 'packet')} came and could not be kept: {there[0].why}"
-        return said, seconds / (end - start)
-
-    def _spoken(self, start: float, end: float) -> str:
-        """Say how many words of the participant lie in a gap; never which. Empty for none."""
-        begins, ends = self._words.T
-        inside = (begins >= start + _ASTRAY) & (ends <= end - _ASTRAY)
-        count = int(np.count_nonzero(inside & (begins < end - _ASTRAY)))
-        return f"the transcript has {counted(count, 'word')} of theirs in it" if count else ""
-
-
-def _by_connection(events: pd.DataFrame, kind: str, column: str) -> dict[int, Any]:
-    """Return what the last event of a kind says of each connection."""
-    numbers, told = (of_kind(events, kind, name) for name in ("connection", column))
-    return {int(at): value for at, value in zip(numbers, told, strict=True) if at is not pd.NA}
-
-
-def _silent(packets: pd.DataFrame, holes: Holes) -> npt.NDArray[np.int64]:
-    """Return how many packets without audio each hole has; 0 where they fill less than half."""
-    samples = packets["samples"].to_numpy()
-    if samples.all():
-        return np.zeros(len(holes.start), np.int64)
-    stamps = np.unique(packets["relative"].to_numpy()[samples == 0])
-    edge = 1 / RATE
-    low, high = (
-        np.searchsorted(stamps, times - edge) for times in (holes.start, holes.end + 2 * edge)
-    )
-    count = high - low
-    # how long an empty packet lasts nobody says: no longer than one with audio
-    longest = float(samples.max()) / RATE or np.inf
-    count[count * longest < (holes.end - holes.start) / 2] = 0
-    return count
-
-
-def _paused(packets: pd.DataFrame, holes: Holes) -> npt.NDArray[np.float64]:
-    """Return for how long the media clock stood still in each hole, s; 0.0 where it did not."""
-    before, after = holes.before, holes.after
-    relative = packets["relative"].to_numpy()
-    absolute = nanoseconds(packets["absolute"])
-    media = relative[after] - relative[before]
-    wall = (absolute[after] - absolute[before]) / 1e9
-    stood = wall - media
-    # a step of the sender's wall clock looks the same: our own clock tells which one is right
-    arrival = arrivals(packets)
-    ours = arrival[after] - arrival[before]
-    agrees = np.abs(ours - wall) < np.abs(ours - media)
-    return np.where((stood > _PAUSE) & agrees & (before >= 0) & (after >= 0), stood, 0.0)
+    return f"{said}; {words}" if words else said

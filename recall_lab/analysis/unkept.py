@@ -38,6 +38,8 @@ def unkept(capture: Capture) -> list[Unkept]:
         for at, (start, end) in enumerate(spans)
     ]
     for line in of_kind(capture.events, LOST, "detail"):
+        if not isinstance(line, dict):
+            continue
         start, end, packets = line.get("since"), line.get("until"), line.get("packets")
         if line.get("stream") != capture.info.stem or not isinstance(packets, int):
             continue
