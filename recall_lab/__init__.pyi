@@ -1,11 +1,16 @@
 # The public names: the one list of them, read by type checkers and by __init__.py alike.
 
 from . import bots as bots
-from .analysis.clocks import clock_steps as clock_steps
+from .analysis.analysis import Analysis as Analysis
+from .analysis.analysis import analyse as analyse
+from .analysis.axis import Timeline as Timeline
 from .analysis.compare import Comparison as Comparison
 from .analysis.compare import compare as compare
+from .analysis.drift import clock_steps as clock_steps
 from .analysis.drift import drift as drift
 from .analysis.export import save as save
+from .analysis.gaps import discontinuities as discontinuities
+from .analysis.gaps import epochs as epochs
 from .analysis.gaps import gaps as gaps
 from .analysis.levels import levels as levels
 from .analysis.loss import loss as loss
@@ -30,7 +35,6 @@ from .analysis.spectrum import mel_filters as mel_filters
 from .analysis.spectrum import spectrogram as spectrogram
 from .analysis.speech import speech as speech
 from .analysis.survey import survey as survey
-from .analysis.timeline import Timeline as Timeline
 from .analysis.timeline import segments as segments
 from .analysis.timeline import timeline as timeline
 from .analysis.timing import jitter as jitter
@@ -84,6 +88,7 @@ from .errors import MissingSetting as MissingSetting
 from .errors import MissingTimestamps as MissingTimestamps
 from .errors import NestingRefused as NestingRefused
 from .errors import NoNotebook as NoNotebook
+from .errors import NotRealTime as NotRealTime
 from .errors import PortInUse as PortInUse
 from .errors import RecallApiError as RecallApiError
 from .errors import RecallLabError as RecallLabError

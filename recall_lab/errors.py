@@ -289,6 +289,25 @@ class MissingTimestamps(CaptureError, ValueError):
         )
 
 
+class NotRealTime(CaptureError, ValueError):
+    """Arrival times say nothing of the call: its packets came at another speed.
+
+    Attributes:
+        stem: the stream.
+        pace: how fast the media clock ran against arrival; infinite for all at once.
+    """
+
+    def __init__(self, stem: str, pace: float) -> None:
+        self.stem = stem
+        self.pace = pace
+        fast = "at once" if pace > 1e6 else f"{pace:,.2f} times as fast as it was spoken"
+        super().__init__(
+            f"{stem} was replayed: its audio came {fast}, so jitter, delay and drift against our "
+            "clock say nothing of a network; gaps, sound and the sender's clocks are told all the "
+            "same; to measure arrival, capture a call, or simulate with speed=1"
+        )
+
+
 class StreamNotFound(CaptureError, LookupError):
     """The receiver has no such stream, or several and it was not said which.
 

@@ -16,7 +16,7 @@ from scipy.fft import irfft, rfft
 from scipy.special import stdtrit
 
 from recall_lab.analysis.anchors import STEEPEST, Anchor, Singles, vertex
-from recall_lab.analysis.timeline import Timeline
+from recall_lab.analysis.axis import Timeline
 from recall_lab.wire.pcm import RATE
 
 SEARCH: Final = 0.04

@@ -14,8 +14,8 @@ import numpy as np
 import numpy.typing as npt
 from scipy.fft import irfft, next_fast_len, rfft
 
+from recall_lab.analysis.axis import Timeline
 from recall_lab.analysis.frames import each_block, frames_of
-from recall_lab.analysis.timeline import Timeline
 from recall_lab.wire.pcm import RATE
 
 HOP: Final = 0.01

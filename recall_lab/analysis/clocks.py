@@ -7,9 +7,9 @@ import numpy.typing as npt
 import pandas as pd
 
 from recall_lab.capture.capture import Capture
+from recall_lab.capture.frame import arrivals, nanoseconds
 from recall_lab.capture.record import Flag
-from recall_lab.errors import MissingTimestamps
-from recall_lab.wire.messages import MAX_RELATIVE
+from recall_lab.errors import InvalidArgument, MissingTimestamps
 from recall_lab.wire.pcm import RATE
 
 Seconds = npt.NDArray[np.float64]
@@ -17,9 +17,10 @@ Seconds = npt.NDArray[np.float64]
 
 
 def timed(capture: Capture, *, repaired: bool = False) -> pd.DataFrame:
-    """Return the packets whose relative time is known, in the order of arrival.
+    """Return the packets whose time is known, in the order of arrival.
 
-    The frame of the capture itself when all are known, which costs nothing.
+    The frame of the capture itself when all are known, which costs nothing. Where the media clock
+    begins again or leaps, ``relative`` is :attr:`Capture.media`: one clock for all.
 
     Args:
         capture: live or loaded.
@@ -29,18 +30,17 @@ def timed(capture: Capture, *, repaired: bool = False) -> pd.DataFrame:
     Raises:
         MissingTimestamps: when there is audio, but not one packet with a time.
     """
-    packets = capture.packets
-    # NaN compares false; and what the wire does not take is no time
-    known = np.abs(packets["relative"].to_numpy()) <= MAX_RELATIVE
-    if known.all():
-        if packets.empty and len(capture.audio):
-            held = f"there are {capture.duration:.3f} s of audio, but no packets"
-            raise MissingTimestamps(capture.info.stem, held)
-        return packets if repaired else _received(packets)
-    if not known.any():
+    packets, media = capture.packets, capture.media
+    known = np.isfinite(media)
+    if packets.empty and len(capture.audio):
+        held = f"there are {capture.duration:.3f} s of audio, but no packets"
+        raise MissingTimestamps(capture.info.stem, held)
+    if len(known) and not known.any():
         held = f"the relative time of all {len(packets):,} packets is unknown"
         raise MissingTimestamps(capture.info.stem, held)
-    heard: pd.DataFrame = packets.loc[known]
+    if capture.epochs.breaks or len(capture.epochs.odd):
+        packets["relative"] = media
+    heard: pd.DataFrame = packets if known.all() else packets.loc[known]
     return heard if repaired else _received(heard)
 
 
@@ -70,67 +70,26 @@ def _filled(packets: pd.DataFrame) -> npt.NDArray[np.bool_]:
     return filled
 
 
-def arrivals(packets: pd.DataFrame) -> Seconds:
-    """Return when each packet arrived, in seconds since the first, on our monotonic clock.
+def seconds_pair(span: tuple[float, float] | None) -> tuple[float, float] | None:
+    """Return a span of the relative clock as two floats.
 
-    Where the machine was started anew in between, and its monotonic clock with it, the wall
-    clock bridges the two.
-
-    Returns:
-        Shape ``(packets,)``, float64, exact to the nanosecond over a day.
+    Raises:
+        InvalidArgument: when it is no span.
     """
-    monotonic = packets["monotonic"].to_numpy()
-    if not len(monotonic):
-        return np.empty(0)
-    restarts = np.flatnonzero(monotonic[1:] < monotonic[:-1]) + 1
-    if len(restarts):
-        received = nanoseconds(packets["received"])
-        monotonic = monotonic.copy()
-        for at in restarts:
-            wall, ours = (int(times[at]) - int(times[at - 1]) for times in (received, monotonic))
-            monotonic[at:] += min(max(wall - ours, -_FAR), _FAR)  # stamps may be anything
-    elapsed: Seconds = (monotonic - monotonic[0]) / 1e9
-    return elapsed
+    if span is None:
+        return None
+    try:
+        start, end = map(float, span)
+    except (TypeError, ValueError):
+        start, end = np.nan, np.nan
+    if not (np.isfinite(start) and np.isfinite(end) and start <= end):
+        raise InvalidArgument("span", span, "(start, end) in seconds of the relative clock")
+    return start, end
 
 
 def times_of(nanoseconds: npt.NDArray[np.int64]) -> pd.Series[pd.Timestamp]:
     """Return int64 ns since 1970 UTC as a column of times."""
     return pd.Series(nanoseconds).astype("datetime64[ns, UTC]")
-
-
-def nanoseconds(times: pd.Series[pd.Timestamp]) -> npt.NDArray[np.int64]:
-    """Return a column of times as int64 ns since 1970 UTC, without a copy."""
-    return times.to_numpy("datetime64[ns]").view(np.int64)
-
-
-def clock_steps(capture: Capture) -> pd.DataFrame:
-    """Return where a wall clock was set: the sender's, or our own.
-
-    The sender's absolute clock is held against its relative clock, our received wall clock
-    against our monotonic one. A shift counts when it stays, two packets on either side at least:
-    a single odd stamp is none, nor is a drift of up to 1,000 ppm however long the pause, nor
-    rounding to whole seconds.
-
-    Returns:
-        One row a step: ``clock`` (str: ``absolute`` or ``received``), ``relative`` (float64, s:
-        of the first packet after it), ``step`` (float64, s, how far the clock was put on),
-        ``before``, ``after`` (int64, packets), ``evidence`` (str).
-
-    Raises:
-        MissingTimestamps: for audio without packets.
-
-    Example:
-        >>> clock_steps(cap)[["clock", "relative", "step"]]  # doctest: +SKIP
-    """
-    packets = timed(capture)
-    rows = steps_of(packets)
-    numbers = packets.index.to_numpy()
-    table = pd.DataFrame(
-        [(c, r, s, numbers[b], numbers[a], e) for c, r, s, b, a, e in rows],
-        columns=["clock", "relative", "step", "before", "after", "evidence"],
-    )
-    kinds = {"relative": "float64", "step": "float64", "before": "int64", "after": "int64"}
-    return table.astype(kinds | {"clock": "str", "evidence": "str"})
 
 
 Step = tuple[str, float, float, int, int, str]
@@ -164,7 +123,6 @@ def steps_of(packets: pd.DataFrame) -> list[Step]:
 
 
 _LEAST_STEP = 0.01  # s
-_FAR = 1 << 61  # ns: 73 years
 _FASTEST_DRIFT = 1e-3  # 1,000 ppm
 _AROUND = 5  # packets on either side that must agree
 

@@ -17,14 +17,15 @@ import numpy.typing as npt
 import pandas as pd
 
 from recall_lab.analysis.align import Line
-from recall_lab.analysis.clocks import timed
-from recall_lab.analysis.gaps import gaps, line_up
+from recall_lab.analysis.axis import covered
+from recall_lab.analysis.analysis import Analysis, analyse
 from recall_lab.analysis.levels import measure
 from recall_lab.analysis.match import Match, Pair, place
 from recall_lab.analysis.speech import speech
-from recall_lab.analysis.timeline import axis_of, covered
+from recall_lab.analysis.timeline import axis_of
 from recall_lab.capture.audio import read_audio
 from recall_lab.capture.capture import Capture
+from recall_lab.capture.continuity import HALF_SAMPLE
 from recall_lab.errors import InvalidArgument
 from recall_lab.text import html_table
 from recall_lab.wire.pcm import RATE
@@ -164,10 +165,10 @@ def compare(
         raise InvalidArgument("every", every, "seconds, 0.25 to 60")
     if not isinstance(capture, Capture):
         raise InvalidArgument("capture", type(capture), "a Capture, as rl.load() returns")
-    stamps = line_up(timed(capture)) if len(capture.packets) else None
+    known = analyse(capture) if len(capture.packets) else None
     source = audio_of(recording)
-    one, other = axis_of(capture), axis_of(source)
-    tolerance = stamps.tolerance if stamps else 0.0
+    one, other = axis_of(known or capture), axis_of(source)
+    tolerance = max(known.order.scatter, HALF_SAMPLE) if known else 0.0
     pair = Pair.of(one, other, round(every * RATE), tolerance=tolerance, stem=capture.info.stem)
     line, evidence = place(pair)
     found = Match.of(pair, line)
@@ -177,7 +178,7 @@ def compare(
     offset = other.start + float(line.of(zero)) / RATE
     drift = 1e6 * (line.rate - 1)
     # what the scatter can't show: the steps to which the capture's stamps are rounded
-    rounding = stamps.quantum / 2 if stamps else 0.0
+    rounding = known.order.quantum / 2 if known else 0.0
     height, slope = fit.errors
     reach = float(np.hypot(height, slope * (zero - fit.middle))) / RATE + rounding
     common = pair.starts[found.used]
@@ -196,7 +197,7 @@ def compare(
         level=level,
         level_range=(low, high),
         similarity=table,
-        gaps=_gaps(capture, pair, line, speech(source)),
+        gaps=_gaps(known, pair, line, speech(source)),
         blank=(pair.first / RATE, (len(other) - pair.last) / RATE),
         evidence=evidence | {"scatter": fit.scatter / RATE},
     )
@@ -232,13 +233,13 @@ def _table(pair: Pair, found: Match) -> pd.DataFrame:
     )
 
 
-def _gaps(capture: Capture, pair: Pair, line: Line, spoken: pd.DataFrame) -> pd.DataFrame:
+def _gaps(known: Analysis | None, pair: Pair, line: Line, spoken: pd.DataFrame) -> pd.DataFrame:
     """Return the capture's gaps, and what the recording has of them."""
     columns = ["start", "end", "duration", "cause"]
-    if capture.packets.empty:
+    if known is None:
         found = pd.DataFrame({name: np.empty(0) for name in columns}).astype({"cause": "str"})
     else:
-        found = gaps(capture).query("kind == 'gap'")[columns].reset_index(drop=True)
+        found = known.gaps[columns].reset_index(drop=True)
     other = pair.other
     edges = line.of((found[["start", "end"]].to_numpy() - pair.one.start) * RATE)
     held = np.clip(np.rint(edges), pair.first, pair.last).astype(np.int64)

@@ -1,77 +1,15 @@
-"""How fast the three clocks run against each other, whatever the network does.
-
-Of the packets in ten seconds only the fastest says something about the clocks: it waited the
-least. These points make the lower envelope of the delay, and the drift is its slope. Slopes are
-taken between any two points less than five minutes apart and the median of them is the estimate:
-a stall, a step of the latency or a backlog at the end spoils only the pairs that straddle it,
-where it bends a straight line fitted through all.
-"""
+"""How the clocks of a capture run against each other, and where one was set."""
 
 from __future__ import annotations
 
-from typing import Final, NamedTuple
+from typing import Any
 
-import numpy as np
-import numpy.typing as npt
 import pandas as pd
 
-from recall_lab.analysis.clocks import Step, arrivals, nanoseconds, steps_of, timed
-from recall_lab.capture.capture import Capture
-from recall_lab.wire.pcm import RATE
-
-WINDOW: Final = 10.0
-"""Length of a window of the envelope, s."""
-
-LAGS: Final = (100.0, 300.0)
-"""Least and greatest time between two points of a slope, s; less in short captures."""
-
-PAIRS: Final = ("relative/absolute", "relative/received", "absolute/received")
-"""The pairs of clocks: drift says how much faster the first runs than the second."""
-
-_LEAST: Final = 6  # windows below which no drift is told
-_DRAWS: Final = 200  # of the bootstrap
-_TOGETHER: Final = 1 << 15  # slopes that medians are taken of at once
-_NEAR: Final = 7  # windows on either side of a local median
-_OUTLYING: Final = 8.0  # times the median deviation, beyond which a slope is none
-
-Floats = npt.NDArray[np.float64]
+from recall_lab.analysis.analysis import analyse
 
 
-class Envelope(NamedTuple):
-    """Lower envelope of a delay.
-
-    Attributes:
-        times: when, s, rising.
-        values: least delay around that time, s.
-    """
-
-    times: Floats
-    values: Floats
-
-
-def envelope(times: Floats, delays: Floats, window: float = WINDOW) -> Envelope:
-    """Return the packet with the least delay in each window that has any.
-
-    Args:
-        times: of the packets on the clock that the delay is counted against, s, any order.
-        delays: of the packets, s.
-        window: length of a window, s.
-    """
-    if not len(times):
-        return Envelope(times, delays)
-    bins = ((times - times.min()) / window).astype(np.int64)
-    if (bins[1:] < bins[:-1]).any():
-        order = np.argsort(bins, kind="stable")
-        times, delays, bins = times[order], delays[order], bins[order]
-    heads = np.flatnonzero(np.diff(bins, prepend=-1))
-    least = np.minimum.reduceat(delays, heads)
-    sizes = np.diff(heads, append=len(bins))
-    found = np.flatnonzero(delays == np.repeat(least, sizes))
-    _, first = np.unique(bins[found], return_index=True)
-    return Envelope(times[found[first]], least)
-
-
-def drift(capture: Capture) -> pd.DataFrame:
+def drift(source: Any) -> pd.DataFrame:
     """Return how much faster each clock runs than another, in parts per million.
 
     Steps of a clock (:func:`recall_lab.clock_steps`) are taken out first.
@@ -93,130 +31,34 @@ def drift(capture: Capture) -> pd.DataFrame:
         >>> drift(cap).loc["relative/absolute", "drift"]  # doctest: +SKIP
         120.0
     """
-    packets = timed(capture)
-    rows = drifts(packets, steps_of(packets))
-    index = pd.Index(PAIRS, name="pair")
-    return pd.DataFrame(rows, index=index).astype({"windows": "int64", "steps": "int64"})
+    table: pd.DataFrame = analyse(source).drift.copy()
+    return table
 
 
-def drifts(packets: pd.DataFrame, steps: list[Step]) -> list[dict[str, float]]:
-    """Return the rows of :func:`drift`, of timed packets and the steps of their clocks."""
-    heard = packets["samples"].to_numpy() > 0  # how long an empty one lasts nobody says
-    packets = packets if heard.all() else packets[heard]
-    relative = packets["relative"].to_numpy()
-    lasts = relative + packets["samples"].to_numpy() / RATE
-    wall = nanoseconds(packets["absolute"])
-    absolute = (wall - wall[0]) / 1e9 if len(wall) else relative
-    steps = [step for step in steps if step[0] == "absolute"]
-    for _, at, step, *_ in steps:
-        absolute = absolute - np.where(relative >= at, step, 0.0)
-    arrived = arrivals(packets)
-    whole = absolute + (lasts - relative)
-    clocks = {
-        "relative/absolute": (relative, absolute, len(steps)),
-        "relative/received": (lasts, arrived, 0),
-        "absolute/received": (whole, arrived, len(steps)),
-    }
-    return [_estimate(*clocks[pair]) for pair in PAIRS]
+def clock_steps(source: Any) -> pd.DataFrame:
+    """Return where a wall clock was set: the sender's, or our own.
 
+    The sender's absolute clock is held against its relative clock, our received wall clock
+    against our monotonic one. A shift counts when it stays, two packets on either side at least:
+    a single odd stamp is none, nor is a drift of up to 1,000 ppm however long the pause, nor
+    rounding to whole seconds.
 
-def delay_line(relative: Floats, transit: Floats) -> Floats:
-    """Return, for each packet, the line along which the fastest packets lie: the drift's.
+    Returns:
+        One row a step: ``clock`` (str: ``absolute`` or ``received``), ``relative`` (float64, s:
+        of the first packet after it), ``step`` (float64, s, how far the clock was put on),
+        ``before``, ``after`` (int64, packets), ``evidence`` (str).
 
-    Zero where too little is known; the line's height does not matter, only its slope.
+    Raises:
+        MissingTimestamps: for audio without packets.
+
+    Example:
+        >>> clock_steps(cap)[["clock", "relative", "step"]]  # doctest: +SKIP
     """
-    heard = np.isfinite(transit)
-    points = envelope(relative[heard], transit[heard])
-    slope = _slope(points) if len(points.times) >= _LEAST else 0.0
-    return slope * (relative - relative[:1])
-
-
-def _estimate(first: Floats, second: Floats, steps: int) -> dict[str, float]:
-    """Return drift and interval of one pair from the packets' times on both clocks."""
-    points = envelope(first, second - first)
-    span = float(points.times[-1] - points.times[0]) if len(points.times) else 0.0
-    answer = {"drift": np.nan, "low": np.nan, "high": np.nan, "span": span}
-    if len(points.times) >= _LEAST:
-        slope = _slope(points)
-        low, high = _interval(points, slope)
-        # the delay grows by second - first: a slope below zero means that the first is faster
-        answer["drift"], answer["low"], answer["high"] = (
-            1e6 * (1 / (1 + rate) - 1) for rate in (slope, high, low)
-        )
-    return answer | {"windows": len(points.times), "steps": steps}
-
-
-class _Pairs(NamedTuple):
-    left: npt.NDArray[np.intp]
-    right: npt.NDArray[np.intp]
-    run: Floats
-
-    def slopes(self, values: Floats) -> Floats:
-        found = np.take(values, self.right, -1)  # thrice as fast as by index, in two dimensions
-        found -= np.take(values, self.left, -1)
-        found /= self.run
-        return found
-
-
-def _slope(points: Envelope) -> float:
-    """Return the median of the slopes that are any good."""
-    pairs = _pairs(points)
-    return float(np.median(pairs.slopes(points.values))) if len(pairs.run) else 0.0
-
-
-def _pairs(points: Envelope) -> _Pairs:
-    """Return which points make a slope: their lag is within :data:`LAGS`, and nothing between.
-
-    A step of the latency shifts the slopes of all that straddle it to one side, and so the
-    median a little: they stand out by far, and are left out.
-    """
-    times = points.times
-    span = times[-1] - times[0]
-    least, most = min(LAGS[0], span / 3), min(LAGS[1], span)
-    low = np.searchsorted(times, times + least)
-    high = np.searchsorted(times, times + most, "right")
-    counts = np.maximum(high - low, 0)
-    left = np.repeat(np.arange(len(times)), counts)
-    right = np.repeat(low - np.cumsum(counts) + counts, counts) + np.arange(counts.sum())
-    good = times[right] > times[left]
-    left, right = left[good], right[good]
-    pairs = _Pairs(left, right, times[right] - times[left])
-    if len(left):
-        slopes = pairs.slopes(points.values)
-        off = np.abs(slopes - np.median(slopes))
-        keep = off <= _OUTLYING * np.median(off) + 1e-12
-        pairs = _Pairs(pairs.left[keep], pairs.right[keep], pairs.run[keep])
-    return pairs
-
-
-def _interval(points: Envelope, slope: float) -> tuple[float, float]:
-    """Return the 95 % interval of the slope, from a bootstrap over the residuals.
-
-    Residuals are taken from a local median, so that a step of the latency does not count as
-    noise. They are drawn anew for each point, and the slope is estimated as before.
-    """
-    values = points.values - slope * (points.times - points.times[0])
-    residuals = values - _local_median(values)
-    pairs = _pairs(points)
-    if not len(pairs.run):
-        return slope, slope
-    told = residuals[np.unique([pairs.left, pairs.right])]  # points that had a say in the slope
-    rng = np.random.default_rng(0)
-    each = max(1, _TOGETHER // len(pairs.run))  # draws that fit the cache
-    slopes = np.empty(_DRAWS)
-    for at in range(0, _DRAWS, each):
-        some = slopes[at : at + each]
-        drawn = pairs.slopes(rng.choice(told, (len(some), len(values))))
-        some[:] = np.median(drawn, axis=1, overwrite_input=True)
-    # noise is as likely up as down: the reach is that of both sides
-    reach = float(np.percentile(np.abs(slopes), 95))
-    return slope - reach, slope + reach
-
-
-def _local_median(values: Floats) -> Floats:
-    """Return the median of the values around each, itself left out: else some would be it."""
-    side = min(_NEAR, (len(values) - 1) // 2)
-    padded = np.pad(values, side, mode="reflect")
-    around = np.lib.stride_tricks.sliding_window_view(padded, 2 * side + 1)
-    found: Floats = np.median(np.delete(around, side, axis=1), axis=1)
-    return found
+    found = analyse(source)
+    rows, numbers = found.clock_steps, found.packets.index.to_numpy()
+    table = pd.DataFrame(
+        [(c, r, s, numbers[b], numbers[a], e) for c, r, s, b, a, e in rows],
+        columns=["clock", "relative", "step", "before", "after", "evidence"],
+    )
+    kinds = {"relative": "float64", "step": "float64", "before": "int64", "after": "int64"}
+    return table.astype(kinds | {"clock": "str", "evidence": "str"})

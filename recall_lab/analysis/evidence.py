@@ -15,7 +15,6 @@ import numpy as np
 import numpy.typing as npt
 import pandas as pd
 
-from recall_lab.analysis.clocks import arrivals, nanoseconds
 from recall_lab.analysis.speaking import (
     Beside,
     Everybody,
@@ -28,6 +27,7 @@ from recall_lab.analysis.speaking import (
 from recall_lab.analysis.unkept import Unkept, unkept
 from recall_lab.capture.capture import Capture
 from recall_lab.capture.events import of_kind
+from recall_lab.capture.frame import arrivals, nanoseconds
 from recall_lab.capture.record import Flag
 from recall_lab.text import counted
 from recall_lab.wire.pcm import RATE

@@ -14,10 +14,12 @@ import numpy.typing as npt
 import soundfile
 from tqdm import tqdm
 
-from recall_lab.analysis.clocks import nanoseconds, timed
-from recall_lab.analysis.timeline import Array, Timeline, axis_of
+from recall_lab.analysis.axis import Array, Timeline
+from recall_lab.analysis.clocks import timed
+from recall_lab.analysis.timeline import axis_of
 from recall_lab.capture.capture import Capture
 from recall_lab.capture.files import sync_path
+from recall_lab.capture.frame import nanoseconds
 from recall_lab.errors import InvalidArgument
 from recall_lab.text import printable
 from recall_lab.version import __version__

@@ -19,7 +19,7 @@ import scipy
 from numpy.lib.stride_tricks import sliding_window_view
 from scipy.fft import rfft
 
-from recall_lab.analysis.timeline import Timeline
+from recall_lab.analysis.axis import Timeline
 from recall_lab.errors import InvalidArgument
 from recall_lab.wire.pcm import RATE
 

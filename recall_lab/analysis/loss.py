@@ -3,16 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Final, NamedTuple
+from typing import Any, Final, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
 import pandas as pd
 
+from recall_lab.analysis.analysis import Analysis, analyse
 from recall_lab.analysis.causes import CAUSES
-from recall_lab.analysis.clocks import timed
-from recall_lab.analysis.gaps import gaps as find_gaps
-from recall_lab.capture.capture import Capture
 from recall_lab.errors import InvalidArgument
 from recall_lab.wire.pcm import RATE
 
@@ -48,21 +46,19 @@ class Bursts(NamedTuple):
 
 
 def loss(
-    capture: Capture,
+    source: Any,
     causes: Sequence[str] = LOST,
     *,
     gmin: int = GMIN,
-    gaps: pd.DataFrame | None = None,
 ) -> pd.Series[float]:
     """Return how many packets were lost, and how they bunch.
 
     A gap counts as so many packets as the usual length goes into it, at least one.
 
     Args:
-        capture: live or loaded.
+        source: as for :func:`recall_lab.analyse`.
         causes: causes of gaps that count as loss.
         gmin: packets received in a row that part two bursts (RFC 3611).
-        gaps: what :func:`recall_lab.gaps` found, where that is known already.
 
     Returns:
         float64; NaN where there is too little to tell:
@@ -88,8 +84,8 @@ def loss(
         raise InvalidArgument("causes", sorted(unknown), f"some of {', '.join(CAUSES)}")
     if not isinstance(gmin, int) or gmin < 1:
         raise InvalidArgument("gmin", gmin, "a whole number of packets, 1 or more")
-    found = find_gaps(capture) if gaps is None else gaps
-    usual, pattern = _pattern(capture, found, causes)
+    found = analyse(source)
+    usual, pattern = _pattern(found, causes)
     lost, received = int(pattern.lost.sum()), int(pattern.received.sum())
     runs = len(pattern.lost)
     p, r = gilbert(pattern)
@@ -113,26 +109,27 @@ def loss(
             "elliott_r": good,
             "elliott_h": left,
         },
-        name=capture.info.stem,
+        name=found.capture.info.stem,
     )
 
 
-def _pattern(capture: Capture, gaps: pd.DataFrame, causes: Sequence[str]) -> tuple[float, Pattern]:
+def _pattern(known: Analysis, causes: Sequence[str]) -> tuple[float, Pattern]:
     """Return the usual length of a packet in s, and the runs."""
-    packets = timed(capture)
+    packets, found = known.packets, known.found
     samples = packets["samples"].to_numpy()
     starts = packets["relative"].to_numpy()[samples > 0]
-    twice = np.count_nonzero(gaps["kind"] == "duplicate")
+    again = found.of("duplicate")
     if not len(starts):
         return np.nan, Pattern(np.zeros(1, np.int64), np.zeros(0, np.int64))
     usual = float(np.median(samples[samples > 0]))
-    holes = gaps[(gaps["kind"] == "gap") & gaps["cause"].isin(list(causes))]
-    lost = np.maximum(1, np.rint(holes["samples"].to_numpy() / usual)).astype(np.int64)
+    missing = found.of("gap")
+    some = np.isin(missing.cause.astype(str), list(causes))
+    lost = np.maximum(1, np.rint(missing.samples[some] / usual)).astype(np.int64)
     starts = np.sort(starts)
-    if twice:  # a packet counts once
-        repeated = gaps.loc[gaps["kind"] == "duplicate", "start"].to_numpy()
+    if len(again.start):  # a packet counts once
+        repeated = again.start
         starts = np.delete(starts, np.searchsorted(starts, np.sort(repeated)) + _rank(repeated))
-    before = np.searchsorted(starts, holes["start"].to_numpy())
+    before = np.searchsorted(starts, missing.start[some])
     return usual / RATE, Pattern(np.diff(before, prepend=0, append=len(starts)), lost)
 
 

@@ -9,7 +9,8 @@ import numpy.typing as npt
 import pandas as pd
 import pyloudnorm
 
-from recall_lab.analysis.timeline import Timeline, axis_of
+from recall_lab.analysis.axis import Timeline
+from recall_lab.analysis.timeline import axis_of
 from recall_lab.capture.capture import Capture
 from recall_lab.wire.pcm import RATE
 

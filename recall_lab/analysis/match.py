@@ -14,8 +14,8 @@ import numpy.typing as npt
 
 from recall_lab.analysis.align import Fit, Line, Windows, follow, hold_against, straight
 from recall_lab.analysis.anchors import Anchor, anchors, track
+from recall_lab.analysis.axis import Timeline
 from recall_lab.analysis.levels import measure
-from recall_lab.analysis.timeline import Timeline
 from recall_lab.errors import RecordingMismatch
 from recall_lab.text import counted
 from recall_lab.wire.pcm import FULL_SCALE, RATE

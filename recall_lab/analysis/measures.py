@@ -10,13 +10,13 @@ import numpy as np
 import pandas as pd
 
 from recall_lab.analysis.causes import CAUSES
-from recall_lab.analysis.clocks import nanoseconds
-from recall_lab.analysis.drift import PAIRS
 from recall_lab.analysis.levels import levels
 from recall_lab.analysis.quality import quality
+from recall_lab.analysis.rates import PAIRS
 from recall_lab.analysis.speech import speech
 from recall_lab.analysis.timeline import axis_of
 from recall_lab.capture.capture import Capture
+from recall_lab.capture.frame import nanoseconds
 from recall_lab.capture.listing import Stream
 from recall_lab.capture.many import load_many
 from recall_lab.capture.reader import verify
@@ -38,15 +38,19 @@ _ABOUT: Final = {
 }
 _COUNTS: Final = (
     "gaps", "overlaps", "duplicates", "conflicting duplicates", "reordered", "packets",
-    "packets without audio", "connections", "stalls", "stalls of the receiver", "clock steps",
+    "packets without audio", "connections", "epochs", "stalls", "stalls of the receiver",
+    "clock steps", "clock leaps",
 )  # fmt: skip
 _QUALITY: Final = (
     "verdict", "availability %", "availability without silence %", "span s", "audio s",
-    "missing s", *(f"missing s: {cause}" for cause in CAUSES), "repaired s", "gaps", "overlaps",
+    "missing s", *(f"missing s: {cause}" for cause in CAUSES), "twice s", "unexplained s",
+    "repaired s", "gaps", "overlaps",
     "duplicates", "conflicting duplicates", "reordered", "longest gap s", "packets",
-    "packets without audio", "connections", "jitter ms", "delay p50 ms", "delay p95 ms",
+    "packets without audio", "connections", "epochs", "jitter ms", "jitter mean ms",
+    "jitter max ms", "delay p50 ms", "delay p95 ms",
     "delay p99 ms", "delay max ms", "stalls", "stalls of the receiver", "longest stall s",
-    *(f"drift {pair} ppm" for pair in PAIRS), "clock steps", "stamps rounded to ms",
+    "speed", *(f"drift {pair} ppm" for pair in PAIRS), "clock steps", "clock leaps",
+    "stamps scatter by ms", "stamps rounded to ms",
 )  # fmt: skip
 OF: Final[dict[str, dict[str, str]]] = {
     "quality": {
@@ -167,14 +171,13 @@ def _told(error: Exception) -> str:
 
 def _about(capture: Capture) -> Row:
     who = capture.info.participant
-    packets = capture.packets
-    relative = packets["relative"].to_numpy()
-    known = np.isfinite(relative)
+    packets, media = capture.packets, capture.media
+    known = np.isfinite(media)
     start = None
     if known.any():
-        first = int(np.where(known, relative, np.inf).argmin())
+        first = int(np.where(known, media, np.inf).argmin())
         start = int(nanoseconds(packets["absolute"])[first])
-    spans = [*([] if packets.empty else [capture.span]), *capture.damage.missing_spans]
+    spans = [*([capture.span] if known.any() else []), *capture.damage.missing_spans]
     low = min((low for low, _ in spans), default=0.0)
     high = max((high for _, high in spans), default=0.0)
     return {

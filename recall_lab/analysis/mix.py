@@ -24,12 +24,12 @@ import pandas as pd
 from isal.isal_zlib import crc32
 from scipy.fft import irfft, next_fast_len, rfft
 
-from recall_lab.analysis.clocks import nanoseconds, timed
-from recall_lab.analysis.gaps import seconds_pair
+from recall_lab.analysis.axis import LONGEST, Mask, Timeline
+from recall_lab.analysis.clocks import seconds_pair, timed
 from recall_lab.analysis.people import events_of
-from recall_lab.analysis.timeline import LONGEST, Mask, Timeline, timeline
+from recall_lab.analysis.timeline import timeline
 from recall_lab.capture.capture import Capture
-from recall_lab.capture.frame import frame_of
+from recall_lab.capture.frame import frame_of, nanoseconds
 from recall_lab.capture.info import CaptureInfo
 from recall_lab.capture.reader import release
 from recall_lab.errors import InvalidArgument
@@ -134,7 +134,7 @@ class Mix:
         if not isinstance(mixed, Capture):
             raise InvalidArgument("mixed", mixed, "a Capture, as recall_lab.load returns it")
         margin = _FURTHEST / RATE
-        other = timeline(mixed, span=(self.start - margin, self.end + margin))
+        other = timeline(mixed, call=(self.start - margin, self.end + margin))
         lag = _lag(self.samples, other)
         count, mine, theirs, both, left = 0, 0.0, 0.0, 0.0, 0.0
         for low, high, heard in self._heard():
@@ -222,7 +222,7 @@ def mix(streams: Capture | Sequence[Capture], *, span: tuple[float, float] | Non
         )  # fmt: skip
     # where rounding puts a stream's last sample beyond the end, it counts all the same
     beyond = 0.0 if span else 1.0
-    lines = tuple(timeline(one, span=(start, end + beyond)) for one in separate)
+    lines = tuple(timeline(one, call=(start, end + beyond)) for one in separate)
     length = round((end - start) * RATE) if span else max(map(_reached, lines))
     samples, clipped, packets = _sum(lines, length)
     heard = [one for one in separate if len(timed(one))] or separate

@@ -1,35 +1,38 @@
 """Where each packet stands on the true time axis, to the sample.
 
 Packets that follow one another are counted on from a common start, so that rounded stamps leave
-no cracks between them; the start is the middle of what their stamps allow. Where stamps drift
-away from the count by more than the tolerance, a new start is made.
+no cracks between them; a new start is made at each discontinuity
+(:mod:`recall_lab.capture.continuity`) and nowhere else: what is empty is what is missing.
 """
 
 from __future__ import annotations
 
-from typing import Final, NamedTuple
+from typing import NamedTuple
 
 import numpy as np
 import numpy.typing as npt
 import pandas as pd
 
-from recall_lab.analysis.gaps import Line
+from recall_lab.capture.media_order import MediaOrder
 from recall_lab.wire.pcm import RATE
 
 Positions = npt.NDArray[np.int64]
-
-_PART: Final = 4_096  # packets looked at together for a new start
+Floats = npt.NDArray[np.float64]
 
 
 class Placed(NamedTuple):
-    """Packets with audio by where they stand.
+    """Packets with audio by where they stand, in samples from :attr:`origin`.
 
     Attributes:
         at: first sample of each on the axis, rising.
-        samples: how many.
+        samples: how many there.
         offset: first sample of each in the capture.
         arrival: which came first, second, ...
         reached: how far the audio up to each reaches.
+        origin: relative time of sample 0, s.
+        counts: how many samples each has in the capture.
+        exact: where each begins and ends to a part of a sample, shape ``(packets, 2)``, where the
+            media clock runs otherwise than the samples: they are to be resampled. None else.
     """
 
     at: Positions
@@ -37,53 +40,60 @@ class Placed(NamedTuple):
     offset: Positions
     arrival: Positions
     reached: Positions
+    origin: float
+    counts: Positions
+    exact: Floats | None = None
 
-
-def place(packets: pd.DataFrame, line: Line, start: float) -> Placed:
-    """Say where each packet stands, in samples from `start`."""
-    counts = line.samples.astype(np.int64)
-    rows = np.arange(len(counts)) if line.rows is None else line.rows
-    counted = np.cumsum(counts) - counts
-    exact = (line.starts - start) * RATE
-    exact -= counted  # what is left is where a packet's run begins
-    bound = 2 * line.tolerance * RATE
-    heads = np.flatnonzero(np.abs(np.diff(exact)) > line.tolerance * RATE) + 1
-    heads = np.concatenate([[0], heads]) if len(counts) else heads
-    high, low = (
-        f.reduceat(exact, heads) if len(heads) else exact for f in (np.maximum, np.minimum)
-    )
-    if (high - low > bound).any():
-        tails = np.append(heads[1:], len(counts))
-        heads = np.concatenate(
-            [
-                _starts(exact[a:b], bound) + a if wide else np.array([a])
-                for a, b, wide in zip(heads, tails, high - low > bound, strict=True)
-            ]
+    def since(self, start: float) -> Placed:
+        """Return the same in samples from a relative time `start`."""
+        shift = round((self.origin - start) * RATE)
+        exact = None if self.exact is None else self.exact + shift
+        return self._replace(
+            at=self.at + shift, reached=self.reached + shift, origin=start, exact=exact
         )
-        high, low = np.maximum.reduceat(exact, heads), np.minimum.reduceat(exact, heads)
-    begins = np.rint((high + low) / 2).astype(np.int64)
-    at = counted + np.repeat(begins, np.diff(heads, append=len(counts)))
+
+
+def place(packets: pd.DataFrame, order: MediaOrder, *, resampled: bool = True) -> Placed:
+    """Say where each packet stands.
+
+    Args:
+        packets: those that were put in order.
+        order: their order.
+        resampled: whether a packet lasts as long as the media clock says. False: one sample of
+            the capture is one of the axis, and what follows a stretch stands where it ends.
+    """
+    counts = order.samples.astype(np.int64)
+    rows = np.arange(len(counts)) if order.rows is None else order.rows
     offset = packets["offset"].to_numpy()[rows]
+    if not len(counts):
+        return Placed(counts, counts, offset, rows, counts, 0.0, counts)
+    starts, lasts = order.starts, order.lasts
+    origin = float(starts[0])
+    steps = starts[1:] - (starts[:-1] + lasts[:-1])
+    heads = np.concatenate([[0], np.flatnonzero(np.abs(steps) > order.tolerance) + 1])
+    sizes = np.diff(heads, append=len(counts))
+    first = np.repeat(heads, sizes)
+    edges: Floats | None = None
+    if order.stretched and not resampled:
+        # the media clock is left: each start lies so much after the end before as it did
+        lengths = counts
+        steps[np.abs(steps) <= order.tolerance] = 0.0
+        jumps = np.concatenate([[0], np.cumsum(np.rint(steps * RATE).astype(np.int64))])
+        at = np.cumsum(counts) - counts + jumps
+    else:
+        begins = np.rint((starts[heads] - origin) * RATE)
+        spans = lasts * RATE if order.stretched else counts.astype(np.float64)
+        inside = np.cumsum(spans) - spans
+        exact = np.repeat(begins, sizes) + (inside - inside[first])
+        at, lengths = np.rint(exact).astype(np.int64), counts
+        if order.stretched:
+            edges = np.column_stack([exact, exact + spans])
+            lengths = np.rint(edges[:, 1]).astype(np.int64) - at
     if not (at[1:] >= at[:-1]).all():
-        order = np.argsort(at, kind="stable")
-        at, counts, offset, rows = at[order], counts[order], offset[order], rows[order]
-    return Placed(at, counts, offset, rows, np.maximum.accumulate(at + counts))
-
-
-def _starts(values: npt.NDArray[np.float64], bound: float) -> Positions:
-    """Cut `values` into pieces that spread by `bound` at most; return where each begins."""
-    begins = [0]
-    low = high = values[0]
-    for part in range(0, len(values), _PART):
-        at, stop = part, min(part + _PART, len(values))
-        while at < stop:
-            highs = np.maximum(np.maximum.accumulate(values[at:stop]), high)
-            lows = np.minimum(np.minimum.accumulate(values[at:stop]), low)
-            wide = highs - lows > bound
-            if not wide.any():
-                low, high = lows[-1], highs[-1]
-                break
-            at += int(np.argmax(wide))
-            begins.append(at)
-            low = high = values[at]
-    return np.array(begins)
+        again = np.argsort(at, kind="stable")
+        at, lengths, counts = at[again], lengths[again], counts[again]
+        offset, rows = offset[again], rows[again]
+        if edges is not None:
+            edges = edges[again]
+    reached = np.maximum.accumulate(at + lengths)
+    return Placed(at, lengths, offset, rows, reached, origin, counts, edges)

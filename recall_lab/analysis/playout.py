@@ -8,14 +8,13 @@ import numpy as np
 import numpy.typing as npt
 import pandas as pd
 
-from recall_lab.analysis.clocks import timed
-from recall_lab.analysis.timing import latency
+from recall_lab.analysis.analysis import analyse
 from recall_lab.capture.capture import Capture
 from recall_lab.errors import InvalidArgument
 from recall_lab.wire.pcm import RATE
 
 
-def playout(capture: Capture, delays: Sequence[float] | None = None) -> pd.DataFrame:
+def playout(source: Any, delays: Sequence[float] | None = None) -> pd.DataFrame:
     """Return what a fixed playout delay would cost.
 
     The player starts so long after the fastest packet could have come, and from then on plays at
@@ -23,7 +22,7 @@ def playout(capture: Capture, delays: Sequence[float] | None = None) -> pd.DataF
     is taken out, as a player that follows it would.
 
     Args:
-        capture: live or loaded.
+        source: as for :func:`recall_lab.analyse`.
         delays: playout delays to try, s; by default 0 and a 1-2-5 series until nothing is late.
 
     Returns:
@@ -38,7 +37,7 @@ def playout(capture: Capture, delays: Sequence[float] | None = None) -> pd.DataF
     Example:
         >>> playout(cap, [0.02, 0.05, 0.1])["late_share"]  # doctest: +SKIP
     """
-    late, samples = _delays(capture)
+    late, samples = _delays(source)
     if delays is None:
         grid = [factor * 10.0**power for power in range(-3, 5) for factor in (1, 2, 5)]
         enough = int(np.searchsorted(grid, late.max(initial=0.0))) + 1
@@ -60,11 +59,11 @@ def playout(capture: Capture, delays: Sequence[float] | None = None) -> pd.DataF
     )
 
 
-def playout_delay(capture: Capture, late_share: float = 0.01) -> float:
+def playout_delay(source: Any, late_share: float = 0.01) -> float:
     """Return the smallest playout delay, in s, at which no more than a share of the audio is late.
 
     Args:
-        capture: live or loaded.
+        source: as for :func:`recall_lab.analyse`.
         late_share: 0 to 1, of the audio received.
 
     Returns:
@@ -80,7 +79,7 @@ def playout_delay(capture: Capture, late_share: float = 0.01) -> float:
     """
     if not isinstance(late_share, int | float) or not 0 <= late_share <= 1:
         raise InvalidArgument("late_share", late_share, "a share from 0 to 1")
-    late, samples = _delays(capture)
+    late, samples = _delays(source)
     if not samples.any():
         return 0.0
     order = np.argsort(late, kind="stable")
@@ -89,10 +88,10 @@ def playout_delay(capture: Capture, late_share: float = 0.01) -> float:
     return 0.0 if late_share == 1 else float(late[order][at])
 
 
-def _delays(capture: Capture) -> tuple[npt.NDArray[np.float64], npt.NDArray[np.int64]]:
+def _delays(source: Any) -> tuple[npt.NDArray[np.float64], npt.NDArray[np.int64]]:
     """Return delay variation and samples of each packet with audio, the first of equal ones."""
-    packets = timed(capture)
-    variation = latency(capture)["variation"].to_numpy()
+    found = analyse(source)
+    packets, variation = found.packets, found.delays[1]
     samples = packets["samples"].to_numpy()
     once = (samples > 0) & ~packets.duplicated(["relative", "samples", "payload_crc"]).to_numpy()
     return variation[once], samples[once].astype(np.int64)

@@ -11,8 +11,8 @@ from typing import Any, Final
 import numpy as np
 import pandas as pd
 
+from recall_lab.analysis.analysis import Call
 from recall_lab.analysis.quality import USABLE, quality
-from recall_lab.capture.capture import Capture
 from recall_lab.errors import InvalidPolicy
 
 POLICY: Final[Mapping[str, Mapping[str, float]]] = {
@@ -29,11 +29,11 @@ _MORE_IS_BETTER: Final = ("availability %", "availability without silence %", "a
 
 
 def check(
-    capture: Capture,
+    source: Any,
     policy: str | os.PathLike[str] | Mapping[str, Mapping[str, float]] | None = None,
     *,
-    baseline: Capture | None = None,
-    span: tuple[float, float] | None = None,
+    baseline: Any = None,
+    call: Call | None = None,
 ) -> pd.DataFrame:
     """Hold a capture against thresholds.
 
@@ -47,10 +47,10 @@ def check(
         max = 250
 
     Args:
-        capture: live or loaded.
+        source: as for :func:`recall_lab.analyse`.
         policy: path of a TOML file, or the same as a mapping; by default :data:`POLICY`.
         baseline: an earlier capture, for the ``worse`` limits. Drift may be worse either way.
-        span: as for :func:`recall_lab.quality`.
+        call: as for :func:`recall_lab.analyse`.
 
     Returns:
         One row a limit: ``measure``, ``limit`` (str), ``bound`` (float64, what it may be at
@@ -70,7 +70,7 @@ def check(
         limits, name = _read(Path(policy)), str(policy)
     else:
         limits, name = POLICY if policy is None else policy, "policy"
-    found = quality(capture, span=span)
+    found = quality(source, call=call)
     before = None if baseline is None else quality(baseline)
     rows = []
     for measure, entry in _checked(limits, found, name):

@@ -18,9 +18,10 @@ from typing import Any, Final
 import numpy as np
 import numpy.typing as npt
 
+from recall_lab.analysis.axis import Timeline
 from recall_lab.analysis.frames import Frames, Spectra, on_all_cores, window_of
 from recall_lab.analysis.levels import measure
-from recall_lab.analysis.timeline import Timeline, axis_of
+from recall_lab.analysis.timeline import axis_of
 from recall_lab.capture.capture import Capture
 from recall_lab.capture.files import replace_file
 from recall_lab.errors import InvalidArgument

@@ -3,22 +3,20 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
-from typing import Any, Final, overload
+from typing import Any, Final
 
 import numpy as np
 import pandas as pd
 
+from recall_lab.analysis.analysis import Analysis, Call, analyse, each_of
+from recall_lab.analysis.axis import covered
 from recall_lab.analysis.causes import CAUSES
-from recall_lab.analysis.clocks import nanoseconds, repaired_seconds, steps_of, timed, times_of
-from recall_lab.analysis.drift import PAIRS, drifts
-from recall_lab.analysis.gaps import find, gaps, line_up, seconds_pair
+from recall_lab.analysis.clocks import repaired_seconds, times_of
+from recall_lab.analysis.delays import Stall, delay_percentiles
 from recall_lab.analysis.loss import LOST
-from recall_lab.analysis.timeline import covered
-from recall_lab.analysis.timing import delay_percentiles, delays_of, running_jitter, stalls_of
-from recall_lab.analysis.unkept import unkept
-from recall_lab.capture.capture import Capture
+from recall_lab.analysis.rates import PAIRS
 from recall_lab.capture.continuity import HALF_SAMPLE
+from recall_lab.capture.frame import nanoseconds
 from recall_lab.errors import InvalidArgument
 from recall_lab.text import counted, html_table
 from recall_lab.wire.pcm import RATE
@@ -54,76 +52,74 @@ class Quality(pd.Series):
         return html_table(f"Quality of {self.name}", facts)
 
 
-@overload
-def quality(capture: Capture, *, span: tuple[float, float] | None = None) -> Quality: ...
-@overload
 def quality(
-    capture: Sequence[Capture], *, span: tuple[float, float] | None = None
-) -> pd.DataFrame: ...
-
-
-def quality(
-    capture: Capture | Sequence[Capture], *, span: tuple[float, float] | None = None
-) -> Quality | pd.DataFrame:
+    source: Any,
+    *,
+    call: Call | None = None,
+    mute: float | str | None = None,
+    tolerance: float | str | None = None,
+) -> Any:
     """Return what there is to say of a capture in numbers, each with its unit in its name.
 
     Args:
-        capture: one; or several, such as the streams of a recording
-            (:func:`recall_lab.load_recording`): a row each.
-        span: when the call began and ended, s on the relative clock; by default what the capture
-            itself has seen.
+        source: as for :func:`recall_lab.analyse`; or a list of such, such as the streams of a
+            recording (:func:`recall_lab.load_recording`): a row each.
+        call, mute, tolerance: as for :func:`recall_lab.analyse`.
 
     Returns:
-        Series, or a frame with one row a stream:
+        :class:`Quality`, a series; of a list, a frame with one row a stream:
 
         - ``verdict`` (str): ``good``, ``usable`` or ``poor``, with the threshold that made it
         - ``availability %``: audio there of the span; ``availability without silence %``: with
           mutes, pauses and silence by design not held against it: this makes the verdict
         - ``span s``, ``audio s``, ``missing s``, and ``missing s: CAUSE`` for each cause;
-          ``repaired s``: filled in by :func:`recall_lab.repair`, so neither missing nor received
+          ``twice s``; ``unexplained s``: time that passed by both wall clocks, and not by the
+          media clock; ``repaired s``: filled in by :func:`recall_lab.repair`, so neither missing
+          nor received
         - ``gaps``, ``overlaps``, ``duplicates``, ``conflicting duplicates``, ``reordered``,
-          ``longest gap s``, ``packets``, ``packets without audio``, ``connections``
-        - ``jitter ms`` (RFC 3550, the last), ``delay p50 ms`` to ``delay max ms`` (variation,
-          RFC 5481), ``stalls``, ``stalls of the receiver``, ``longest stall s``
-        - ``drift PAIR ppm`` for each pair of clocks, ``clock steps``
-        - ``stamps rounded to ms`` (0 for exact ones), ``damage`` (str)
+          ``longest gap s``, ``packets``, ``packets without audio``, ``connections``, ``epochs``
+        - ``jitter ms`` (RFC 3550, the last), ``jitter mean ms``, ``jitter max ms``, ``delay p50
+          ms`` to ``delay max ms`` (variation, RFC 5481), ``stalls``, ``stalls of the receiver``,
+          ``longest stall s``: NaN, or 0, for a replay
+        - ``speed``: media time against arrival, 1 for a call; NaN where it is too short to tell
+        - ``drift PAIR ppm`` for each pair of clocks, ``clock steps``, ``clock leaps``
+        - ``stamps scatter by ms``: 97 % of the stamps miss by less (0 for exact ones); ``stamps
+          rounded to ms``; ``damage`` (str)
 
     Raises:
         MissingTimestamps: for audio without packets.
+        InvalidArgument: for a source or an option that can't be.
 
     Example:
-        >>> quality(rl.load("data/standup-lossy.bin"))["verdict"]  # doctest: +SKIP
+        >>> quality("data/standup-lossy.bin")["verdict"]  # doctest: +SKIP
         'poor: 92.5 % of the audio is there (99 % would be usable)'
     """
-    if isinstance(capture, Capture):
-        return _quality(capture, seconds_pair(span))
-    rows = [_quality(one, seconds_pair(span)) for one in capture]
+    several = each_of(source)
+    options: dict[str, Any] = {"call": call, "mute": mute, "tolerance": tolerance}
+    if several is None:
+        return quality_of(analyse(source, **options))
+    rows = [quality_of(analyse(one, **options)) for one in several]
     return pd.DataFrame(rows).rename_axis("stream")
 
 
-def _quality(capture: Capture, span: tuple[float, float] | None) -> Quality:
+def quality_of(found: Analysis) -> Quality:
+    """Return the quality of what was analysed."""
     # by the arrays under the public functions: frames of each would cost most of the time
-    packets = timed(capture)
-    standing = timed(capture, repaired=True)
-    line = line_up(standing)
-    found = find(capture, standing, line, span)
-    missing = found.kind == "gap"
-    start, end = _span_of(capture, packets) if span is None else span
-    low, high = (np.clip(edge[missing], start, end) for edge in (found.start, found.end))
-    lost_by = found.cause[missing]
-    by_cause = {cause: math.fsum((high - low)[lost_by == cause]) for cause in CAUSES}
+    capture, packets = found.capture, found.packets
+    all_of = found.found
+    missing = all_of.of("gap")
+    start, end = found.span
+    low, high = (np.clip(edge, start, end) for edge in (missing.start, missing.end))
+    by_cause = {cause: math.fsum((high - low)[missing.cause == cause]) for cause in CAUSES}
     lost = sum(by_cause.values())
-    held_against = sum(by_cause[cause] for cause in LOST)
+    held_against = sum(by_cause[cause] for cause in LOST) + found.unexplained
     length = end - start
-    expected = length - (lost - held_against)
-    variation = delays_of(packets)[1]
-    delays = delay_percentiles(variation) * 1e3
-    held = stalls_of(capture, packets, variation)
-    running = running_jitter(packets)[1]
-    steps = steps_of(packets)
-    rates = dict(zip(PAIRS, drifts(packets, steps), strict=True))
+    expected = length - lost + held_against
+    delays, running, late = _arrival(found)
+    rates = found.drift["drift"]
     repaired = repaired_seconds(capture.packets)
     there = 100 * (expected - held_against) / expected if expected > 0 else np.nan
+    kinds = all_of.kind
     return Quality(
         {
             "verdict": _verdict(there, length)
@@ -134,28 +130,51 @@ def _quality(capture: Capture, span: tuple[float, float] | None) -> Quality:
             "audio s": capture.duration,
             "missing s": lost,
             **{f"missing s: {cause}": seconds for cause, seconds in by_cause.items()},
+            "twice s": found.twice,
+            "unexplained s": found.unexplained,
             "repaired s": repaired,
-            "gaps": int(missing.sum()),
-            "overlaps": int((found.kind == "overlap").sum()),
-            "duplicates": int((found.kind == "duplicate").sum()),
-            "conflicting duplicates": int((found.cause == "conflicting").sum()),
-            "reordered": int((found.kind == "reordered").sum()),
-            "longest gap s": float((found.end - found.start)[missing].max(initial=0.0)),
+            "gaps": len(missing.start),
+            "overlaps": int((kinds == "overlap").sum()),
+            "duplicates": int((kinds == "duplicate").sum()),
+            "conflicting duplicates": int((all_of.cause == "conflicting").sum()),
+            "reordered": int((kinds == "reordered").sum()),
+            "longest gap s": float(missing.duration.max(initial=0.0)),
             "packets": len(packets),
             "packets without audio": int(np.count_nonzero(packets["samples"].to_numpy() == 0)),
             "connections": int(packets["connection"].nunique()),
-            "jitter ms": 1e3 * float(running[-1]) if len(running) else np.nan,
-            **{f"delay {name} ms": float(delays[at]) for at, name in _PERCENTILES},
-            "stalls": len(held),
-            "stalls of the receiver": sum(stall.cause == "receiver" for stall in held),
-            "longest stall s": max((stall.duration for stall in held), default=0.0),
-            **{f"drift {pair} ppm": float(rates[pair]["drift"]) for pair in PAIRS},
-            "clock steps": len(steps),
-            "stamps rounded to ms": 1e3 * line_up(packets).quantum,
+            "epochs": len(found.epochs),
+            "jitter ms": running[0],
+            "jitter mean ms": running[1],
+            "jitter max ms": running[2],
+            **{f"delay {name} ms": delays[at] for at, name in _PERCENTILES},
+            "stalls": len(late),
+            "stalls of the receiver": sum(stall.cause == "receiver" for stall in late),
+            "longest stall s": max((stall.duration for stall in late), default=0.0),
+            "speed": found.pace,
+            **{f"drift {pair} ppm": float(rates[pair]) for pair in PAIRS},
+            "clock steps": len(found.clock_steps),
+            "clock leaps": sum(one.kind == "leap" for one in capture.epochs.breaks),
+            "stamps scatter by ms": 1e3 * found.order.scatter,
+            "stamps rounded to ms": 1e3 * found.order.quantum,
             "damage": str(capture.damage),
         },
         name=capture.info.stem,
     )
+
+
+def _arrival(
+    found: Analysis,
+) -> tuple[dict[float, float], tuple[float, float, float], list[Stall]]:
+    """Return delays by percentile, jitter (last, mean, greatest), ms, and stalls."""
+    unknown = (np.nan, np.nan, np.nan)
+    if found.replayed:
+        return dict.fromkeys((at for at, _ in _PERCENTILES), np.nan), unknown, []
+    delays = delay_percentiles(found.delays[1]) * 1e3
+    running = 1e3 * found.jitter[1]
+    told = unknown
+    if len(running):
+        told = float(running[-1]), float(running.mean()), float(running.max())
+    return {at: float(delays[at]) for at, _ in _PERCENTILES}, told, found.stalls
 
 
 def _verdict(there: float, length: float) -> str:
@@ -170,25 +189,18 @@ def _verdict(there: float, length: float) -> str:
     return f"poor: {said} ({USABLE:g} % would be usable)"
 
 
-def _span_of(capture: Capture, packets: pd.DataFrame) -> tuple[float, float]:
-    """Return from when to when packets came, those included that could not be kept."""
-    relative = packets["relative"].to_numpy()
-    spans = [(one.start, one.end) for one in unkept(capture)]
-    if len(relative):
-        ends = relative + packets["samples"].to_numpy() / RATE
-        spans.append((float(relative.min()), float(ends.max())))
-    return (min(spans)[0], max(end for _, end in spans)) if spans else (0.0, 0.0)
-
-
 def availability(
-    capture: Capture, every: str | float = "10s", *, span: tuple[float, float] | None = None
+    source: Any,
+    every: str | float = "10s",
+    *,
+    call: Call | None = None,
+    tolerance: float | str | None = None,
 ) -> pd.DataFrame:
     """Return how much audio is there, window by window.
 
     Args:
-        capture: live or loaded.
+        source, call, tolerance: as for :func:`recall_lab.analyse`.
         every: length of a window: seconds, or a duration as pandas reads it (``"10s"``).
-        span: beginning and end, s on the relative clock; by default those of the capture.
 
     Returns:
         One row a window: index ``start`` (s on the relative clock), and ``end`` (s; the last
@@ -204,15 +216,15 @@ def availability(
         >>> availability(cap, "1min")["available"].min()  # doctest: +SKIP
     """
     width = _width(every)
-    packets = timed(capture)
-    start, end = seconds_pair(span) or _span_of(capture, packets)
+    known = analyse(source, call=call, tolerance=tolerance)
+    packets = known.packets
+    start, end = known.span
     if (end - start) / width > _MOST_WINDOWS:
         raise InvalidArgument("every", every, f"at most {_MOST_WINDOWS:,} windows in the span")
     edges = start + width * np.arange(int(np.ceil((end - start) / width - 1e-9)) + 1)
     edges[-1] = max(end, start)
-    found = gaps(capture, span=(start, end))
-    missing = found[found["kind"] == "gap"]
-    low, high = missing["start"].to_numpy(), missing["end"].to_numpy()
+    missing = known.found.of("gap")
+    low, high = missing.start.astype(np.float64), missing.end.astype(np.float64)
     relative = packets["relative"].to_numpy()
     order = np.argsort(relative, kind="stable")
     ordered = relative[order]

@@ -14,16 +14,17 @@ from typing import Final, NamedTuple
 import numpy as np
 import numpy.typing as npt
 from isal.isal_zlib import crc32
-from numpy.lib.stride_tricks import sliding_window_view
 
 from recall_lab.analysis.align import Line
-from recall_lab.analysis.clocks import nanoseconds, timed
+from recall_lab.analysis.axis import Timeline
+from recall_lab.analysis.clocks import timed
 from recall_lab.analysis.compare import Comparison, audio_of, compare
 from recall_lab.analysis.export import as_int16
-from recall_lab.analysis.gaps import gaps, line_up
-from recall_lab.analysis.timeline import Timeline, axis_of
+from recall_lab.analysis.analysis import Analysis, analyse
+from recall_lab.analysis.resampling import SIDE, interpolated
+from recall_lab.analysis.timeline import axis_of
 from recall_lab.capture.capture import Capture
-from recall_lab.capture.frame import COLUMNS, frame_of
+from recall_lab.capture.frame import COLUMNS, frame_of, nanoseconds
 from recall_lab.capture.record import Flag
 from recall_lab.errors import InvalidArgument
 from recall_lab.wire.pcm import RATE, Samples
@@ -34,9 +35,6 @@ _BY_DESIGN: Final = ("mute", "silence")  # causes: a participant's stream has no
 _LONGEST: Final = 1.0  # s of a fade
 _BESIDE: Final = 8  # samples by which a fill is joined: so many that noise has little say
 _PIECE: Final = 2**15  # samples interpolated at once
-_SIDE: Final = 16  # samples on either side from which one between them is interpolated
-_PHASES: Final = 1024  # places between two samples for which that is worked out
-_BETA: Final = 9.0  # of Kaiser's window: images are some 90 dB down
 
 
 class Fill(NamedTuple):
@@ -108,8 +106,9 @@ def repair(
         raise InvalidArgument("capture", capture.info.stem, valid)
     if comparison is not None and not isinstance(comparison, Comparison):
         raise InvalidArgument("comparison", comparison, "what compare() returned, or None")
-    timed(capture)  # of audio without packets nobody knows what is missing
-    one = axis_of(capture)
+    known = analyse(capture)
+    known.standing  # of audio without packets nobody knows what is missing
+    one = axis_of(known)
     source = audio_of(recording)
     other = axis_of(source)
     found = compare(capture, source) if comparison is None else comparison
@@ -117,22 +116,21 @@ def repair(
         given = f"of {found.span[0]:.3f} to {found.span[1]:.3f} s with {found.length:.3f} s"
         valid = f"one of {one.start:.3f} to {one.end:.3f} s with {other.end - other.start:.3f} s"
         raise InvalidArgument("comparison", given, valid)
-    return _joined(capture, list(_fills(capture, one, other, found, fade)))
+    return _joined(capture, list(_fills(known, one, other, found, fade)))
 
 
 def _fills(
-    capture: Capture, one: Timeline, other: Timeline, found: Comparison, fade: float
+    known: Analysis, one: Timeline, other: Timeline, found: Comparison, fade: float
 ) -> Iterator[Fill]:
     """Yield what can be filled, in order."""
-    packets = timed(capture, repaired=True)
-    missing = gaps(capture).query("kind == 'gap'")
+    capture, missing = known.capture, known.gaps
     if capture.info.participant is not None:
         missing = missing[~missing["cause"].isin(_BY_DESIGN)]
     at = (float(found.recording_time(one.start)) - other.start) * RATE
     line = Line(at, found.rate)
-    grid = line_up(packets).quantum
+    grid = known.order.quantum
     # after what is there up to then: so nothing seems late that was not
-    relative = np.nan_to_num(capture.packets["relative"].to_numpy(), nan=-np.inf)
+    relative = np.nan_to_num(capture.media, nan=-np.inf)
     furthest = np.maximum.accumulate(relative)
     starts, walls = missing["start"].to_numpy(), nanoseconds(missing["absolute"])
     middles = ((starts + missing["end"].to_numpy()) / 2 - one.start) * RATE
@@ -184,36 +182,18 @@ def _fill(
 def interpolate(other: Timeline, line: Line, low: int, high: int) -> Floats:
     """Return the samples of `other` at ``line.of(low)`` to ``line.of(high)``, full scale 1.
 
-    By a sinc of 32 samples under Kaiser's window (Smith, "Digital audio resampling", 2002);
-    drift is so small that nothing need be filtered out.
-
     Returns:
         float64, shape ``(high - low,)``; zero where `other` has nothing.
     """
     found = np.zeros(high - low)
     for first in range(low, high, _PIECE):
         places = line.of(np.arange(first, min(first + _PIECE, high)))
-        whole = np.floor(places).astype(np.int64)
-        begin, end = int(whole[0]) - _SIDE + 1, int(whole[-1]) + _SIDE + 1
+        begin, end = int(np.floor(places[0])) - SIDE, int(np.floor(places[-1])) + SIDE + 1
         samples = np.zeros(end - begin)
         inside = slice(max(-begin, 0), max(min(end, len(other)) - begin, 0))
         samples[inside] = other.take(max(begin, 0), min(end, len(other)))
-        around = sliding_window_view(samples, 2 * _SIDE)[whole - whole[0]]
-        weights = _KERNEL[np.rint((places - whole) * _PHASES).astype(np.int64)]
-        found[first - low : first - low + len(places)] = np.einsum("ij,ij->i", around, weights)
+        found[first - low : first - low + len(places)] = interpolated(samples, places, begin)
     return found * np.float64(other.unit)
-
-
-def _kernel() -> Floats:
-    """Return the weights of 32 samples for each phase, from 0 to 1 sample."""
-    away = np.arange(_PHASES + 1)[:, None] / _PHASES - np.arange(1 - _SIDE, _SIDE + 1)
-    window = np.i0(_BETA * np.sqrt(np.maximum(1 - (away / _SIDE) ** 2, 0))) / np.i0(_BETA)
-    weights: Floats = np.sinc(away) * window
-    weights /= weights.sum(axis=1, keepdims=True)
-    return weights
-
-
-_KERNEL: Final = _kernel()
 
 
 def _joined(capture: Capture, fills: list[Fill]) -> Capture:

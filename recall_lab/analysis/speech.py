@@ -8,8 +8,9 @@ import numpy as np
 import numpy.typing as npt
 import pandas as pd
 
+from recall_lab.analysis.axis import Timeline
 from recall_lab.analysis.levels import measure
-from recall_lab.analysis.timeline import Timeline, axis_of
+from recall_lab.analysis.timeline import axis_of
 from recall_lab.capture.capture import Capture
 from recall_lab.errors import InvalidArgument, MissingExtra
 from recall_lab.wire.pcm import RATE

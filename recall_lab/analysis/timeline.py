@@ -1,300 +1,85 @@
-"""The samples on the true time axis, gaps and all: the cure for a recording that plays too fast.
-
-A plain ``.bin`` holds what arrived, one packet after another: every gap is squeezed out. Here
-each packet stands where its relative time says (see :mod:`recall_lab.analysis.placement`).
-"""
+"""The samples on the true time axis, of whatever has samples; and the spans between gaps."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from functools import cached_property
-from typing import Final, TypeVar
+import os
+from typing import Any
 
 import numpy as np
-import numpy.typing as npt
 import pandas as pd
 
-from recall_lab.analysis.clocks import timed
-from recall_lab.analysis.gaps import line_up, seconds_pair
-from recall_lab.analysis.placement import Placed, Positions, place
+from recall_lab.analysis.analysis import SOURCES, Analysis, Call, analyse
+from recall_lab.analysis.axis import LONGEST, Array, Timeline
+from recall_lab.analysis.placement import Placed
 from recall_lab.capture.capture import Audio, Capture
-from recall_lab.capture.reader import release
 from recall_lab.errors import InvalidArgument
-from recall_lab.wire.pcm import FULL_SCALE, RATE, SAMPLE_DTYPE
-
-FILLS: Final = ("silence", "nan", "hold")
-"""What can be put where there is no audio, beside a number."""
-
-Array = npt.NDArray[np.int16] | npt.NDArray[np.float32]
-Number = TypeVar("Number", np.int64, np.float64)
-Mask = npt.NDArray[np.bool_]
-
-LONGEST: Final = 2**33
-"""Samples of an axis at most, six days: more is no call, but a clock gone wrong."""
-
-
-class Timeline:
-    """Samples on the true time axis, read piece by piece. Made by :func:`timeline`.
-
-    It looks like an array of shape ``(samples,)``: it has a length and a dtype, can be sliced,
-    and ``np.asarray`` makes it whole.
-
-    Attributes:
-        start: relative time of sample 0, s.
-        end: relative time after the last sample, s.
-        dtype: int16; float32 with full scale 1 where the fill needs it.
-    """
-
-    def __init__(
-        self, audio: Array | Audio, placed: Placed, span: tuple[float, int], fill: float | str
-    ):
-        self._audio = audio
-        self._placed = placed
-        self._fill = fill
-        self.start, self._length = span
-        self.end = self.start + self._length / RATE
-        floats = fill == "nan" or not isinstance(fill, str)
-        self.dtype = np.dtype(np.float32) if floats else audio.dtype
-
-    def __len__(self) -> int:
-        return self._length
-
-    @property
-    def samples(self) -> Array:
-        """The whole, at once. For many hours use :meth:`blocks`."""
-        return self._whole()[0]
-
-    @property
-    def real(self) -> Mask:
-        """True where a sample was received, shape ``(len(self),)``."""
-        return self._whole()[1]
-
-    @property
-    def unit(self) -> float:
-        """What a sample has to be multiplied with for full scale to be 1."""
-        return 1 / FULL_SCALE if self._audio.dtype == SAMPLE_DTYPE else 1.0
-
-    @cached_property
-    def holes(self) -> Positions:
-        """Where nothing was received: shape ``(holes, 2)``, int64, samples from the start."""
-        ends = np.clip(np.concatenate([[0], self._placed.reached]), 0, self._length)
-        starts = np.clip(np.append(self._placed.at, self._length), 0, self._length)
-        there = starts > ends
-        return np.column_stack([ends[there], starts[there]])
-
-    def missing(self, edges: npt.ArrayLike) -> Positions:
-        """Return how many samples are missing before each of `edges`, in samples from the start.
-
-        Example:
-            >>> before = line.missing([0, 16_000, 32_000])  # doctest: +SKIP
-            >>> np.diff(before) / 16_000  # share missing of each second  # doctest: +SKIP
-        """
-        starts, ends = self.holes.T
-        return covered(starts, ends, np.asarray(edges, np.int64))
-
-    def take(self, low: int, high: int, room: Array | None = None) -> Array:
-        """Return samples `low` to `high`, as they were received, zero where they were not.
-
-        A view of the capture where they lie in one piece, so that hours cost nothing; else they
-        are put together, in `room` if there is one (of the audio's dtype, and as long at least).
-        """
-        low, high = max(low, 0), min(high, self._length)
-        first = int(np.searchsorted(self._placed.reached, low, "right"))
-        last = int(np.searchsorted(self._placed.at, high, "left"))
-        copies = self._copies(first, last)
-        if len(copies) == 1 and copies[0][0] <= low and copies[0][1] >= high:
-            offset = copies[0][2] + low - copies[0][0]
-            return self._audio[offset : offset + high - low]
-        if room is None:
-            samples = np.zeros(max(high - low, 0), self._audio.dtype)
-        else:
-            samples = room[: max(high - low, 0)]
-            samples[:] = 0
-        for begin, end, offset in copies:
-            begin, end, offset = _within(begin, end, offset, low, high)
-            samples[begin - low : end - low] = self._audio[offset : offset + end - begin]
-        return samples
-
-    def heard(self, low: int, high: int, room: Mask | None = None) -> Mask:
-        """Return which of samples `low` to `high` were received; in `room`, if there is one."""
-        real = np.empty(high - low, bool) if room is None else room[: high - low]
-        real[:] = True
-        holes = self.holes
-        first, last = np.searchsorted(holes[:, 1], low, "right"), np.searchsorted(holes[:, 0], high)
-        for begin, end in (holes[first:last] - low).tolist():
-            real[max(begin, 0) : max(end, 0)] = False
-        return real
-
-    def release(self) -> None:
-        """Give back the memory of mapped samples that were read."""
-        release(self._audio)
-
-    def read(self, start: float | None = None, end: float | None = None) -> tuple[Array, Mask]:
-        """Return samples and what of them is real for a span of the relative clock, s."""
-        low, high = (
-            default if time is None else round((time - self.start) * RATE)
-            for time, default in ((start, 0), (end, self._length))
-        )
-        low = min(max(low, 0), self._length)
-        return self._read(low, min(max(high, low), self._length))
-
-    def blocks(self, seconds: float = 60.0) -> Iterator[tuple[Array, Mask]]:
-        """Yield samples and what of them is real, from the start to the end, in bounded memory.
-
-        Args:
-            seconds: length of a block; the last may be shorter.
-        """
-        if not isinstance(seconds, int | float) or not 1 / RATE <= seconds <= LONGEST / RATE:
-            raise InvalidArgument("seconds", seconds, "a positive number of seconds")
-        step = round(seconds * RATE)
-        for low in range(0, self._length, step):
-            yield self._read(low, min(low + step, self._length))
-            release(self._audio)
-
-    def __getitem__(self, part: slice | int) -> Array | np.int16 | np.float32:
-        if not isinstance(part, slice):
-            at = range(self._length)[part]  # IndexError beyond the end
-            sample: np.int16 | np.float32 = self._read(at, at + 1)[0][0]
-            return sample
-        if part.step not in (None, 1):
-            raise InvalidArgument("part", part, "a slice of samples without a step")
-        low, high, _ = part.indices(self._length)
-        return self._read(low, max(low, high))[0]
-
-    def __array__(self, dtype: npt.DTypeLike | None = None, copy: bool | None = None) -> Array:
-        if copy is False:
-            raise ValueError("a timeline is put together when it is read: it can't be had uncopied")
-        return self.samples.astype(dtype or self.dtype, copy=False)
-
-    def __repr__(self) -> str:
-        return (
-            f"<Timeline {self.start:.3f} s to {self.end:.3f} s, {self._length:,} samples, "
-            f"{self.dtype}, fill={self._fill!r}>"
-        )
-
-    def _whole(self) -> tuple[Array, Mask]:
-        if self._length > LONGEST:
-            raise InvalidArgument(
-                "span",
-                (self.start, self.end),
-                "a call of days at most: give timeline() the span of the call, or use blocks()",
-            )
-        return self._read(0, self._length)
-
-    def _read(self, low: int, high: int) -> tuple[Array, Mask]:
-        samples = np.zeros(high - low, self._audio.dtype)
-        real = np.zeros(high - low, bool)
-        first = int(np.searchsorted(self._placed.reached, low, "right"))
-        last = int(np.searchsorted(self._placed.at, high, "left"))
-        for begin, end, offset in self._copies(first, last):
-            begin, end, offset = _within(begin, end, offset, low, high)
-            samples[begin - low : end - low] = self._audio[offset : offset + end - begin]
-            real[begin - low : end - low] = True
-        if self._fill == "hold":
-            self._hold(samples, real, low, first)
-        if self.dtype == self._audio.dtype:
-            return samples, real
-        floats = samples.astype(np.float32)
-        floats /= FULL_SCALE
-        floats[~real] = np.nan if isinstance(self._fill, str) else self._fill
-        return floats, real
-
-    def _copies(self, first: int, last: int) -> list[tuple[int, int, int]]:
-        """Return what is to be copied, in order: begin, end on the axis, first in the capture."""
-        if first >= last:
-            return []
-        placed = self._placed
-        at, offset = placed.at[first:last], placed.offset[first:last]
-        ends = at + placed.samples[first:last]
-        if (ends[:-1] <= at[1:]).all():  # nothing overlaps: whole runs at once
-            heads = np.flatnonzero((ends[:-1] != at[1:]) | (np.diff(offset - at) != 0)) + 1
-            heads = np.concatenate([[0], heads])
-            tails = np.append(heads[1:], len(at)) - 1
-        else:  # what came first is written last, and so stays
-            heads = tails = np.argsort(-placed.arrival[first:last], kind="stable")
-        return list(
-            zip(at[heads].tolist(), ends[tails].tolist(), offset[heads].tolist(), strict=True)
-        )
-
-    def _hold(self, samples: npt.NDArray[np.int16], real: Mask, low: int, first: int) -> None:
-        """Repeat the last real sample until the next."""
-        if real.all():
-            return
-        last = np.where(real, np.arange(len(real)), -1)
-        np.maximum.accumulate(last, out=last)
-        before = 0
-        if first and last[0] < 0:
-            edge = int(self._placed.reached[first - 1])
-            before = int(self._read(edge - 1, edge)[0][0]) if edge > 0 else 0
-        samples[:] = np.where(last < 0, before, samples[last])
+from recall_lab.wire.pcm import RATE, SAMPLE_DTYPE
 
 
 def timeline(
-    capture: Capture,
+    source: Any,
     fill: str | float = "silence",
     *,
-    span: tuple[float, float] | None = None,
-    tolerance: float | None = None,
+    call: Call | None = None,
+    tolerance: float | str | None = None,
+    clock: str = "media",
 ) -> Timeline:
     """Put the samples on the true time axis.
 
-    Where packets overlap, the one that arrived first is heard.
+    What is empty there is what :func:`recall_lab.gaps` calls missing, to the sample. Where
+    packets overlap, the one that arrived first is heard. Where the media clock runs otherwise
+    than the samples (a sample clock that is a little off), they are resampled to it, so that an
+    hour stays an hour and nothing clicks.
 
     Args:
-        capture: live or loaded; its audio is read when the timeline is.
+        source: as for :func:`recall_lab.analyse`; its audio is read when the timeline is.
         fill: what stands where there is no audio: ``"silence"``, zeros; ``"hold"``, the last
             sample before; ``"nan"`` or a number, for which samples are float32 with full scale 1.
-        span: beginning and end of the axis, s on the relative clock; by default the first and
-            the last instant of the capture.
-        tolerance: as for :func:`recall_lab.gaps`.
+        call: beginning and end of the axis; by default the first and the last instant of the
+            capture.
+        tolerance: as for :func:`recall_lab.analyse`.
+        clock: ``"media"``; or ``"samples"``, which leaves each sample as it was received and lets
+            the axis drift away from the media clock instead.
 
     Raises:
         MissingTimestamps: for audio without packets, such as a bare ``.bin``.
-        InvalidArgument: for a fill, span or tolerance that can't be.
+        InvalidArgument: for a source or an option that can't be.
 
     Example:
-        >>> line = timeline(rl.load("data/standup-lossy.bin"))  # doctest: +SKIP
+        >>> line = timeline("data/standup-lossy.bin")  # doctest: +SKIP
         >>> len(line), line.real.mean()  # doctest: +SKIP
         (192000, 0.92)
         >>> for samples, real in line.blocks(60):  # doctest: +SKIP
         ...     file.write(samples)
     """
-    numeric = isinstance(fill, int | float) and bool(np.isfinite(fill))
-    if not numeric and fill not in FILLS:
-        raise InvalidArgument("fill", fill, "'silence', 'hold', 'nan' or a finite number")
-    span = seconds_pair(span)
-    packets = timed(capture, repaired=True)
-    line = line_up(packets, tolerance)
-    relative = packets["relative"].to_numpy()
-    start = span[0] if span else float(relative.min(initial=np.inf)) if len(relative) else 0.0
-    placed = place(packets, line, start)
-    if span:
-        length = round((span[1] - span[0]) * RATE)
-    else:
-        latest = round((float(relative.max()) - start) * RATE) if len(relative) else 0
-        length = max(latest, int(placed.reached[-1]) if len(placed.reached) else 0)
-    return Timeline(capture.audio, placed, (start, length), fill)
+    found = analyse(source, call=call, tolerance=tolerance)
+    start, end = (None, None) if found.call is None else found.call
+    return found.timeline(fill, start=start, end=end, clock=clock)
 
 
-def axis_of(
-    source: Capture | npt.ArrayLike, start: float | None = None, end: float | None = None
-) -> Timeline:
+def axis_of(source: Any, start: float | None = None, end: float | None = None) -> Timeline:
     """Put anything with samples on a time axis: what every analysis of sound begins with.
 
     Args:
-        source: a capture; without packets its samples are counted from 0. Or samples at 16 kHz,
-            one dimension, int16 or float with full scale 1, counted from 0 too.
+        source: as for :func:`recall_lab.analyse`; without packets its samples are counted from 0.
+            Or samples at 16 kHz, one dimension, int16 or float with full scale 1, counted from 0
+            too.
         start, end: s on the relative clock; None for the beginning and the end.
 
     Raises:
         InvalidArgument: for what holds no samples, or a span that can't be.
         MissingTimestamps: for a capture that has packets, but no times.
     """
-    if isinstance(source, Capture) and not source.packets.empty:
-        whole = source.span
+    found: Analysis | None = None
+    audio: Array | Audio
+    if isinstance(source, Analysis | Capture | str | os.PathLike) or hasattr(source, "newest"):
+        found = analyse(source)
+        audio = found.capture.audio
+        if found.capture.packets.empty:
+            found = None
     else:
         audio = _samples_of(source)
-        whole = (0.0, len(audio) / RATE)
+    whole = (0.0, len(audio) / RATE) if found is None else found.extent
     low = whole[0] if start is None else start
     high = whole[1] if end is None else end
     if not isinstance(low, int | float) or not isinstance(high, int | float) or not low <= high:
@@ -310,49 +95,34 @@ def axis_of(
             f"a span of days at most, not from {whole[0]:.0f} to {whole[1]:.0f} s: a stamp of this "
             "capture has gone wrong; give start and end, or slice the capture",
         )  # fmt: skip
-    if isinstance(source, Capture) and not source.packets.empty:
-        return timeline(source, span=None if (low, high) == whole else (low, high))
+    if found is not None:
+        if (low, high) == whole:
+            return found.timeline()
+        return found.timeline(start=low, end=high)
     first, last = round(low * RATE), round(high * RATE)
-    one = [np.array([value]) for value in (-first, len(audio), 0, 0, len(audio) - first)]
-    return Timeline(audio, Placed(*one), (first / RATE, last - first), "silence")
+    size = np.array([len(audio)])
+    here, zero = np.array([-first]), np.zeros(1, np.int64)
+    placed = Placed(here, size, zero, zero, size - first, first / RATE, size)
+    return Timeline(audio, placed, (first / RATE, last - first), "silence")
 
 
-def covered(
-    starts: npt.NDArray[Number], ends: npt.NDArray[Number], edges: npt.NDArray[Number]
-) -> npt.NDArray[Number]:
-    """Return how much of spans, in order and apart, lies before each of `edges`."""
-    whole = np.concatenate([[0], np.cumsum(ends - starts)])
-    last = np.searchsorted(starts, edges, "right")
-    beyond = np.append(ends, 0)[last - 1] - edges  # of the span that begins before
-    before: npt.NDArray[Number] = whole[last] - np.where(last > 0, np.maximum(beyond, 0), 0)
-    return before
-
-
-def _samples_of(source: Capture | npt.ArrayLike) -> Array | Audio:
-    """Return the samples of a capture without packets, or an array of them."""
-    if isinstance(source, Capture):
-        return source.audio
+def _samples_of(source: Any) -> Array:
+    """Return an array of samples."""
     audio = np.asarray(source)
     if audio.ndim != 1 or (audio.dtype != SAMPLE_DTYPE and audio.dtype.kind != "f"):
-        given = f"{audio.dtype} of shape {audio.shape}"
-        valid = "a Capture, or samples in one dimension, int16 or float with full scale 1"
+        given = f"{audio.dtype} of shape {audio.shape}" if audio.ndim else source
+        valid = f"{SOURCES}; or samples in one dimension, int16 or float with full scale 1"
         raise InvalidArgument("samples", given, valid)
     return audio
 
 
-def _within(begin: int, end: int, offset: int, low: int, high: int) -> tuple[int, int, int]:
-    """Cut a copy to what lies between `low` and `high`; nothing where it lies outside."""
-    cut = max(low - begin, 0)
-    begin = min(begin + cut, high)
-    return begin, max(min(end, high), begin), offset + cut
-
-
-def segments(capture: Capture, tolerance: float | None = None) -> pd.DataFrame:
+def segments(
+    source: Any, *, tolerance: float | str | None = None, call: Call | None = None
+) -> pd.DataFrame:
     """Return the contiguous spans of audio: what lies between gaps.
 
     Args:
-        capture: live or loaded.
-        tolerance: as for :func:`recall_lab.gaps`.
+        source, tolerance, call: as for :func:`recall_lab.analyse`.
 
     Returns:
         One row a span: ``start``, ``end``, ``duration`` (float64, s on the relative clock,
@@ -365,8 +135,8 @@ def segments(capture: Capture, tolerance: float | None = None) -> pd.DataFrame:
     Example:
         >>> segments(rl.load("data/standup-lossy.bin"))["duration"].max()  # doctest: +SKIP
     """
-    packets = timed(capture, repaired=True)
-    line = line_up(packets, tolerance)
+    found = analyse(source, tolerance=tolerance, call=call)
+    packets, line = found.standing, found.order
     size = len(line.starts)
     breaks = np.flatnonzero(line.starts[1:] - line.reached[:-1] > line.tolerance) + 1
     heads = np.concatenate([[0], breaks]) if size else breaks

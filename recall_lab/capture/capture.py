@@ -8,9 +8,11 @@ from pathlib import Path
 from typing import Protocol
 
 import numpy as np
+import numpy.typing as npt
 import pandas as pd
 
 from recall_lab.capture.damage import Damage
+from recall_lab.capture.epochs import Epochs, epochs_of
 from recall_lab.capture.events import no_events
 from recall_lab.capture.frame import check_frame, empty_frame
 from recall_lab.capture.info import CaptureInfo
@@ -101,6 +103,7 @@ class Capture:
         self._path = path
         self._url = url
         self._events: pd.DataFrame | Callable[[], pd.DataFrame] = events
+        self._epochs: Epochs | None = None
 
     @property
     def samples(self) -> Samples:
@@ -121,10 +124,37 @@ class Capture:
 
     @property
     def packets(self) -> pd.DataFrame:
-        """The packets frame. Writing to it changes your copy only."""
+        """The packets frame. Writing to it changes your copy only.
+
+        Where ``relative`` begins again, a column ``epoch`` (uint32, 0 for the first) says which
+        packets belong together; :attr:`media` has them all on one clock.
+        """
+        packets = self._frame()
+        number = self.epochs.epoch
+        if len(number) and number[-1]:
+            return packets.assign(epoch=number)
+        return packets.copy(deep=False)
+
+    @property
+    def epochs(self) -> Epochs:
+        """The media clock made one, with where it began again, leapt or stood."""
+        if self._epochs is None:
+            self._epochs = epochs_of(self._frame())
+        return self._epochs
+
+    @property
+    def media(self) -> npt.NDArray[np.float64]:
+        """When each packet was spoken, s, on one clock: ``relative``, going on where it does not.
+
+        Shape ``(packets,)``; NaN where the packet's time is unknown. Times of all analyses,
+        plots, of :attr:`span` and :meth:`slice` are of this clock.
+        """
+        return self.epochs.media
+
+    def _frame(self) -> pd.DataFrame:
         if not isinstance(self._packets, pd.DataFrame):
             self._packets = self._packets()
-        return self._packets.copy(deep=False)
+        return self._packets
 
     @property
     def events(self) -> pd.DataFrame:
@@ -164,11 +194,13 @@ class Capture:
 
         Without packets: ``(0.0, duration)``.
         """
-        packets = self.packets
+        packets, media = self._frame(), self.media
         if packets.empty:
             return 0.0, self.duration
-        ends = packets["relative"] + packets["samples"] / RATE
-        return float(packets["relative"].min()), float(ends.max())
+        if not np.isfinite(media).any():
+            return math.nan, math.nan
+        ends = media + packets["samples"].to_numpy() / RATE
+        return float(np.nanmin(media)), float(np.nanmax(ends))
 
     def slice(self, start: float | None = None, end: float | None = None) -> Capture:
         """Return the part with ``start <= t < end``, `t` being a sample's relative time.
@@ -194,18 +226,17 @@ class Capture:
             raise InvalidArgument(
                 "slice", (start, end), "two numbers, the end not before the start"
             )
-        packets = self.packets
+        packets, epochs = self._frame(), self.epochs
         if packets.empty:
             first, last = _cut(np.array([0.0]), np.array([len(self._audio)]), low, high)
             return self._part(self._audio[first[0] : last[0]], None)
 
-        relative = packets["relative"].to_numpy()
-        first, last = _cut(relative, packets["samples"].to_numpy(), low, high)
+        media = epochs.media
+        first, last = _cut(media, packets["samples"].to_numpy(), low, high)
         # an empty packet has no sample: it stays if its own time is inside
-        keep = np.where(
-            packets["samples"] == 0, (relative >= low) & (relative < high), last > first
-        )
+        keep = np.where(packets["samples"] == 0, (media >= low) & (media < high), last > first)
         packets, first, last = packets[keep], first[keep], last[keep]
+        epochs = epochs.part(np.flatnonzero(keep), first / RATE)
         trimmed = (first > 0) | (last < packets["samples"])
         starts = packets["offset"].to_numpy() + first
         counts = last - first
@@ -223,7 +254,9 @@ class Capture:
             flags=packets["flags"] | np.where(trimmed, _TRIMMED, 0).astype(np.uint32),
         )
         packets.index = pd.RangeIndex(len(packets), name=packets.index.name)
-        return self._part(samples, packets)
+        part = self._part(samples, packets)
+        part._epochs = epochs
+        return part
 
     def _part(self, samples: Samples, packets: pd.DataFrame | None) -> Capture:
         return Capture(samples, packets, self._info, events=lambda: self.events)

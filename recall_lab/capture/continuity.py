@@ -1,325 +1,462 @@
-"""The small rule by which audio is missing: the relative clock against samples counted.
+"""The rule of discontinuities: where stamps and samples disagree for good.
 
-A packet should begin where the furthest one before it, in media time, has ended. Arrival times
-have no say in it, nor has the order of arrival. The same rule stands here twice: over a whole
-frame (:func:`missing_spans`), and packet by packet (:class:`Continuity`) for what is still
-coming in. Both give the same spans.
+Take the stamp of each packet less the time of all samples before it: the **level**. While nothing
+is lost it stays; a loss lifts it and audio that came twice lowers it, for good. A stamp that is
+only inexact moves it too, but it comes back::
 
-How far two stamps may miss one another is read from the stamps themselves (:class:`Stamps`):
-half a sample where they are exact; one step where they are rounded to a coarser grid than the
-packets' own lengths, because then every other join looks torn; and where they scatter, a bound
-on the scatter.
+    level        ________                a loss of 60 ms: it lasts
+        ________|
+
+    level      |   |     |               late stamps: each comes back, nothing is missing
+        _______| __| ____| _____
+
+So a join between two packets is a discontinuity only where the level before it and the level
+after it differ. :func:`jumps_of` decides it for every join:
+
+1. Joins that meet within half a sample are whole. Where most joins around are whole, stamps are
+   exact, and a torn join of half a packet or more is believed as it is.
+2. How the level runs from packet to packet is taken out first: up to 1,100 ppm is a clock, more
+   is no oscillator: then audio is short, or twice, all the time, and every join counts. It is
+   believed only if it agrees over 1 packet and over many, and does not come back.
+3. Elsewhere the levels of 16 packets before and after are compared, at the points that 15 and
+   85 % of them lie below: they have to lie clear of one another. Then the same is done for means
+   of 4, 16 and 64 packets, in which what is too small to be seen in one stamp stands out.
+4. What goes up and comes down again by less than the stamps scatter there is scatter.
+
+All of it is local: a page of 8,192 joins is decided with 512 on either side, so that a call whose
+stamps scatter in its last third is told exactly before that, and a receiver needs no more memory
+than a page (:mod:`recall_lab.capture.live_continuity`).
 """
 
 from __future__ import annotations
 
-import math
-from bisect import bisect_left, bisect_right
-from dataclasses import dataclass, field
-from itertools import accumulate
-from typing import Final
+from itertools import pairwise
+from typing import Final, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
-import pandas as pd
 
 from recall_lab.wire.pcm import RATE
 
 HALF_SAMPLE: Final = 0.5 / RATE
-"""Tolerance of exact stamps, s: closer than that, two instants are the same sample."""
+"""Seconds: closer than that, two instants are the same sample."""
 
-GRIDS: Final = (1e-1, 1e-2, 1e-3, 1e-4)
-"""Steps, s, to which stamps are found to be rounded; finer ones do not matter to a sample."""
+CLOCK: Final = 1.1e-3
+"""Share by which a sample clock may be off: 1,000 ppm and what it takes to measure them."""
 
-_SLACK: Final = 1.001  # of a step: two rounded stamps miss by a whole one, and floats by a hair
-_GRID_MICROSECONDS: Final = tuple(round(grid * 1e6) for grid in GRIDS)
-_OFF_GRID: Final = 0.01  # microseconds by which a float may miss the grid
-_SCATTERS: Final[tuple[float, ...]] = tuple(
-    HALF_SAMPLE * 2**power for power in range(15)
-)  # up to half a second
-_LEVELS: Final[tuple[float, ...]] = tuple(sorted({*_SCATTERS, *(grid * _SLACK for grid in GRIDS)}))
-_ENOUGH: Final = 8  # stamps, or joins, below which nothing is said of their kind
-_PLAIN: Final = 16  # samples of a packet from which half a sample is surely less than half of it
-_BEYOND: Final = 3  # powers of two by which the scatter's bound lies above its median
+PAGE: Final = 8_192
+"""Joins that are decided together."""
+
+CONTEXT: Final = 512
+"""Joins on either side of a page that are looked at."""
+
+Floats = npt.NDArray[np.float64]
+Mask = npt.NDArray[np.bool_]
+Positions = npt.NDArray[np.int64]
+
+_BLOCK: Final = 1_024  # joins over which the level is taken to run evenly
+_LAGS: Final = (1, 4, 16, 64)  # packets over which it is seen to run
+_TIGHT: Final = 2e-6  # s: the same but for rounding to microseconds
+_WINDOW: Final = 16  # packets before and after a join
+_TRIMMED: Final = 0.15  # of them may lie anywhere
+_SEGMENT: Final = 32  # packets that tell how high the level is
+_SURE: Final = 4.0  # times its error that a step has to be
+_COARSER: Final = 4  # packets whose mean is one of the next scale
+_AROUND: Final = 16  # joins on either side that tell whether stamps are exact
+_EXACT: Final = 0.35  # of them are whole
+_SCATTERS: Final = 0.25  # of them are torn: what comes back within the scatter is scatter
+_SCATTER: Final = 0.97  # of the torn joins miss by less than the scatter
+_REGULAR: Final = 12  # equal steps at equal distances that make a clock
 
 
-@dataclass
-class Stamps:
-    """What the stamps of a stream are like, as counts; what follows from it is the tolerance.
+class Jumps(NamedTuple):
+    """What is found at the joins of packets.
 
     Attributes:
-        packets: packets with audio.
-        samples: samples in them.
-        off: how many stamps lie off each of :data:`GRIDS`.
-        uneven: how many packets last something else than a multiple of each grid.
-        joins: packets by how far they miss the end of the one that arrived before, as powers
-            of two of half a sample; only those that miss by less than half a packet.
+        sizes: s, shape ``(packets - 1,)``: what is missing between a packet and the next; less
+            than 0 for what is there twice; 0 where they follow one another.
+        clock: share by which the media clock runs faster than the samples, likewise.
     """
 
-    packets: int = 0
-    samples: int = 0
-    off: list[int] = field(default_factory=lambda: [0] * len(GRIDS))
-    uneven: list[int] = field(default_factory=lambda: [0] * len(GRIDS))
-    joins: list[int] = field(default_factory=lambda: [0] * len(_SCATTERS))
-
-    @classmethod
-    def of(
-        cls,
-        relative: npt.NDArray[np.float64],
-        samples: npt.NDArray[np.int32],
-        *,
-        more_to_come: bool = False,
-    ) -> Stamps:
-        """Return the counts for packets in the order of arrival, all finite, none empty."""
-        misses = np.abs(relative[1:] - (relative[:-1] + samples[:-1] / RATE))
-        misses = misses[misses < np.minimum(samples[:-1] / (2 * RATE), _SCATTERS[-1])]
-        joins = [0] * len(_SCATTERS)
-        torn = misses[misses > HALF_SAMPLE]
-        joins[0] = len(misses) - len(torn)
-        for power, count in enumerate(np.bincount(np.searchsorted(_SCATTERS, torn)).tolist()):
-            if power:
-                joins[power] += count
-        stamps = cls(len(relative), int(samples.sum(dtype=np.int64)), joins=joins)
-        if len(torn) or more_to_come:  # else the stamps are exact, and no more need be known
-            stamps.count_grids(relative, samples)
-        return stamps
-
-    def count_grids(
-        self, relative: npt.NDArray[np.float64], samples: npt.NDArray[np.int32]
-    ) -> None:
-        """Count which stamps lie off each grid, and which lengths do not fit it."""
-        microseconds = relative * 1e6
-        whole = np.rint(microseconds)
-        fractions = np.abs(microseconds - whole) > _OFF_GRID
-        lengths = samples.astype(np.int64) * 125
-        for at, grid in enumerate(_GRID_MICROSECONDS):
-            off = int(np.count_nonzero(fractions | (np.mod(whole, grid) != 0)))
-            self.off[at] += off
-            if not off:  # all on this grid, so on all finer ones
-                break
-        for at, grid in enumerate(_GRID_MICROSECONDS):
-            uneven = int(np.count_nonzero(lengths % (2 * grid)))
-            self.uneven[at] += uneven
-            if not uneven:
-                break
-
-    @property
-    def quantum(self) -> float:
-        """Step to which the stamps are seen to be rounded, s; 0.0 where they seem exact."""
-        if self.packets < _ENOUGH or not sum(self.joins[1:]):
-            return 0.0
-        few = self.packets // 100
-        for grid, off, uneven in zip(GRIDS, self.off, self.uneven, strict=True):
-            if off <= few:
-                # packets that fit the grid themselves would lie on it unrounded, too
-                return grid if uneven > max(1, few) else 0.0
-        return 0.0
-
-    @property
-    def tolerance(self) -> float:
-        """Seconds by which a packet may miss the end of the one before and still follow it."""
-        if self.quantum:
-            return self.quantum * _SLACK
-        joins = sum(self.joins)
-        if joins < _ENOUGH or self.joins[0] >= joins / 2:
-            return HALF_SAMPLE
-        power = next(k for k, seen in enumerate(accumulate(self.joins)) if seen > joins / 2)
-        # a lost packet must still be seen: never above half of a usual one
-        usual = bisect_right(_SCATTERS, self.samples / self.packets / RATE / 2) - 1
-        return _SCATTERS[max(0, min(power + _BEYOND, usual))]
+    sizes: Floats
+    clock: Floats
 
 
-class Continuity:
-    """The rule, packet by packet in the order of arrival, in bounded memory.
-
-    The last few hundred holes stay open for what comes late; older ones are only counted.
-
-    Example:
-        >>> stream = Continuity()
-        >>> for relative in (0.0, 0.2, 0.8):
-        ...     stream.add(relative, 3200)
-        >>> stream.gaps, round(stream.missing, 6)
-        (1, 0.4)
-    """
-
-    OPEN: Final = 200
-
-    def __init__(self) -> None:
-        self._forget()
-
-    def _forget(self) -> None:
-        self._stamps = Stamps()
-        self._end = math.nan  # of the packet that arrived last
-        self._length = 0.0  # of that packet
-        self._first = math.inf
-        self._reached = -math.inf
-        self._earliest = math.inf  # of empty packets
-        self._latest = -math.inf
-        self._holes: list[tuple[float, float]] = []  # in order, disjoint, above half a sample
-        self._folded = [0] * (len(_LEVELS) + 1)  # older holes by length
-        self._folded_seconds = [0.0] * (len(_LEVELS) + 1)
-
-    def start_over(self, packets: pd.DataFrame) -> None:
-        """Know of `packets` only, in the order of arrival; more may be added."""
-        self._forget()
-        relative, samples = packets["relative"].to_numpy(), packets["samples"].to_numpy()
-        empty, heard = relative[samples == 0], packets[samples > 0]
-        self._earliest = float(empty.min(initial=math.inf))
-        self._latest = float(empty.max(initial=-math.inf))
-        if len(heard):
-            starts, counts = heard["relative"].to_numpy(), heard["samples"].to_numpy()
-            ends = starts + counts / RATE
-            self._stamps = Stamps.of(starts, counts, more_to_come=True)
-            self._first, self._reached = float(starts.min()), float(ends.max())
-            self._end, self._length = float(ends[-1]), float(counts[-1] / RATE)
-            self._holes = [(a, b) for a, b in missing_spans(heard, HALF_SAMPLE).tolist()]
-            self._fold()
-
-    def add(self, relative: float, samples: int) -> None:
-        """Take one packet."""
-        if not samples:
-            self._earliest = min(self._earliest, relative)
-            self._latest = max(self._latest, relative)
-            return
-        length = samples / RATE
-        end = relative + length
-        self._observe(relative, samples)
-        self._end, self._length = end, length
-        if relative > self._reached:
-            if relative - self._reached > HALF_SAMPLE and self._first != math.inf:
-                self._holes.append((self._reached, relative))
-                if len(self._holes) > 2 * self.OPEN:
-                    self._fold()
-        elif self._holes and relative < self._holes[-1][1]:
-            self._fill(relative, end)
-        if relative < self._first:
-            if end < self._first - HALF_SAMPLE and self._first != math.inf:
-                self._holes.insert(0, (end, self._first))
-            self._first = relative
-        if end > self._reached:
-            self._reached = end
-
-    def extend(self, relative: npt.NDArray[np.float64], samples: npt.NDArray[np.int32]) -> None:
-        """Take several packets, in the order of arrival; together where each follows the last."""
-        ends = relative + samples / RATE
-        begins = np.concatenate([[self._end], ends[:-1]])
-        if (
-            self._end != self._reached
-            or samples.min(initial=_PLAIN) < _PLAIN
-            or self._length * RATE < _PLAIN
-            or not (np.abs(relative - begins) <= HALF_SAMPLE).all()
-        ):
-            for start, count in zip(relative.tolist(), samples.tolist(), strict=True):
-                self.add(start, count)
-        elif len(relative):
-            stamps = self._stamps
-            stamps.packets += len(relative)
-            stamps.samples += int(samples.sum(dtype=np.int64))
-            stamps.joins[0] += len(relative)
-            stamps.count_grids(relative, samples)
-            self._end = self._reached = float(ends[-1])
-            self._length = float(samples[-1] / RATE)
-
-    @property
-    def tolerance(self) -> float:
-        """Seconds by which packets may miss one another, as far as is known by now."""
-        return self._stamps.tolerance
-
-    @property
-    def gaps(self) -> int:
-        """Spans for which there is no audio, so far."""
-        return self.total()[0]
-
-    @property
-    def missing(self) -> float:
-        """Seconds for which there is no audio, so far."""
-        return self.total()[1]
-
-    def total(self) -> tuple[int, float]:
-        """Return both at once, as they cost the same work: gaps and seconds missing."""
-        tolerance = self.tolerance
-        level = bisect_left(_LEVELS, tolerance)
-        count, seconds = sum(self._folded[level + 1 :]), sum(self._folded_seconds[level + 1 :])
-        edges = [(self._reached, self._latest), (self._earliest, self._first)]
-        if self._first == math.inf:  # nothing but empty packets
-            edges = [(self._earliest, self._latest)]
-        for start, end in (*self._holes, *edges):
-            if end - start > tolerance:
-                count += 1
-                seconds += end - start
-        return count, seconds
-
-    def _observe(self, relative: float, samples: int) -> None:
-        stamps = self._stamps
-        stamps.packets += 1
-        stamps.samples += samples
-        microseconds = relative * 1e6
-        whole = round(microseconds)
-        on_grid = abs(microseconds - whole) <= _OFF_GRID
-        for at, grid in enumerate(_GRID_MICROSECONDS):
-            if on_grid and whole % grid == 0:
-                break
-            stamps.off[at] += 1
-        for at, grid in enumerate(_GRID_MICROSECONDS):
-            if samples * 125 % (2 * grid) == 0:
-                break
-            stamps.uneven[at] += 1
-        miss = abs(relative - self._end)
-        if miss < min(self._length / 2, _SCATTERS[-1]):  # false for the first, whose miss is NaN
-            power = 0 if miss <= HALF_SAMPLE else bisect_left(_SCATTERS, miss)
-            stamps.joins[power] += 1
-
-    def _fill(self, start: float, end: float) -> None:
-        """Take what has come late out of the holes."""
-        holes = self._holes
-        first = bisect_right(holes, start, key=lambda hole: hole[1])
-        last = bisect_left(holes, end, key=lambda hole: hole[0])
-        pieces = []
-        for low, high in holes[first:last]:
-            pieces += [(low, min(high, start)), (max(low, end), high)]
-        holes[first:last] = [(low, high) for low, high in pieces if high - low > HALF_SAMPLE]
-
-    def _fold(self) -> None:
-        for low, high in self._holes[: -self.OPEN]:
-            level = bisect_left(_LEVELS, high - low)
-            self._folded[level] += 1
-            self._folded_seconds[level] += high - low
-        del self._holes[: -self.OPEN]
-
-
-def missing_spans(packets: pd.DataFrame, tolerance: float | None = None) -> npt.NDArray[np.float64]:
-    """Return the spans of the relative clock for which there is no audio between packets.
+def jumps_of(starts: Floats, samples: npt.NDArray[np.integer], head: int = 0) -> Jumps:
+    """Find the discontinuities between packets.
 
     Args:
-        packets: the packets frame. Empty packets bring no audio, but at either end of the
-            stream they say that it was there.
-        tolerance: spans of up to so many seconds are not named; read from the stamps by default.
-
-    Returns:
-        Shape ``(n, 2)``, float64, seconds, half-open, in order.
+        starts: stamps of their first samples, s, in the order in which the audio was spoken.
+        samples: how many samples each has; none is 0.
+        head: joins at the beginning that were decided before: pages begin after them.
 
     Example:
-        ::
-
-            packets   [0.0 .. 0.2)  [0.2 .. 0.4)              [0.8 .. 1.0)
-            missing                               [0.4 .. 0.8)
+        >>> starts = np.array([0.0, 0.2, 0.4, 0.8, 1.0])
+        >>> jumps_of(starts, np.full(5, 3200)).sizes.round(6)
+        array([0. , 0. , 0.2, 0. ])
     """
-    relative = packets["relative"].to_numpy()
-    samples = packets["samples"].to_numpy()
-    known = np.isfinite(relative)
-    heard = known & (samples > 0)
-    silent = relative[known & (samples == 0)]
-    starts, counts = relative[heard], samples[heard]
-    if tolerance is None:
-        tolerance = Stamps.of(starts, counts).tolerance
-    order = np.argsort(starts, kind="stable")
-    reached = np.maximum.accumulate((starts + counts / RATE)[order])
-    starts = starts[order]
-    holes = np.flatnonzero(starts[1:] - reached[:-1] > tolerance)
-    spans = np.column_stack([reached[holes], starts[holes + 1]])
-    if not len(silent):
-        return spans
-    first, last = (starts[0], reached[-1]) if len(starts) else (silent.max(), silent.max())
-    edges = np.array([[silent.min(), first], [last, silent.max()]])
-    edges = edges[edges[:, 1] - edges[:, 0] > tolerance]
-    return np.sort(np.concatenate([spans, edges]), axis=0)
+    lasts = samples / RATE
+    misses = starts[1:] - starts[:-1]
+    misses -= lasts[:-1]
+    sizes, clock = np.zeros(len(misses)), np.zeros(len(misses))
+    if not len(misses):
+        return Jumps(sizes, clock)
+    heads = [0, *range(head, len(misses), PAGE)] if head else range(0, len(misses), PAGE)
+    for low, high in pairwise([*heads, len(misses)]):
+        first, last = max(low - CONTEXT, 0), min(high + CONTEXT, len(misses))
+        part = _page(misses[first:last], lasts[first : last + 1], low - first, high - first)
+        sizes[low:high], clock[low:high] = part
+    _take_out_clock(sizes, clock, lasts[:-1])
+    return Jumps(sizes, clock)
+
+
+def _page(misses: Floats, lasts: Floats, low: int, high: int) -> tuple[Floats, Floats]:
+    """Return sizes and clock for joins `low` to `high` of a page with its context."""
+    usual = np.minimum(lasts[1:], lasts[:-1])
+    lasts = lasts[:-1]
+    torn = np.abs(misses) > HALF_SAMPLE
+    # nearly always: exact stamps, and whole packets lost
+    at = np.flatnonzero(torn)
+    if len(at) < len(misses) / 2:
+        rate = _drift(misses, lasts, at)
+        left = misses[at] - rate * lasts[at]
+        whole = bool((np.abs(left) >= usual[at] * (0.5 - 1e-9)).all())
+        lone = len(at) < 2 or bool((np.diff(at) > 1).all() or (left > 0).all())
+        if whole and lone and (share(~torn, at) >= _EXACT).all():
+            sizes = np.zeros(len(misses))
+            sizes[at] = left
+            return sizes[low:high], np.full(high - low, rate)
+    misses, clock, even = _level_out(misses, lasts)
+    torn = np.abs(misses) > HALF_SAMPLE
+    at = np.flatnonzero(torn)
+    exact = np.zeros(len(misses))
+    exact[at] = share(~torn, at)
+    misses, torn = _without_lone(misses, torn, exact)
+    big = torn & (exact >= _EXACT) & (np.abs(misses) >= usual * (0.5 - 1e-9))
+    sizes = np.where(big, misses, 0.0)
+    sizes += _steps(misses - sizes, torn & ~big, lasts)
+    if even:  # steps that only make up for a clock seen in steps
+        small = (sizes != 0) & (np.abs(sizes) < usual / 4)
+        ran = float((clock * lasts)[np.abs(clock) <= CLOCK].sum())
+        if ran and np.count_nonzero(small) >= 8 and 0.5 < sizes[small].sum() / ran < 1.5:
+            sizes[small] = 0.0
+    # what no oscillator does is missing, or twice, all the time
+    beyond = np.abs(clock) > CLOCK
+    sizes += np.where(beyond, clock * lasts, 0.0)
+    clock = np.where(beyond, 0.0, clock)
+    return _without_scatter(sizes, misses, torn, usual)[low:high], clock[low:high]
+
+
+def _drift(misses: Floats, lasts: Floats, torn: Positions) -> float:
+    """Return at which rate the level runs up in joins that are whole; 0.0 for less than a sample.
+
+    Sample clocks are so nearly right that no single join shows it, only many.
+    """
+    ran = float(misses.sum() - misses[torn].sum())
+    if abs(ran) <= 2 * HALF_SAMPLE:
+        return 0.0
+    # on a grid finer than a sample the level runs, too, and falls back at the torn joins
+    small = torn[np.abs(misses[torn]) < lasts[torn] / 4]
+    if len(small) and abs(ran + misses[small].sum()) < abs(ran) / 4:
+        return 0.0
+    return ran / float(lasts.sum() - lasts[torn].sum())
+
+
+def share(of: Mask, at: Positions, around: int = _AROUND) -> Floats:
+    """Return which share of the joins around each of `at` is marked."""
+    count = np.concatenate([[0], np.cumsum(of)])
+    low, high = np.maximum(at - around, 0), np.minimum(at + around + 1, len(of))
+    found: Floats = (count[high] - count[low]) / (high - low)
+    return found
+
+
+def _level_out(misses: Floats, lasts: Floats) -> tuple[Floats, Floats, bool]:
+    """Take out how the level runs all the time; tell how, and whether a clock was taken out."""
+    clock = np.zeros(len(misses))
+    count = max(1, round(len(misses) / _BLOCK))
+    edges = np.linspace(0, len(misses), count + 1).astype(np.int64).tolist()
+    for low, high in pairwise(edges):
+        if high - low >= 8:
+            clock[low:high] = _rate(misses[low:high], lasts[low:high])
+    even = False
+    if not clock.all():
+        rate = _slope(misses - clock * lasts, lasts)
+        if rate:
+            tried = np.where(clock == 0, rate, clock)
+            before, after = (
+                np.count_nonzero(np.abs(misses - run * lasts) > HALF_SAMPLE)
+                for run in (clock, tried)
+            )
+            if after <= 2 * before + 8:  # else they are steps between exact joins
+                clock, even = tried, True
+    return misses - clock * lasts, clock, even
+
+
+def _rate(misses: Floats, lasts: Floats) -> float:
+    """Return by which share the level of a block runs up from packet to packet; 0.0 if unsure."""
+    size = len(misses)
+    if np.count_nonzero(np.abs(misses) <= _TIGHT) > size / 2:
+        return 0.0
+    usual, total = float(np.median(lasts)), float(lasts.sum())
+    small = float(misses[np.abs(misses) < 0.75 * usual].sum())
+    whole = float(misses.sum())
+
+    def stays(rate: float) -> bool:
+        """Tell whether the level runs like that in the end, too: it does not on a grid."""
+        ran = small if abs(rate) < 0.25 else whole
+        return rate != 0 and ran / (rate * total) > 0.25
+
+    middle = float(np.median(misses / lasts))
+    if np.count_nonzero(np.abs(misses - middle * lasts) <= _TIGHT) > size / 2 and stays(middle):
+        return middle
+    level = np.concatenate([[0.0], np.cumsum(misses)])
+    time = np.concatenate([[0.0], np.cumsum(lasts)])
+    least, best = np.inf, 0.0
+    nearest: tuple[float, float] | None = None
+    for lag in _LAGS:
+        if lag > size // 4:
+            break
+        rate, width = _shortest_half((level[lag:] - level[:-lag]) / (time[lag:] - time[:-lag]))
+        error = width / np.sqrt((size + 1 - lag) / lag) + 1e-7
+        nearest = nearest or (rate, error)
+        if abs(rate) > 5 * error and not stays(rate):
+            continue
+        # losses lift the level over many packets, but not from one to the next
+        if abs(rate) > CLOCK and abs(rate - nearest[0]) > 4 * nearest[1]:
+            continue
+        if error < least:
+            least, best = error, rate
+    return best if abs(best) > 5 * least else 0.0
+
+
+def _slope(misses: Floats, lasts: Floats) -> float:
+    """Return the slope of the level over all: a clock, where joins tell one; 0.0 else."""
+    if len(misses) < 64:
+        return 0.0
+    usual, scatter = float(np.median(lasts)), float(np.median(np.abs(misses)))
+    rough = scatter >= usual / 16
+    # a lost packet is no slope; where stamps scatter as far, it can't be told apart
+    level = np.cumsum(misses if rough else np.where(np.abs(misses) < usual / 4, misses, 0.0))
+    edges = np.linspace(0, len(misses), 65).astype(np.int64)
+    heads, sizes = edges[:-1], np.diff(edges)
+    values = np.add.reduceat(level, heads) / sizes
+    times = np.add.reduceat(np.cumsum(lasts), heads) / sizes
+    left, right = np.triu_indices(64, 1 if rough else 16)
+    slopes = (values[right] - values[left]) / (times[right] - times[left])
+    if rough:
+        rate, width = _shortest_half(slopes[right - left <= 8])
+        rate = 0.0 if abs(rate) < 3 * width / 4 else rate
+    else:
+        rate = float(np.median(slopes))  # Theil and Sen
+    return rate if abs(rate) <= CLOCK else 0.0
+
+
+def _shortest_half(values: Floats) -> tuple[float, float]:
+    """Return the middle and the width of the shortest interval that holds half of the values.
+
+    A mode that neither half of the values can move (Rousseeuw & Leroy 1988): losses lift some.
+    """
+    values = np.sort(values)
+    half = len(values) // 2
+    widths = values[half:] - values[: len(values) - half]
+    at = int(np.argmin(widths))
+    return float(np.median(values[at : at + half + 1])), float(widths[at])
+
+
+def _without_lone(misses: Floats, torn: Mask, exact: Floats) -> tuple[Floats, Mask]:
+    """Take out what one packet makes between two torn joins, where stamps are exact all around.
+
+    It goes up and comes down again at once: only the difference stays.
+    """
+    lone = np.flatnonzero(torn[:-1] & torn[1:] & (misses[:-1] * misses[1:] < 0))
+    lone = lone[exact[lone] >= 0.5]
+    lone = lone[np.diff(lone, prepend=-9) > 1]
+    if not len(lone):
+        return misses, torn
+    misses = misses.copy()
+    one, other = misses[lone], misses[lone + 1]
+    first = np.abs(one) >= np.abs(other)
+    misses[lone] = np.where(first, one + other, 0.0)
+    misses[lone + 1] = np.where(first, 0.0, one + other)
+    return misses, np.abs(misses) > HALF_SAMPLE
+
+
+def _steps(misses: Floats, torn: Mask, lasts: Floats) -> Floats:
+    """Return the steps of the level that last, at every scale."""
+    sizes = np.zeros(len(misses))
+    at = np.flatnonzero(torn)
+    if not len(at):
+        return sizes
+    whole = ~torn
+    level = np.concatenate([[0.0], np.cumsum(misses)])
+    at, found = _refined(level, misses, at[_lasts(level, misses[at], at)], whole)
+    sizes[at] = found
+    least = 0.25 * float(np.median(lasts))
+    width = _COARSER
+    while len(misses) // width >= 3 * _WINDOW:
+        rest = misses - sizes
+        level = np.concatenate([[0.0], np.cumsum(rest)])
+        count = len(level) // width
+        means = level[: count * width].reshape(count, width).mean(axis=1)
+        rises = np.diff(means)
+        every = np.arange(count - 1)
+        at = every[_lasts(means, rises, every)]
+        at, found = _refined(means, rises, at, np.zeros(count - 1, bool))
+        for block, size in zip(at.tolist(), found.tolist(), strict=True):
+            if abs(size) < least:
+                continue
+            low = max(block - 1, 0) * width
+            high = min((block + 3) * width, len(misses))
+            fits = np.where(torn[low:high], rest[low:high] * np.sign(size), -np.inf)
+            join = low + int(np.argmax(fits))
+            sizes[join] += size
+            rest[join] -= size
+        width *= _COARSER
+    return sizes
+
+
+def _lasts(level: Floats, misses: Floats, at: Positions) -> Mask:
+    """Tell at which joins the level before and the level after lie clear of one another."""
+    spans = []
+    for offset, step in ((0, -1), (1, 1)):
+        places = at[:, None] + offset + step * np.arange(_WINDOW)
+        outside = (places < 0) | (places >= len(level))
+        values = np.where(outside, np.inf, level[np.clip(places, 0, len(level) - 1)])
+        values.sort(axis=1)
+        count = _WINDOW - outside.sum(axis=1)
+        trimmed = (count * _TRIMMED).astype(np.int64)
+        rows = np.arange(len(at))
+        spans.append((values[rows, trimmed], values[rows, count - 1 - trimmed]))
+    (low_before, high_before), (low_after, high_after) = spans
+    clear = np.where(misses > 0, low_after - high_before, low_before - high_after)
+    found: Mask = clear > HALF_SAMPLE
+    return found
+
+
+def _refined(level: Floats, misses: Floats, at: Positions, whole: Mask) -> tuple[Positions, Floats]:
+    """Drop steps that are within the scatter of the level on either side; return how high all are.
+
+    The least sure ones first, as what is left of them then belongs to the segments beside.
+    """
+    last = len(level) - 1
+    while len(at):
+        before = at - np.concatenate([[-1], at[:-1]])
+        after = np.append(at[1:], last) - at
+        joined = np.concatenate([[False], whole, [False]])
+        exact = ((before == 1) | joined[at]) & ((after == 1) | joined[at + 2])
+        sizes, sure = misses[at], np.full(len(at), np.inf)
+        loose = np.flatnonzero(~exact)
+        if len(loose):
+            some = at[loose]
+            count = np.minimum(before[loose], _SEGMENT)
+            middle, spread = _height(level, some - count + 1, count)
+            count_after = np.minimum(after[loose], _SEGMENT)
+            middle_after, spread_after = _height(level, some + 1, count_after)
+            sizes[loose] = middle_after - middle
+            error = np.maximum(spread, spread_after) * np.sqrt(1 / count + 1 / count_after)
+            with np.errstate(divide="ignore", invalid="ignore"):
+                sure[loose] = np.where(error > 0, np.abs(sizes[loose]) / error, np.inf)
+        weak = sure < _SURE
+        if not weak.any():
+            return at, sizes
+        beside = np.minimum(np.append(np.inf, sure[:-1]), np.append(sure[1:], np.inf))
+        weakest = weak & (sure <= beside)
+        at = at[~(weakest if weakest.any() else weak)]
+    return at, np.empty(0)
+
+
+def _height(level: Floats, first: Positions, count: Positions) -> tuple[Floats, Floats]:
+    """Return the median of the level over segments, and about its standard deviation there."""
+    places = first[:, None] + np.arange(_SEGMENT)
+    beyond = np.arange(_SEGMENT) >= count[:, None]
+    values = np.where(beyond, np.inf, level[np.minimum(places, len(level) - 1)])
+    values.sort(axis=1)
+    rows, trimmed = np.arange(len(first)), (count * _TRIMMED).astype(np.int64)
+    middle: Floats = (values[rows, (count - 1) // 2] + values[rows, count // 2]) / 2
+    spread: Floats = (values[rows, count - 1 - trimmed] - values[rows, trimmed]) / 2
+    return middle, spread
+
+
+def _without_scatter(sizes: Floats, misses: Floats, torn: Mask, usual: Floats) -> Floats:
+    """Cancel what goes up and comes down again by less than the stamps scatter around it.
+
+    Pairs of neighbours with opposite signs are taken together as long as the smaller one lies
+    within the scatter, never half a packet: the sum of all stays (rainflow counting, ASTM E1049).
+    """
+    at = np.flatnonzero(sizes)
+    if len(at) < 2:
+        return sizes
+    rough = share(torn, at, 64) > _SCATTERS
+    if not rough.any():
+        return sizes
+    limits = np.full(len(at), HALF_SAMPLE / 2)
+    for place in np.flatnonzero(rough).tolist() if rough.sum() < 64 else [-1]:
+        if place >= 0:
+            near = slice(max(int(at[place]) - 64, 0), int(at[place]) + 65)
+            limits[place] = _scatter(misses[near], torn[near])
+        else:
+            step = 64
+            each = [
+                _scatter(misses[low : low + step], torn[low : low + step])
+                for low in range(0, len(misses), step)
+            ]
+            limits[rough] = np.array(each)[at[rough] // step]
+    limits[rough] = np.minimum(limits[rough], 0.49 * usual[at[rough]])
+    kept: list[list[float]] = []  # join, size, limit
+    for join, size, limit in zip(at.tolist(), sizes[at].tolist(), limits.tolist(), strict=True):
+        kept.append([join, size, limit])
+        while len(kept) > 1 and _cancels(kept[-2], kept[-1]):
+            one, other = kept[-2], kept[-1]
+            if abs(other[1]) < abs(one[1]):
+                break  # decided with the next
+            other[1] += one[1]
+            del kept[-2]
+            if not other[1]:
+                kept.pop()
+    place = 1
+    while place < len(kept):
+        one, other = kept[place - 1], kept[place]
+        if not _cancels(one, other):
+            place += 1
+        elif abs(one[1]) >= abs(other[1]):
+            one[1] += other[1]
+            del kept[place]
+        else:
+            other[1] += one[1]
+            del kept[place - 1]
+            place = max(place - 1, 1)
+    found = np.zeros(len(sizes))
+    for join, size, _ in kept:
+        found[int(join)] += size
+    return found
+
+
+def _cancels(one: list[float], other: list[float]) -> bool:
+    return one[1] * other[1] < 0 and min(abs(one[1]), abs(other[1])) < max(one[2], other[2])
+
+
+def _scatter(misses: Floats, torn: Mask) -> float:
+    """Return by how much torn joins miss, but for the few that miss by most; s."""
+    values = np.abs(misses[torn])
+    return float(np.quantile(values, _SCATTER)) if len(values) else 0.0
+
+
+def _take_out_clock(sizes: Floats, clock: Floats, lasts: Floats) -> None:
+    """Take small steps of one size at regular distances for what they are: a clock on a grid."""
+    usual = float(np.median(lasts))
+    at = np.flatnonzero((sizes != 0) & (np.abs(sizes) < usual / 4))
+    if len(at) < _REGULAR:
+        return
+    size = float(np.median(sizes[at]))
+    alike = np.abs(sizes[at] - size) <= max(0.02 * abs(size), HALF_SAMPLE)
+    total = float(lasts.sum())
+    if alike.mean() < 0.9 or abs(sizes[at].sum()) > CLOCK * total:
+        return
+    at = at[alike]
+    apart = np.diff(np.cumsum(lasts)[at])
+    between = float(np.median(apart))
+    turns = np.maximum(np.rint(apart / between), 1)
+    if np.mean(np.abs(apart / turns - between) <= 0.25 * between) < 0.8:
+        return
+    clock += sizes[at].sum() / total
+    sizes[at] = 0.0

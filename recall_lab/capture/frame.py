@@ -50,6 +50,8 @@ COLUMNS: Final[dict[str, np.dtype[np.generic] | pd.DatetimeTZDtype]] = {
 
 INDEX_NAME: Final = "packet"
 
+_FAR: Final = 1 << 61  # ns: 73 years
+
 
 def storage_dtype(column: str) -> np.dtype[np.generic]:
     """Return the NumPy dtype that holds `column` in memory: times are int64 nanoseconds."""
@@ -134,3 +136,31 @@ def seconds(packets: pd.DataFrame) -> pd.Series[float]:
         0.0
     """
     return packets["samples"] / RATE
+
+
+def nanoseconds(times: pd.Series[pd.Timestamp]) -> npt.NDArray[np.int64]:
+    """Return a column of times as int64 ns since 1970 UTC, without a copy."""
+    return times.to_numpy("datetime64[ns]").view(np.int64)
+
+
+def arrivals(packets: pd.DataFrame) -> npt.NDArray[np.float64]:
+    """Return when each packet arrived, in seconds since the first, on our monotonic clock.
+
+    Where the machine was started anew in between, and its monotonic clock with it, the wall
+    clock bridges the two.
+
+    Returns:
+        Shape ``(packets,)``, float64, exact to the nanosecond over a day.
+    """
+    monotonic = packets["monotonic"].to_numpy()
+    if not len(monotonic):
+        return np.empty(0)
+    restarts = np.flatnonzero(monotonic[1:] < monotonic[:-1]) + 1
+    if len(restarts):
+        received = nanoseconds(packets["received"])
+        monotonic = monotonic.copy()
+        for at in restarts:
+            wall, ours = (int(times[at]) - int(times[at - 1]) for times in (received, monotonic))
+            monotonic[at:] += min(max(wall - ours, -_FAR), _FAR)  # stamps may be anything
+    elapsed: npt.NDArray[np.float64] = (monotonic - monotonic[0]) / 1e9
+    return elapsed

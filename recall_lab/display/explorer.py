@@ -20,11 +20,12 @@ from IPython.display import display
 from matplotlib.colors import to_hex
 from matplotlib.figure import Figure
 
-from recall_lab.analysis.clocks import nanoseconds, timed, times_of
+from recall_lab.analysis.clocks import timed, times_of
 from recall_lab.analysis.export import as_int16
 from recall_lab.analysis.gaps import gaps
 from recall_lab.analysis.pyramid import BINS, Columns, pyramid
 from recall_lab.capture.capture import Capture
+from recall_lab.capture.frame import nanoseconds
 from recall_lab.display.gap_plots import COLORS
 from recall_lab.display.people_plot import ROW_COLORS, People, draw_speakers, people_of
 from recall_lab.display.player import wav_of

@@ -19,8 +19,8 @@ import pandas as pd
 
 from recall_lab.analysis.gaps import gaps
 from recall_lab.capture.capture import Capture
-from recall_lab.capture.continuity import Continuity
 from recall_lab.capture.follower import Follower, last_samples
+from recall_lab.capture.live_continuity import Continuity
 from recall_lab.errors import MissingTimestamps
 from recall_lab.wire.pcm import FULL_SCALE, RATE
 

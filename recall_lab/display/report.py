@@ -16,11 +16,11 @@ import numpy as np
 import pandas as pd
 from matplotlib.figure import Figure
 
+from recall_lab.analysis.axis import covered
 from recall_lab.analysis.gaps import gaps
 from recall_lab.analysis.levels import levels
 from recall_lab.analysis.quality import quality
 from recall_lab.analysis.sound import sound
-from recall_lab.analysis.timeline import covered
 from recall_lab.capture.capture import Capture
 from recall_lab.display.overview_plot import plot_overview
 from recall_lab.display.page import facts, page, page_path, picture, write

@@ -14,11 +14,12 @@ import numpy.typing as npt
 from matplotlib.axes import Axes
 from matplotlib.patches import Rectangle
 
+from recall_lab.analysis.axis import Timeline
 from recall_lab.analysis.gaps import gaps
 from recall_lab.analysis.levels import frame_of_levels, measure, windows_of
 from recall_lab.analysis.overview import overview
 from recall_lab.analysis.spectrum import decibels, mel_edges, spectrogram
-from recall_lab.analysis.timeline import Timeline, axis_of
+from recall_lab.analysis.timeline import axis_of
 from recall_lab.capture.capture import Capture
 from recall_lab.display.style import (
     BLUE,

@@ -14,8 +14,9 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import FuncFormatter, MaxNLocator
 from PIL import Image
 
-from recall_lab.analysis.clocks import nanoseconds, timed
+from recall_lab.analysis.clocks import timed
 from recall_lab.capture.capture import Capture
+from recall_lab.capture.frame import nanoseconds
 from recall_lab.errors import InvalidArgument
 from recall_lab.text import shortened
 

@@ -8,10 +8,12 @@ import numpy.typing as npt
 from matplotlib.axes import Axes
 from matplotlib.ticker import ScalarFormatter
 
-from recall_lab.analysis.clocks import arrivals, clock_steps, nanoseconds, timed
-from recall_lab.analysis.drift import PAIRS, drift, envelope
+from recall_lab.analysis.clocks import clock_steps, timed
+from recall_lab.analysis.drift import drift
+from recall_lab.analysis.rates import PAIRS, envelope
 from recall_lab.analysis.timing import jitter, latency, stalls
 from recall_lab.capture.capture import Capture
+from recall_lab.capture.frame import arrivals, nanoseconds
 from recall_lab.display.style import (
     BLUE,
     GREEN,

@@ -17,11 +17,11 @@ from typing import Final, NamedTuple
 
 import pandas as pd
 
-from recall_lab.capture.continuity import Continuity
 from recall_lab.capture.events import UNSYNCED
 from recall_lab.capture.follower import Follower
 from recall_lab.capture.info import CaptureInfo, info_from, stem_of
 from recall_lab.capture.journal import Throttle
+from recall_lab.capture.live_continuity import Continuity
 from recall_lab.capture.record import RECORD_BYTES
 from recall_lab.capture.writer import StreamWriter
 from recall_lab.errors import CaptureError, LimitReached, StorageFailed

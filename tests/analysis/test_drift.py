@@ -10,7 +10,8 @@ import numpy as np
 import pytest
 from scipy.stats import theilslopes
 
-from recall_lab.analysis.drift import PAIRS, drift, envelope
+from recall_lab.analysis.drift import drift
+from recall_lab.analysis.rates import PAIRS, envelope
 from recall_lab.capture.capture import Capture
 from recall_lab.errors import MissingTimestamps
 

@@ -13,7 +13,7 @@ from plans import CAUSE_OF, SECONDS, draw, holes
 
 from recall_lab.analysis.gaps import gaps
 from recall_lab.capture.capture import Capture
-from recall_lab.capture.continuity import Continuity
+from recall_lab.capture.live_continuity import Continuity
 from recall_lab.capture.record import Flag
 from recall_lab.errors import InvalidArgument, MissingTimestamps
 

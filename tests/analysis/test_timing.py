@@ -8,7 +8,8 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from recall_lab.analysis.timing import delay_percentiles, jitter, latency, stalls
+from recall_lab.analysis.delays import delay_percentiles
+from recall_lab.analysis.timing import jitter, latency, stalls
 from recall_lab.capture.capture import Capture
 from recall_lab.errors import InvalidArgument, MissingTimestamps
 

@@ -1,0 +1,314 @@
+"""Packets in the order in which they were spoken, each at the time that can be believed.
+
+Stamps that are exact are believed as they are. Where they are not, packets stand where their
+samples and the discontinuities between them (:mod:`recall_lab.capture.continuity`) put them.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any, Final, NamedTuple
+from zlib import crc32
+
+import numpy as np
+import numpy.typing as npt
+
+from recall_lab.capture.continuity import HALF_SAMPLE, Jumps, jumps_of, share
+from recall_lab.wire.pcm import RATE, SAMPLE_BYTES
+
+Floats = npt.NDArray[np.float64]
+Positions = npt.NDArray[np.int64]
+Mask = npt.NDArray[np.bool_]
+
+GRIDS: Final = (1e-1, 1e-2, 1e-3, 1e-4)
+"""Steps, s, to which stamps are found to be rounded; finer ones do not matter to a sample."""
+
+_SHARED: Final = 0.3  # of the joins around: then packets share stamps, and are no duplicates
+_CALM: Final = 0.5  # of the joins around miss by little: then a leap of one stamp stands out
+_OFTEN: Final = 6  # leaps around: then it is no exception
+_SOME: Final = 64  # packets by which the height of what scatters is told
+
+
+class MediaOrder(NamedTuple):
+    """Packets with audio, in the order in which it was spoken.
+
+    Attributes:
+        rows: position of each among the packets given, shape ``(packets,)``; None when they came
+            in order already.
+        starts: when each begins, s: what can be believed of its stamp.
+        stamps: what was told of that, s.
+        samples: how many samples each has.
+        lasts: how long each lasts on the media clock, s.
+        reached: how far the audio up to each one reaches, s.
+        tolerance: seconds by which packets may miss one another and still follow.
+        scatter: by how much stamps miss what can be believed, s: what 97 % of them stay below.
+        quantum: step to which the stamps are rounded, s; 0.0 for none.
+        stretched: whether the media clock runs otherwise than the samples anywhere.
+    """
+
+    rows: Positions | None
+    starts: Floats
+    stamps: Floats
+    samples: npt.NDArray[np.int32]
+    lasts: Floats
+    reached: Floats
+    tolerance: float
+    scatter: float
+    quantum: float
+    stretched: bool
+
+    def row(self, at: Positions) -> Positions:
+        """Return positions among the packets given."""
+        return at if self.rows is None else self.rows[at]
+
+
+def media_order(
+    media: Floats,
+    samples: npt.NDArray[np.int32],
+    checksums: npt.NDArray[np.uint32],
+    tolerance: float = 0.0,
+    *,
+    head: int = 0,
+) -> MediaOrder:
+    """Put packets in order. They are given in the order of arrival, all with a time.
+
+    Args:
+        media: stamps of their first samples on one media clock, s.
+        samples: how many samples each has.
+        checksums: CRC-32 of their payloads, by which a packet that came twice is known.
+        tolerance: discontinuities that leave audio within so many seconds of its stamp are
+            taken for scatter; 0.0 for none but what scatters.
+        head: packets at the beginning that were decided before (see :func:`jumps_of`).
+    """
+    rows = None
+    if not samples.all():
+        rows = np.flatnonzero(samples)
+        media, samples, checksums = media[rows], samples[rows], checksums[rows]
+    in_order = bool((media[1:] >= media[:-1]).all())
+    again, first = _repeated(media, samples, checksums, in_order)
+    if not len(again):
+        order, starts, clock, scatter = _believed(media, samples, in_order, tolerance, head)
+    else:
+        once = np.ones(len(media), bool)
+        once[again] = False
+        kept = np.flatnonzero(once)
+        some, believed, ran, scatter = _believed(
+            media[kept], samples[kept], in_order, tolerance, head
+        )
+        # what came again stands where it stood first
+        place = np.empty(len(media))
+        place[kept[some]] = believed
+        place[again] = place[first]
+        rate = np.zeros(len(media))
+        rate[kept[some]] = ran
+        rate[again] = rate[first]
+        rank = np.empty(len(media), np.int64)
+        rank[kept[some]] = np.arange(len(some))
+        rank[again] = rank[first]
+        order = np.lexsort((np.arange(len(media)), rank))
+        starts, clock = place[order], rate[order]
+    if not (starts[1:] >= starts[:-1]).all():  # an overlap that reaches behind what came before
+        later = np.argsort(starts, kind="stable")
+        starts, clock, order = starts[later], clock[later], order[later]
+    stamps = media
+    if not (order[1:] > order[:-1]).all():
+        stamps, samples = media[order], samples[order]
+        rows = order if rows is None else rows[order]
+    lasts = samples / RATE
+    stretched = bool(clock.any())
+    if stretched:
+        lasts *= 1 + clock
+    reached = starts + lasts
+    np.maximum.accumulate(reached, out=reached)
+    quantum = _quantum(media) if scatter > HALF_SAMPLE else 0.0
+    return MediaOrder(
+        rows, starts, stamps, samples, lasts, reached, HALF_SAMPLE, scatter, quantum, stretched
+    )
+
+
+def _believed(
+    media: Floats, samples: npt.NDArray[np.int32], in_order: bool, tolerance: float, head: int
+) -> tuple[Positions, Floats, Floats, float]:
+    """Return the order, when each begins, the clock's rate there, and how far stamps scatter."""
+    every = np.arange(len(media))
+    lasts = samples / RATE
+    misses = media[1:] - media[:-1] - lasts[:-1]
+    if not len(media):
+        return every, media, np.zeros(0), 0.0
+    stamps = _of_beginnings(media, lasts, misses)
+    if stamps is not media:
+        misses = stamps[1:] - stamps[:-1] - lasts[:-1]
+    odd = _odd(stamps, lasts, misses)
+    if len(odd):
+        stamps = stamps.copy()
+        for at in odd.tolist():
+            stamps[at] = stamps[at - 1] + lasts[at - 1]
+    order = every if (stamps[1:] >= stamps[:-1]).all() else _ordered(stamps, lasts)
+    starts, counts = stamps[order], samples[order]
+    sizes, rate = _jumps(starts, counts, head)
+    if tolerance:
+        sizes = _beyond(sizes, tolerance)
+    steps = counts[:-1] / RATE
+    if rate.any():
+        steps *= 1 + rate
+    steps += sizes
+    placed = np.concatenate([starts[:1], starts[0] + np.cumsum(steps)])
+    off = starts - placed
+    height = float(np.median(off[:_SOME]))
+    if abs(height) > HALF_SAMPLE:
+        placed += height
+        off -= height
+    away = np.abs(off)
+    clock = np.append(rate, rate[-1:])
+    missed = np.abs(media[order] - placed) if len(odd) or stamps is not media else away
+    scatter = float(np.quantile(missed, 0.97)) if missed.max(initial=0.0) > HALF_SAMPLE else 0.0
+    return order, np.where(away <= HALF_SAMPLE, starts, placed), clock, scatter
+
+
+def _jumps(starts: Floats, samples: npt.NDArray[np.int32], head: int) -> Jumps:
+    """Find the discontinuities; packets that share a stamp have only one between them."""
+    equal = starts[1:] == starts[:-1]
+    if not equal.any():
+        return jumps_of(starts, samples, head)
+    at = np.flatnonzero(equal)
+    shared = np.zeros(len(equal), bool)
+    shared[at] = share(equal, at) > _SHARED
+    if not shared.any():
+        return jumps_of(starts, samples, head)
+    heads = np.flatnonzero(np.concatenate([[True], ~shared]))
+    found = jumps_of(starts[heads], np.add.reduceat(samples, heads))
+    sizes = np.zeros(len(equal))
+    sizes[heads[1:] - 1] = found.sizes
+    counts = np.diff(heads, append=len(starts))
+    return Jumps(sizes, np.repeat(np.append(found.clock, found.clock[-1:]), counts)[:-1])
+
+
+def _repeated(
+    media: Floats,
+    samples: npt.NDArray[np.int32],
+    checksums: npt.NDArray[np.uint32],
+    in_order: bool,
+) -> tuple[Positions, Positions]:
+    """Return packets that are the same as an earlier one in all, and which one that is."""
+    nothing = np.empty(0, np.int64)
+    order = None if in_order else np.argsort(media, kind="stable")
+    stamps = media if order is None else media[order]
+    alike = np.flatnonzero(stamps[1:] == stamps[:-1])
+    if not len(alike):
+        return nothing, nothing
+    members = np.union1d(alike, alike + 1)
+    rows = members if order is None else order[members]
+    first = rows[earliest(media[rows], samples[rows], checksums[rows])]
+    same = first != rows
+    again, first, where = rows[same], first[same], members[same]
+    if len(again):
+        # packets of nothing but zeros are all the same: they may share a stamp, too
+        counts = samples[again]
+        silent = np.zeros(len(again), bool)
+        for count in np.unique(counts).tolist():
+            silent |= (counts == count) & (
+                checksums[again] == crc32(bytes(int(count) * SAMPLE_BYTES))
+            )
+        if silent.any():
+            equal = np.zeros(len(stamps), bool)
+            equal[alike] = True
+            silent &= share(equal, where) > _SHARED
+            again, first = again[~silent], first[~silent]
+    return again, first
+
+
+def earliest(*columns: npt.NDArray[Any]) -> Positions:
+    """Return for each row the position of the first that is the same: its own, where none is."""
+    order = np.lexsort(columns)
+    new = np.ones(len(order), bool)
+    new[1:] = np.any([column[order[1:]] != column[order[:-1]] for column in columns], axis=0)
+    first = np.empty_like(order)
+    first[order] = order[new][np.cumsum(new) - 1]
+    return first
+
+
+def _of_beginnings(media: Floats, lasts: Floats, misses: Floats) -> Floats:
+    """Return the stamps of packets' beginnings, where they are seen to be of their ends."""
+    if len(lasts) < 9 or (lasts[1:] == lasts[:-1]).all():
+        return media
+
+    def torn(misses: Floats, lasts: Floats) -> int:
+        even = misses - float(np.median(misses / lasts)) * lasts
+        return int(np.count_nonzero(np.abs(even) > HALF_SAMPLE))
+
+    as_they_are = torn(misses, lasts[:-1])
+    if as_they_are < 8:
+        return media
+    ends = misses - np.diff(lasts)  # from the end of one to the beginning of the next
+    return media - lasts if torn(ends, lasts[1:]) < as_they_are / 2 else media
+
+
+def _odd(stamps: Floats, lasts: Floats, misses: Floats) -> Positions:
+    """Return packets whose stamp leaps away and back, within three packets, among calm ones."""
+    half = np.minimum(lasts[1:], lasts[:-1]) / 2
+    away = np.abs(misses)
+    leaps = np.flatnonzero(away > half)
+    nothing = np.empty(0, np.int64)
+    if len(leaps) < 2:
+        return nothing
+    calm = share(away < half / 4, leaps, 8) >= _CALM
+    leaps = leaps[calm]
+    odd = np.zeros(len(stamps), bool)
+    for size in (1, 2, 3):
+        at = leaps[np.isin(leaps + size, leaps)]
+        back = np.abs(misses[at] + misses[at + size]) < half[at] / 4
+        fits = back & (misses[at] * misses[at + size] < 0)
+        for inner in range(1, size):
+            fits &= away[at + inner] < half[at] / 4
+        at = at[fits]
+        at = at[~odd[at]]
+        for inner in range(1, size + 1):
+            odd[at + inner] = True
+    if not odd.any():
+        return nothing
+    if not (stamps[1:] >= stamps[:-1]).all():  # what fits into a hole came late
+        order = np.argsort(stamps, kind="stable")
+        ordered, count = stamps[order], lasts[order]
+        beside = np.abs(ordered[1:] - ordered[:-1] - count[:-1])
+        fits = np.maximum(beside[1:], beside[:-1]) < count[1:-1] / 8
+        odd[order[1:-1][fits]] = False
+    found = np.flatnonzero(odd)
+    return found[share(odd, found) * 33 <= _OFTEN]
+
+
+def _ordered(stamps: Floats, lasts: Floats) -> Positions:
+    """Return packets by their stamps, but what is behind by less than half a packet stays.
+
+    Within a connection the order of arrival is the order of sending: so little is scatter.
+    """
+    furthest = np.maximum.accumulate(stamps)
+    behind = furthest - stamps
+    near = (behind > 0) & (behind < np.minimum(lasts, float(np.median(lasts))) / 2)
+    return np.argsort(np.where(near, furthest, stamps), kind="stable")
+
+
+def _beyond(sizes: Floats, tolerance: float) -> Floats:
+    """Leave out discontinuities as long as audio stays within a tolerance of its stamp."""
+    at = np.flatnonzero(sizes)
+    found = np.zeros_like(sizes)
+    owed = 0.0
+    for place, size in zip(at.tolist(), sizes[at].tolist(), strict=True):
+        owed += size
+        if abs(owed) > tolerance:
+            found[place] = owed
+            owed = 0.0
+    return found
+
+
+def _quantum(stamps: Floats, grids: Sequence[float] = GRIDS) -> float:
+    """Return the step to which nearly all stamps are rounded, s; 0.0 for none."""
+    if len(stamps) < 8:
+        return 0.0
+    few = len(stamps) // 100
+    microseconds = stamps * 1e6
+    for grid in grids:
+        step = grid * 1e6
+        off = np.abs(microseconds - np.rint(microseconds / step) * step) > 0.01
+        if np.count_nonzero(off) <= few:
+            return grid
+    return 0.0
