@@ -16,8 +16,14 @@ from recall_lab.capture.capture import Capture
 from recall_lab.errors import InvalidArgument
 from recall_lab.wire.pcm import RATE
 
-LOST: Final = ("loss", "reconnect", "storage", "receiver restart", "unknown")
-"""Causes that count as loss: not what was silent by design."""
+KNOWN_LOST: Final = ("loss", "reconnect", "storage", "receiver restart")
+"""Causes of what is known to be lost."""
+
+UNEXPLAINED: Final = "unknown"
+"""The cause of what may be lost or silent by design: nothing tells."""
+
+LOST: Final = (*KNOWN_LOST, UNEXPLAINED)
+"""Causes that are held against a call: all but what was silent by design."""
 
 GMIN: Final = 16
 """Packets received in a row that part two bursts: the default of RFC 3611, 4.7.2."""
@@ -49,7 +55,7 @@ class Bursts(NamedTuple):
 
 def loss(
     capture: Capture,
-    causes: Sequence[str] = LOST,
+    causes: Sequence[str] = KNOWN_LOST,
     *,
     gmin: int = GMIN,
     gaps: pd.DataFrame | None = None,
@@ -60,7 +66,7 @@ def loss(
 
     Args:
         capture: live or loaded.
-        causes: causes of gaps that count as loss.
+        causes: causes of gaps that count as loss; what nothing explains is counted apart.
         gmin: packets received in a row that part two bursts (RFC 3611).
         gaps: what :func:`recall_lab.gaps` found, where that is known already.
 
@@ -68,6 +74,8 @@ def loss(
         float64; NaN where there is too little to tell:
 
         - ``expected``, ``lost`` (packets), ``rate`` (0 to 1)
+        - ``unexplained`` (packets): in gaps of which nothing tells whether they are a loss; 0
+          where `causes` has ``"unknown"``. They are not among those expected
         - ``runs``, ``mean_run``, ``longest_run`` (packets): losses in a row
         - ``burst_density``, ``gap_density`` (0 to 1), ``burst_duration``, ``gap_duration`` (s, in
           the mean): RFC 3611, 4.7.2. Its "gap" is a time of few losses between bursts
@@ -90,6 +98,8 @@ def loss(
         raise InvalidArgument("gmin", gmin, "a whole number of packets, 1 or more")
     found = find_gaps(capture) if gaps is None else gaps
     usual, pattern = _pattern(capture, found, causes)
+    untold = () if UNEXPLAINED in causes else (UNEXPLAINED,)
+    unexplained = _packets_in(found, untold, usual * RATE)
     lost, received = int(pattern.lost.sum()), int(pattern.received.sum())
     runs = len(pattern.lost)
     p, r = gilbert(pattern)
@@ -100,6 +110,7 @@ def loss(
             "expected": float(lost + received),
             "lost": float(lost),
             "rate": lost / (lost + received) if lost + received else np.nan,
+            "unexplained": float(unexplained.sum()),
             "runs": float(runs),
             "mean_run": lost / runs if runs else np.nan,
             "longest_run": float(pattern.lost.max(initial=0)),
@@ -127,13 +138,21 @@ def _pattern(capture: Capture, gaps: pd.DataFrame, causes: Sequence[str]) -> tup
         return np.nan, Pattern(np.zeros(1, np.int64), np.zeros(0, np.int64))
     usual = float(np.median(samples[samples > 0]))
     holes = gaps[(gaps["kind"] == "gap") & gaps["cause"].isin(list(causes))]
-    lost = np.maximum(1, np.rint(holes["samples"].to_numpy() / usual)).astype(np.int64)
+    lost = _packets_in(gaps, causes, usual)
     starts = np.sort(starts)
     if twice:  # a packet counts once
         repeated = gaps.loc[gaps["kind"] == "duplicate", "start"].to_numpy()
         starts = np.delete(starts, np.searchsorted(starts, np.sort(repeated)) + _rank(repeated))
     before = np.searchsorted(starts, holes["start"].to_numpy())
     return usual / RATE, Pattern(np.diff(before, prepend=0, append=len(starts)), lost)
+
+
+def _packets_in(gaps: pd.DataFrame, causes: Sequence[str], usual: float) -> Runs:
+    """Return how many packets of the usual length, in samples, go into each gap of some causes."""
+    holes = gaps[(gaps["kind"] == "gap") & gaps["cause"].isin(list(causes))]
+    if np.isnan(usual):  # no packet tells a length
+        return np.zeros(0, np.int64)
+    return np.maximum(1, np.rint(holes["samples"].to_numpy() / usual)).astype(np.int64)
 
 
 def _rank(values: npt.NDArray[np.float64]) -> npt.NDArray[np.int64]:

@@ -78,10 +78,15 @@ def test_ten_hours_in_windows(make: Make) -> None:
 
 
 def test_silence_by_design_is_not_held_against_a_capture(make: Make) -> None:
-    muted = quality(make(np.concatenate([np.arange(300), np.arange(400, 700)]) * 0.2))
+    starts = np.concatenate([np.arange(300), np.arange(400, 700)]) * 0.2
+    muted = quality(make(starts, participant=7))
     assert muted["missing s: mute"] == pytest.approx(20)
     assert muted["availability %"] == pytest.approx(100 * 120 / 140)
     assert muted["verdict"].startswith("good: 100.00 % of the audio is there")
+    # in the mixed stream nothing tells it from a loss
+    mixed = quality(make(starts))
+    assert mixed["missing s: unknown"] == pytest.approx(20)
+    assert mixed["verdict"].startswith("poor: 85.71 % of the audio is there")
     lossy = quality(make(np.delete(np.arange(600), [77, 300, 301]) * 0.2))
     assert lossy["verdict"] == (
         "usable: 99.50 % of the audio is there (99 % or more; 99.9 % would be good)"
