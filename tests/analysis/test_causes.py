@@ -258,7 +258,7 @@ CASES = [
     Case(
         "nothing tells", NOTHING, MIXED, [said((12, 13)) | {"event": "transcript.partial_data"}]
     ),
-    Case("words", OPEN + ".*", MIXED, [said((12, 13))], beside=[voice(12, 14)]),
+    Case("words", OPEN + "the trans.*", MIXED, [said((12, 13))], beside=[voice(12, 14)]),
     # audio of somebody beside the mixed stream
     Case(
         "heard beside", OPEN + "the separate stream of participant 8 has audio in it, at 12.000 s",
