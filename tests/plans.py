@@ -13,7 +13,8 @@ from recall_lab.receiver.truth import Truth, truth_of
 
 SECONDS = 60
 SOURCE = np.random.default_rng(0).integers(-3000, 3000, SECONDS * 16_000).astype("<i2")
-CAUSE_OF = {"lost": "loss", "outage": "reconnect", "muted": "mute", "empty": "silence"}
+# of a mixed stream, in which nothing tells the silence of all
+CAUSE_OF = {"lost": "loss", "outage": "reconnect", "muted": "unknown", "empty": "silence"}
 _LENGTHS = (0.02, 0.1, 0.2, (0.02, 0.1, 0.2), (0.02, 0.0625, 0.1))
 
 

@@ -226,7 +226,7 @@ def test_explore_zoom_click_and_hear(  # type: ignore[no-untyped-def]
             }"""
         )
         samples, rate = soundfile.read(io.BytesIO(base64.b64decode(fetched)), dtype="int16")
-        expected = rl.timeline(capture, span=(begin, begin + len(samples) / rate)).samples
+        expected = rl.timeline(capture, call=(begin, begin + len(samples) / rate)).samples
         assert rate == 16_000
         assert 0 < len(samples) <= 10 * rate
         np.testing.assert_array_equal(samples, expected)

@@ -79,7 +79,7 @@ def compare(folder: Path, truth: Truth, bot: int) -> dict[str, int]:
     """Return what is wrong with the capture of a bot, counted."""
     capture = rl.load(folder / f"{recording(bot)}.bin")
     kept = numbers_of(capture).tolist()
-    found = rl.gaps(capture, span=(0.0, truth.total * STEP))
+    found = rl.gaps(capture, call=(0.0, truth.total * STEP))
     holes = found[found["kind"] == "gap"]
     inner = holes[holes["before"].notna() & holes["after"].notna()]
     causes = {

@@ -9,10 +9,11 @@ from functools import cached_property
 from typing import Any, Final, TypeAlias
 
 import numpy as np
+import numpy.typing as npt
 import pandas as pd
 
 from recall_lab.analysis.axis import FILLS, Timeline
-from recall_lab.analysis.clocks import Step, steps_of, timed
+from recall_lab.analysis.clocks import Seconds, Step, steps_of, timed
 from recall_lab.analysis.delays import Stall, delays_of, running_jitter, stalls_of
 from recall_lab.analysis.joins import Found, Stood, find
 from recall_lab.analysis.placement import Placed, place
@@ -163,6 +164,17 @@ class Analysis:
         return float(np.maximum(again, 0.0).sum())
 
     @cached_property
+    def held(self) -> npt.NDArray[np.float64] | None:
+        """Return by how much arrival times are to be put back where the media clock stood, s."""
+        if not self.stood:
+            return None
+        held = np.zeros(len(self.standing))
+        for one in self.stood:
+            held[one.after :] += one.seconds
+        place = np.searchsorted(self.standing.index.to_numpy(), self.packets.index.to_numpy())
+        return held[place]
+
+    @cached_property
     def unexplained(self) -> float:
         """Seconds that passed by both wall clocks, of which the media clock knows nothing.
 
@@ -181,24 +193,24 @@ class Analysis:
         return abs(self.pace - 1) > REPLAYED
 
     @cached_property
-    def delays(self) -> tuple[np.ndarray, np.ndarray]:
+    def delays(self) -> tuple[Seconds, Seconds]:
         """Delay of each packet and its variation, s.
 
         Raises:
             NotRealTime: for a replay.
         """
         self.check_real_time()
-        return delays_of(self.packets, self._held())
+        return delays_of(self.packets, self.held)
 
     @cached_property
-    def jitter(self) -> tuple[np.ndarray, np.ndarray]:
+    def jitter(self) -> tuple[Seconds, Seconds]:
         """Difference and jitter (RFC 3550) at each packet, s.
 
         Raises:
             NotRealTime: for a replay.
         """
         self.check_real_time()
-        return running_jitter(self.packets, self._held())
+        return running_jitter(self.packets, self.held)
 
     @cached_property
     def clock_steps(self) -> list[Step]:
@@ -208,7 +220,7 @@ class Analysis:
     @cached_property
     def drift(self) -> pd.DataFrame:
         """How fast clocks run against each other: see :func:`recall_lab.drift`."""
-        rows = drifts(self.packets, self.clock_steps, self.order, self._held())
+        rows = drifts(self.packets, self.clock_steps, self.order, self.held)
         if self.replayed:  # our clock tells nothing then
             for pair, row in zip(PAIRS, rows, strict=True):
                 if pair.endswith("received"):
@@ -259,16 +271,6 @@ class Analysis:
         """
         if self.replayed:
             raise NotRealTime(self.capture.info.stem, self.pace)
-
-    def _held(self) -> np.ndarray | None:
-        """Return by how much arrival times are to be put back where the media clock stood, s."""
-        if not self.stood:
-            return None
-        held = np.zeros(len(self.standing))
-        for one in self.stood:
-            held[one.after :] += one.seconds
-        place = np.searchsorted(self.standing.index.to_numpy(), self.packets.index.to_numpy())
-        return held[place]
 
     def __repr__(self) -> str:
         options = [f"call={self.call}"] * (self.call is not None)

@@ -226,8 +226,10 @@ class Timeline:
         last = int(np.searchsorted(placed.at, high, "left"))
         begins, ends = placed.exact.T
         # packets that follow one another are resampled together; what came first is written last
+        if first >= last:
+            return
         apart = np.flatnonzero(np.abs(begins[first + 1 : last] - ends[first : last - 1]) > 0.5)
-        heads = [first, *(apart + 1 + first).tolist()] if first < last else []
+        heads = [first, *(apart + 1 + first).tolist()]
         for head, tail in sorted(
             zip(heads, [*heads[1:], last], strict=True),
             key=lambda run: -int(placed.arrival[run[0]]),

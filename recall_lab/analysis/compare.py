@@ -17,8 +17,8 @@ import numpy.typing as npt
 import pandas as pd
 
 from recall_lab.analysis.align import Line
-from recall_lab.analysis.axis import covered
 from recall_lab.analysis.analysis import Analysis, analyse
+from recall_lab.analysis.axis import covered
 from recall_lab.analysis.levels import measure
 from recall_lab.analysis.match import Match, Pair, place
 from recall_lab.analysis.speech import speech

@@ -15,12 +15,11 @@ import numpy as np
 import numpy.typing as npt
 import pandas as pd
 
+from recall_lab.analysis.beside import Beside, heard_beside
 from recall_lab.analysis.speaking import (
-    Beside,
     Everybody,
     Own,
     everybodys_events,
-    heard_beside,
     own_events,
     words_in,
 )
@@ -53,7 +52,7 @@ class Holes(NamedTuple):
     after: Positions
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Evidence:
     """What is known of holes. All arrays have the shape ``(holes,)``.
 

@@ -7,16 +7,16 @@ import os
 import secrets
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Final
+from typing import Any, Final
 
 import numpy as np
-import numpy.typing as npt
 import soundfile
 from tqdm import tqdm
 
+from recall_lab.analysis.analysis import Analysis
 from recall_lab.analysis.axis import Array, Timeline
 from recall_lab.analysis.clocks import timed
-from recall_lab.analysis.timeline import axis_of
+from recall_lab.analysis.timeline import axis_of, known_of
 from recall_lab.capture.capture import Capture
 from recall_lab.capture.files import sync_path
 from recall_lab.capture.frame import nanoseconds
@@ -39,7 +39,7 @@ _WAV_MOST = (2**32 - 2**16) // 2  # samples: the size of a WAV is a 32-bit numbe
 
 
 def save(
-    capture: Capture | npt.ArrayLike,
+    source: Any,
     path: str | os.PathLike[str],
     *,
     aligned: bool = True,
@@ -53,7 +53,7 @@ def save(
     file that has the name already stays until then. Title, date and comment say what it is.
 
     Args:
-        capture: live or loaded, with packets or without; or samples at 16 kHz.
+        source: as for :func:`recall_lab.analyse`, with packets or without; or samples at 16 kHz.
         path: the file; its folder has to be there.
         aligned: True: on the true time axis, silence for what was not received. False:
             what arrived, packet after packet, as in the ``.bin``.
@@ -79,16 +79,18 @@ def save(
         raise InvalidArgument("path", str(path), "a file in a folder that is there: make it first")
     if path.is_dir():
         raise InvalidArgument("path", str(path), "a file, not a folder")
-    if isinstance(capture, Capture) and not aligned:
+    known = known_of(source)
+    capture = known.capture if isinstance(known, Analysis) else None
+    if capture is not None and not aligned:
         part = capture if start is None and end is None else capture.slice(start, end)
         line = axis_of(Capture(part.audio))  # without packets: one sample after another
     else:
-        line = axis_of(capture, start, end)
+        line = axis_of(known, start, end)
     if not len(line):
         raise InvalidArgument("start, end", (start, end), "a span that has some audio")
     if path.suffix.lower() == ".wav" and len(line) > _WAV_MOST:
         raise InvalidArgument("path", str(path), ".flac: a WAV holds 37 hours at most")
-    tags = _tags(capture, line, start) if isinstance(capture, Capture) else {}
+    tags = _tags(capture, line, start) if capture is not None else {}
     shown = len(line) > _LONG * RATE if progress is None else progress
     with (
         whole_or_nothing(path) as temporary,

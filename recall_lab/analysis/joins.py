@@ -139,7 +139,11 @@ def _duplicates(packets: pd.DataFrame, line: MediaOrder) -> _Duplicates:
     each = np.arange(len(members))
     # so short that rounded stamps can't tell them apart: not the same time for all we know
     again = (first != each) & (samples / RATE > line.tolerance)
-    return _Duplicates(members[again], members[first[again]], (same != each)[again])
+    found = members[again]
+    arrival = np.argsort(line.row(found), kind="stable")
+    return _Duplicates(
+        found[arrival], members[first[again]][arrival], (same != each)[again][arrival]
+    )
 
 
 def _gaps(

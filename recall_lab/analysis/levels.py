@@ -14,7 +14,6 @@ import pandas as pd
 
 from recall_lab.analysis.axis import Array, Timeline, covered
 from recall_lab.analysis.timeline import axis_of
-from recall_lab.capture.capture import Capture
 from recall_lab.errors import InvalidArgument
 from recall_lab.wire.pcm import FULL_SCALE, RATE, SAMPLE_DTYPE
 
@@ -57,7 +56,7 @@ class Measures(NamedTuple):
 
 
 def levels(
-    capture: Capture | npt.ArrayLike,
+    source: Any,
     every: float | None = 1.0,
     *,
     start: float | None = None,
@@ -66,7 +65,7 @@ def levels(
     """Measure the level of each window of the true time axis.
 
     Args:
-        capture: live or loaded, with packets or without; or samples at 16 kHz.
+        source: as for :func:`recall_lab.analyse`, with packets or without; or samples at 16 kHz.
         every: length of a window, s; the last may be shorter. None: one window over all.
         start, end: s on the relative clock; None for the whole.
 
@@ -88,7 +87,7 @@ def levels(
         >>> levels(tone / 2)["rms"].round(2).tolist()
         [-6.02, -6.02]
     """
-    line = axis_of(capture, start, end)
+    line = axis_of(source, start, end)
     edges = windows_of(len(line), every)
     return frame_of_levels(line, edges, measure(line, edges))
 

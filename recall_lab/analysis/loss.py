@@ -11,11 +11,18 @@ import pandas as pd
 
 from recall_lab.analysis.analysis import Analysis, analyse
 from recall_lab.analysis.causes import CAUSES
+from recall_lab.analysis.joins import Found
 from recall_lab.errors import InvalidArgument
 from recall_lab.wire.pcm import RATE
 
-LOST: Final = ("loss", "reconnect", "storage", "receiver restart", "unknown")
-"""Causes that count as loss: not what was silent by design."""
+KNOWN_LOST: Final = ("loss", "reconnect", "storage", "receiver restart")
+"""Causes of what is known to be lost."""
+
+UNEXPLAINED: Final = "unknown"
+"""The cause of what may be lost or silent by design: nothing tells."""
+
+LOST: Final = (*KNOWN_LOST, UNEXPLAINED)
+"""Causes that are held against a call: all but what was silent by design."""
 
 GMIN: Final = 16
 """Packets received in a row that part two bursts: the default of RFC 3611, 4.7.2."""
@@ -47,7 +54,7 @@ class Bursts(NamedTuple):
 
 def loss(
     source: Any,
-    causes: Sequence[str] = LOST,
+    causes: Sequence[str] = KNOWN_LOST,
     *,
     gmin: int = GMIN,
 ) -> pd.Series[float]:
@@ -57,13 +64,15 @@ def loss(
 
     Args:
         source: as for :func:`recall_lab.analyse`.
-        causes: causes of gaps that count as loss.
+        causes: causes of gaps that count as loss; what nothing explains is counted apart.
         gmin: packets received in a row that part two bursts (RFC 3611).
 
     Returns:
         float64; NaN where there is too little to tell:
 
         - ``expected``, ``lost`` (packets), ``rate`` (0 to 1)
+        - ``unexplained`` (packets): in gaps of which nothing tells whether they are a loss; 0
+          where `causes` has ``"unknown"``. They are not among those expected
         - ``runs``, ``mean_run``, ``longest_run`` (packets): losses in a row
         - ``burst_density``, ``gap_density`` (0 to 1), ``burst_duration``, ``gap_duration`` (s, in
           the mean): RFC 3611, 4.7.2. Its "gap" is a time of few losses between bursts
@@ -86,6 +95,8 @@ def loss(
         raise InvalidArgument("gmin", gmin, "a whole number of packets, 1 or more")
     found = analyse(source)
     usual, pattern = _pattern(found, causes)
+    untold = () if UNEXPLAINED in causes else (UNEXPLAINED,)
+    unexplained = _packets_in(found.found.of("gap"), untold, usual * RATE)
     lost, received = int(pattern.lost.sum()), int(pattern.received.sum())
     runs = len(pattern.lost)
     p, r = gilbert(pattern)
@@ -96,6 +107,7 @@ def loss(
             "expected": float(lost + received),
             "lost": float(lost),
             "rate": lost / (lost + received) if lost + received else np.nan,
+            "unexplained": float(unexplained.sum()),
             "runs": float(runs),
             "mean_run": lost / runs if runs else np.nan,
             "longest_run": float(pattern.lost.max(initial=0)),
@@ -124,13 +136,21 @@ def _pattern(known: Analysis, causes: Sequence[str]) -> tuple[float, Pattern]:
     usual = float(np.median(samples[samples > 0]))
     missing = found.of("gap")
     some = np.isin(missing.cause.astype(str), list(causes))
-    lost = np.maximum(1, np.rint(missing.samples[some] / usual)).astype(np.int64)
+    lost = _packets_in(missing, causes, usual)
     starts = np.sort(starts)
     if len(again.start):  # a packet counts once
         repeated = again.start
         starts = np.delete(starts, np.searchsorted(starts, np.sort(repeated)) + _rank(repeated))
     before = np.searchsorted(starts, missing.start[some])
     return usual / RATE, Pattern(np.diff(before, prepend=0, append=len(starts)), lost)
+
+
+def _packets_in(missing: Found, causes: Sequence[str], usual: float) -> Runs:
+    """Return how many packets of `usual` samples each gap of some causes has room for."""
+    some = np.isin(missing.cause.astype(str), list(causes))
+    if np.isnan(usual):  # no packet tells a length
+        return np.zeros(0, np.int64)
+    return np.maximum(1, np.rint(missing.samples[some] / usual)).astype(np.int64)
 
 
 def _rank(values: npt.NDArray[np.float64]) -> npt.NDArray[np.int64]:

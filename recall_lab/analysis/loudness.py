@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Final
+from typing import Any, Final
 
 import numpy as np
 import numpy.typing as npt
@@ -11,7 +11,6 @@ import pyloudnorm
 
 from recall_lab.analysis.axis import Timeline
 from recall_lab.analysis.timeline import axis_of
-from recall_lab.capture.capture import Capture
 from recall_lab.wire.pcm import RATE
 
 _STEP = RATE // 10  # samples: windows are made of tenths of a second
@@ -23,7 +22,7 @@ _OFFSET = -0.691  # LUFS of a mean square of 1: a sine of 1 kHz is to read -3.01
 
 
 def loudness(
-    capture: Capture | npt.ArrayLike, *, start: float | None = None, end: float | None = None
+    source: Any, *, start: float | None = None, end: float | None = None
 ) -> pd.Series[float]:
     """Measure loudness as EBU R 128 has it: K-weighted and gated, as one loudspeaker plays it.
 
@@ -31,7 +30,7 @@ def loudness(
     than a quarter was does not count.
 
     Args:
-        capture: live or loaded, with packets or without; or samples at 16 kHz.
+        source: as for :func:`recall_lab.analyse`, with packets or without; or samples at 16 kHz.
         start, end: s on the relative clock; None for the whole.
 
     Returns:
@@ -47,7 +46,7 @@ def loudness(
         >>> loudness(rl.load("data/standup-lossy.bin"))["integrated"]  # doctest: +SKIP
         -30.1
     """
-    power = _tenths(axis_of(capture, start, end))
+    power = _tenths(axis_of(source, start, end))
     momentary, short_term = _means(power, _MOMENTARY), _means(power, _SHORT_TERM)
     gated = _gated(momentary, -10.0)
     spread = _gated(short_term, -20.0)

@@ -3,15 +3,13 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Final
+from typing import Any, Final
 
 import numpy as np
-import numpy.typing as npt
 
 from recall_lab.analysis.frames import Frames, Power, Spectra, frames_of, on_all_cores
 from recall_lab.analysis.spectrum import Floats
 from recall_lab.analysis.timeline import axis_of
-from recall_lab.capture.capture import Capture
 from recall_lab.errors import InvalidArgument
 from recall_lab.wire.pcm import RATE
 
@@ -58,7 +56,7 @@ class Overview:
 
 
 def overview(
-    capture: Capture | npt.ArrayLike,
+    source: Any,
     columns: int = 1600,
     *,
     window: str | tuple[str, float] = "hann",
@@ -74,7 +72,7 @@ def overview(
     evenly spread, where it has more.
 
     Args:
-        capture: live or loaded, with packets or without; or samples at 16 kHz.
+        source: as for :func:`recall_lab.analyse`, with packets or without; or samples at 16 kHz.
         columns: how many, 1 to 20,000; fewer where a column would be shorter than two frames.
         window, length: of a frame, as for :func:`recall_lab.spectrogram`.
         start, end: s on the relative clock; None for the whole.
@@ -90,7 +88,7 @@ def overview(
     number = isinstance(columns, int) and not isinstance(columns, bool)
     if not number or not 1 <= columns <= _MOST_COLUMNS:
         raise InvalidArgument("columns", columns, f"a whole number, 1 to {_MOST_COLUMNS:,}")
-    line = axis_of(capture, start, end)
+    line = axis_of(source, start, end)
     frames = frames_of(len(line), window, length, length / 2)
     columns = min(columns, max(1, len(line) // (2 * len(frames.window)))) if len(line) else 0
     edges = np.linspace(0, len(line), columns + 1)

@@ -67,28 +67,32 @@ def place(packets: pd.DataFrame, order: MediaOrder, *, resampled: bool = True) -
     offset = packets["offset"].to_numpy()[rows]
     if not len(counts):
         return Placed(counts, counts, offset, rows, counts, 0.0, counts)
-    starts, lasts = order.starts, order.lasts
+    starts = order.starts
     origin = float(starts[0])
-    steps = starts[1:] - (starts[:-1] + lasts[:-1])
-    heads = np.concatenate([[0], np.flatnonzero(np.abs(steps) > order.tolerance) + 1])
-    sizes = np.diff(heads, append=len(counts))
-    first = np.repeat(heads, sizes)
+    steps = starts[1:] - starts[:-1]
+    steps -= order.lasts[:-1]
+    heads = np.flatnonzero(np.abs(steps) > order.tolerance) + 1
     edges: Floats | None = None
+    lengths = counts
     if order.stretched and not resampled:
         # the media clock is left: each start lies so much after the end before as it did
-        lengths = counts
-        steps[np.abs(steps) <= order.tolerance] = 0.0
-        jumps = np.concatenate([[0], np.cumsum(np.rint(steps * RATE).astype(np.int64))])
-        at = np.cumsum(counts) - counts + jumps
+        jumps = np.zeros(len(counts), np.int64)
+        jumps[heads] = np.rint(steps[heads - 1] * RATE)
+        at = np.cumsum(counts) - counts + np.cumsum(jumps)
     else:
+        heads = np.concatenate([[0], heads])
         begins = np.rint((starts[heads] - origin) * RATE)
-        spans = lasts * RATE if order.stretched else counts.astype(np.float64)
-        inside = np.cumsum(spans) - spans
-        exact = np.repeat(begins, sizes) + (inside - inside[first])
-        at, lengths = np.rint(exact).astype(np.int64), counts
+        sizes = np.diff(heads, append=len(counts))
         if order.stretched:
-            edges = np.column_stack([exact, exact + spans])
+            spans = order.lasts * RATE
+            begin = np.cumsum(spans) - spans
+            begin += np.repeat(begins - begin[heads], sizes)
+            edges = np.column_stack([begin, begin + spans])
+            at = np.rint(begin).astype(np.int64)
             lengths = np.rint(edges[:, 1]).astype(np.int64) - at
+        else:
+            at = np.cumsum(counts) - counts
+            at += np.repeat(begins.astype(np.int64) - at[heads], sizes)
     if not (at[1:] >= at[:-1]).all():
         again = np.argsort(at, kind="stable")
         at, lengths, counts = at[again], lengths[again], counts[again]

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 import pandas as pd
 
 from recall_lab.analysis.analysis import analyse
-from recall_lab.capture.capture import Capture
 from recall_lab.errors import InvalidArgument
 from recall_lab.wire.pcm import RATE
 

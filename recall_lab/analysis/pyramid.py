@@ -18,10 +18,11 @@ from typing import Any, Final
 import numpy as np
 import numpy.typing as npt
 
+from recall_lab.analysis.analysis import Analysis
 from recall_lab.analysis.axis import Timeline
 from recall_lab.analysis.frames import Frames, Spectra, on_all_cores, window_of
 from recall_lab.analysis.levels import measure
-from recall_lab.analysis.timeline import axis_of
+from recall_lab.analysis.timeline import axis_of, known_of
 from recall_lab.capture.capture import Capture
 from recall_lab.capture.files import replace_file
 from recall_lab.errors import InvalidArgument
@@ -52,7 +53,7 @@ _LEVELS_OF_CODES: Final[Floats] = np.append(np.nan, np.arange(1, 256) / 2 - 127.
 )
 _WORTH = 1_200  # columns, ten minutes: fewer are made in less time than a file is worth
 _FOUR = 4  # columns that are one on the next level
-_VERSION = 1
+_VERSION = 2
 _PIECE = 1 << 12  # columns joined at once
 _EPSILON = np.float32(1e-20)  # of power: far below the lowest code
 
@@ -147,11 +148,11 @@ class Pyramid:
         return columns_of(self.line, first * width, width, last - first)
 
 
-def pyramid(capture: Capture | npt.ArrayLike, *, keep: bool = True) -> Pyramid:
+def pyramid(source: Any, *, keep: bool = True) -> Pyramid:
     """Return the columns of a capture at every scale.
 
     Args:
-        capture: live or loaded, with packets or without; or samples at 16 kHz.
+        source: as for :func:`recall_lab.analyse`, with packets or without; or samples at 16 kHz.
         keep: one of more than ten minutes in a file beside the capture, so that the next time it
             costs next to nothing. A folder that can't be written to is no error.
 
@@ -162,7 +163,9 @@ def pyramid(capture: Capture | npt.ArrayLike, *, keep: bool = True) -> Pyramid:
         >>> pyramid(np.zeros(160_000, np.int16)).view(0.0, 10.0, 100).levels.shape
         (201, 100)
     """
-    line = axis_of(capture)
+    known = known_of(source)
+    capture = known.capture if isinstance(known, Analysis) else None
+    line = axis_of(known)
     path = _path_of(capture)
     key = _key(capture, line)
     levels = None if path is None else _read(path, key)
@@ -312,15 +315,15 @@ def _levels(base: Columns) -> tuple[Columns, ...]:
     return tuple(levels)
 
 
-def _path_of(capture: Capture | npt.ArrayLike) -> Path | None:
-    if not isinstance(capture, Capture) or capture.path is None:
+def _path_of(capture: Capture | None) -> Path | None:
+    if capture is None or capture.path is None:
         return None
     return capture.path.with_suffix(SUFFIX)
 
 
-def _key(capture: Capture | npt.ArrayLike, line: Timeline) -> npt.NDArray[np.int64]:
+def _key(capture: Capture | None, line: Timeline) -> npt.NDArray[np.int64]:
     """Return what a pyramid was made of: the files' sizes and times, and the axis."""
-    if not isinstance(capture, Capture) or capture.path is None:
+    if capture is None or capture.path is None:
         return np.empty(0, np.int64)
     stats: list[int] = []
     for path in (capture.path, capture.path.with_suffix(".idx")):

@@ -224,11 +224,11 @@ def availability(
     edges = start + width * np.arange(int(np.ceil((end - start) / width - 1e-9)) + 1)
     edges[-1] = max(end, start)
     missing = known.found.of("gap")
-    low, high = missing.start.astype(np.float64), missing.end.astype(np.float64)
+    low, high = missing.start, missing.end
     relative = packets["relative"].to_numpy()
     order = np.argsort(relative, kind="stable")
     ordered = relative[order]
-    lost = np.diff(covered(low, high, edges))
+    lost = np.diff(covered(low, high, edges.astype(np.float64)))
     lengths = np.diff(edges)
     absolute = np.full(len(lengths), np.iinfo(np.int64).min)  # not a time
     if len(ordered):

@@ -16,11 +16,11 @@ import numpy.typing as npt
 from isal.isal_zlib import crc32
 
 from recall_lab.analysis.align import Line
+from recall_lab.analysis.analysis import Analysis, analyse
 from recall_lab.analysis.axis import Timeline
 from recall_lab.analysis.clocks import timed
 from recall_lab.analysis.compare import Comparison, audio_of, compare
 from recall_lab.analysis.export import as_int16
-from recall_lab.analysis.analysis import Analysis, analyse
 from recall_lab.analysis.resampling import SIDE, interpolated
 from recall_lab.analysis.timeline import axis_of
 from recall_lab.capture.capture import Capture
@@ -107,7 +107,7 @@ def repair(
     if comparison is not None and not isinstance(comparison, Comparison):
         raise InvalidArgument("comparison", comparison, "what compare() returned, or None")
     known = analyse(capture)
-    known.standing  # of audio without packets nobody knows what is missing
+    timed(capture)  # of audio without packets nobody knows what is missing
     one = axis_of(known)
     source = audio_of(recording)
     other = axis_of(source)

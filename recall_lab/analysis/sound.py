@@ -5,7 +5,6 @@ from __future__ import annotations
 from typing import Any
 
 import numpy as np
-import numpy.typing as npt
 import pandas as pd
 
 from recall_lab.analysis.frames import frames_of
@@ -13,8 +12,7 @@ from recall_lab.analysis.levels import levels
 from recall_lab.analysis.loudness import loudness
 from recall_lab.analysis.overview import Overview, overview
 from recall_lab.analysis.speech import speech
-from recall_lab.analysis.timeline import axis_of
-from recall_lab.capture.capture import Capture
+from recall_lab.analysis.timeline import axis_of, known_of
 from recall_lab.wire.pcm import FULL_SCALE
 
 TELEPHONE = 4_800.0
@@ -29,13 +27,11 @@ _COLUMN = 2.0  # s: the spectrum of a phrase
 _MOST_COLUMNS = 400
 
 
-def sound(
-    capture: Capture | npt.ArrayLike, *, start: float | None = None, end: float | None = None
-) -> pd.Series[Any]:
+def sound(source: Any, *, start: float | None = None, end: float | None = None) -> pd.Series[Any]:
     """Sum up what a recording sounds like.
 
     Args:
-        capture: live or loaded, with packets or without; or samples at 16 kHz.
+        source: as for :func:`recall_lab.analyse`, with packets or without; or samples at 16 kHz.
         start, end: s on the relative clock; None for the whole.
 
     Returns:
@@ -56,24 +52,25 @@ def sound(
         >>> sound(rl.load("data/standup-lossy.bin"))[["rms", "noise_floor", "band"]]
         ... # doctest: +SKIP
     """
-    line = axis_of(capture, start, end)
+    source = known_of(source)
+    line = axis_of(source, start, end)
     duration = line.end - line.start
-    whole = levels(capture, None, start=start, end=end).drop(columns="start")
+    whole = levels(source, None, start=start, end=end).drop(columns="start")
     values: dict[str, Any] = {"duration": duration}
     for name in whole:
         values[str(name)] = whole[name].iloc[0] if len(whole) else np.nan
-    short = levels(capture, _FLOOR_EVERY, start=start, end=end)
+    short = levels(source, _FLOOR_EVERY, start=start, end=end)
     there = short.loc[(short["silence"] == 0) & (short["missing"] == 0), "rms"]
     there = there[np.isfinite(there)]
     values["noise_floor"] = np.percentile(there, _FLOOR_PERCENTILE) if len(there) else np.nan
     columns = int(min(max(duration / _COLUMN, 1), _MOST_COLUMNS))
-    values["bandwidth"] = _bandwidth(overview(capture, columns, start=start, end=end))
+    values["bandwidth"] = _bandwidth(overview(source, columns, start=start, end=end))
     values["band"] = "none"
     if np.isfinite(values["bandwidth"]):
         values["band"] = "narrow-band" if values["bandwidth"] <= TELEPHONE else "wide-band"
-    spoken = speech(capture, start=start, end=end)["duration"].sum()
+    spoken = speech(source, start=start, end=end)["duration"].sum()
     values["speech"] = spoken / duration if duration else np.nan
-    return pd.Series(values | loudness(capture, start=start, end=end).to_dict(), name="sound")
+    return pd.Series(values | loudness(source, start=start, end=end).to_dict(), name="sound")
 
 
 def _bandwidth(found: Overview) -> float:

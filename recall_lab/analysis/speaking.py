@@ -1,4 +1,4 @@
-"""Who spoke while audio is missing: what words, events and the streams beside tell of a hole.
+"""Who spoke while audio is missing: what words and events tell of a hole.
 
 Everything here is vectorised over holes, which are given by their start and end on the relative
 clock; they may overlap and come in any order. Events may be wrong, late, twice or missing: one
@@ -7,20 +7,16 @@ without a usable time or participant is never taken as proof that all were silen
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable
 from typing import Final, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
 import pandas as pd
 
-from recall_lab.analysis.clocks import timed
 from recall_lab.analysis.people import JOIN, LEAVE, SPEECH_OFF, SPEECH_ON
 from recall_lab.analysis.transcript import FINAL, times_said
-from recall_lab.capture.capture import Audio, Capture
-from recall_lab.errors import MissingTimestamps
 from recall_lab.wire.messages import MAX_RELATIVE
-from recall_lab.wire.pcm import RATE, Samples
 
 Bools = npt.NDArray[np.bool_]
 Floats = npt.NDArray[np.float64]
@@ -38,7 +34,6 @@ _KINDS: Final = {JOIN: 1, SPEECH_ON: 2, SPEECH_OFF: 3, LEAVE: 4}
 _JOIN, _ON, _OFF, _LEAVE = _KINDS.values()
 _NAMES: Final = {kind: name for name, kind in _KINDS.items()}
 _ORDER: Final = np.array([0, 0, 1, 1, 2])  # of kinds at the same moment
-_BLOCK: Final = 256  # packets whose audio is read at once
 
 
 def words_in(events: pd.DataFrame, start: Floats, end: Floats) -> Positions:
@@ -281,73 +276,3 @@ class _States(NamedTuple):
         if not joined.any() or self.untimed or not everybody <= told or _NOBODY in told:
             return np.inf
         return float(self.times[first][~joined].max(initial=-np.inf))
-
-
-class Beside(NamedTuple):
-    """In which holes of the mixed stream a separate stream has audio: arrays ``(holes,)``.
-
-    Attributes:
-        who: whose stream has.
-        time: where the first packet in the hole begins that is not silent, s; NaN for none.
-    """
-
-    who: Positions
-    time: Floats
-
-
-def heard_beside(beside: Sequence[Capture], start: Floats, end: Floats) -> Beside:
-    """Return what the separate streams of a recording have where the mixed one has nothing.
-
-    Packets of zeros are no audio: they tell that somebody is silent. A stream without packets
-    tells nothing.
-    """
-    who, time = np.zeros(len(start), np.int64), np.full(len(start), np.nan)
-    for stream in beside:
-        owner = stream.info.participant
-        rest = np.flatnonzero(np.isnan(time))
-        if owner is None or not len(rest):
-            continue
-        first = _first_heard(stream, start[rest], end[rest])
-        heard = ~np.isnan(first)
-        who[rest[heard]], time[rest[heard]] = owner.id, first[heard]
-    return Beside(who, time)
-
-
-def _first_heard(stream: Capture, start: Floats, end: Floats) -> Floats:
-    """Return where the first packet well inside each hole begins that is not silent; NaN."""
-    found = np.full(len(start), np.nan)
-    try:
-        packets = timed(stream)
-    except MissingTimestamps:
-        return found
-    relative, samples, offsets = (
-        packets[name].to_numpy() for name in ("relative", "samples", "offset")
-    )
-    rows = np.flatnonzero(samples)
-    rows = rows[np.argsort(relative[rows], kind="stable")]
-    begins = relative[rows]
-    ends = begins + samples[rows] / RATE
-    low, high = np.searchsorted(begins, start + ASTRAY), np.searchsorted(begins, end - ASTRAY)
-    audio = stream.audio
-    for at in np.flatnonzero(low < high).tolist():
-        for block in range(low[at], high[at], _BLOCK):
-            part = slice(block, min(block + _BLOCK, high[at]))
-            loud = _loud(audio, offsets[rows[part]], samples[rows[part]])
-            loud &= ends[part] <= end[at] - ASTRAY
-            if loud.any():
-                found[at] = begins[part][np.argmax(loud)]
-                break
-    return found
-
-
-def _loud(
-    audio: Samples | Audio, offsets: npt.NDArray[np.int64], samples: npt.NDArray[np.int32]
-) -> Bools:
-    """Return which packets have anything but zeros."""
-    if (offsets[1:] == offsets[:-1] + samples[:-1]).all():
-        first = int(offsets[0])
-        heard = np.asarray(audio[first : int(offsets[-1] + samples[-1])]) != 0
-        loud: Bools = np.logical_or.reduceat(heard, offsets - first)
-        return loud
-    spans = zip(offsets.tolist(), samples.tolist(), strict=True)
-    return np.array([np.asarray(audio[at : at + count]).any() for at, count in spans], bool)

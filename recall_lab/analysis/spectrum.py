@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Final, TypeAlias
+from typing import Any, Final, TypeAlias
 
 import numpy as np
 import numpy.typing as npt
@@ -11,7 +11,6 @@ import psutil
 
 from recall_lab.analysis.frames import Power, each_block, frames_of, on_all_cores
 from recall_lab.analysis.timeline import axis_of
-from recall_lab.capture.capture import Capture
 from recall_lab.errors import InvalidArgument
 from recall_lab.text import html_table
 from recall_lab.wire.pcm import RATE
@@ -81,7 +80,7 @@ class Spectrogram:
 
 
 def spectrogram(
-    capture: Capture | npt.ArrayLike,
+    source: Any,
     *,
     window: str | tuple[str, float] = "hann",
     length: float = 0.025,
@@ -105,8 +104,8 @@ def spectrogram(
     the long view of many hours see :func:`recall_lab.overview`.
 
     Args:
-        capture: live or loaded, with packets or without; or samples at 16 kHz, int16 or float
-            with full scale 1.
+        source: as for :func:`recall_lab.analyse`, with packets or without; or samples at 16 kHz,
+            int16 or float with full scale 1.
         window: a name that ``scipy.signal.get_window`` knows, or name and parameter.
         length: of a frame, s.
         hop: from one frame to the next, s.
@@ -131,7 +130,7 @@ def spectrogram(
     """
     if scale not in SCALES:
         raise InvalidArgument("scale", scale, "'power', 'magnitude' or 'dB'")
-    line = axis_of(capture, start, end)
+    line = axis_of(source, start, end)
     frames = frames_of(len(line), window, length, hop, fft, center)
     rows, groups = frames.bins, []
     if mel is not None:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Final
+from typing import Any, Final
 
 import numpy as np
 import numpy.typing as npt
@@ -11,7 +11,6 @@ import pandas as pd
 from recall_lab.analysis.axis import Timeline
 from recall_lab.analysis.levels import measure
 from recall_lab.analysis.timeline import axis_of
-from recall_lab.capture.capture import Capture
 from recall_lab.errors import InvalidArgument, MissingExtra
 from recall_lab.wire.pcm import RATE
 
@@ -37,7 +36,7 @@ _ON, _OFF = 0.3, 0.15  # probabilities; half of what is usual, as bots' audio is
 
 
 def speech(
-    capture: Capture | npt.ArrayLike,
+    source: Any,
     *,
     detector: str = "level",
     start: float | None = None,
@@ -52,7 +51,7 @@ def speech(
     missing for no longer than that; of other missing audio nothing is said.
 
     Args:
-        capture: live or loaded, with packets or without; or samples at 16 kHz.
+        source: as for :func:`recall_lab.analyse`, with packets or without; or samples at 16 kHz.
         detector: ``"level"`` or ``"neural"``.
         start, end: s on the relative clock; None for the whole.
 
@@ -70,7 +69,7 @@ def speech(
     """
     if detector not in DETECTORS:
         raise InvalidArgument("detector", detector, "'level' or 'neural'")
-    line = axis_of(capture, start, end)
+    line = axis_of(source, start, end)
     frames = _levels(line)
     if detector == "neural":
         chance = _network(line, frames)

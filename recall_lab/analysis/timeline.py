@@ -11,7 +11,7 @@ import pandas as pd
 from recall_lab.analysis.analysis import SOURCES, Analysis, Call, analyse
 from recall_lab.analysis.axis import LONGEST, Array, Timeline
 from recall_lab.analysis.placement import Placed
-from recall_lab.capture.capture import Audio, Capture
+from recall_lab.capture.capture import Capture
 from recall_lab.errors import InvalidArgument
 from recall_lab.wire.pcm import RATE, SAMPLE_DTYPE
 
@@ -57,6 +57,17 @@ def timeline(
     return found.timeline(fill, start=start, end=end, clock=clock)
 
 
+def known_of(source: Any) -> Analysis | Array:
+    """Return what was analysed of a source, or its samples where it is an array.
+
+    Raises:
+        InvalidArgument: for what holds no samples.
+    """
+    if isinstance(source, Analysis | Capture | str | os.PathLike) or hasattr(source, "newest"):
+        return analyse(source)
+    return _samples_of(source)
+
+
 def axis_of(source: Any, start: float | None = None, end: float | None = None) -> Timeline:
     """Put anything with samples on a time axis: what every analysis of sound begins with.
 
@@ -70,15 +81,9 @@ def axis_of(source: Any, start: float | None = None, end: float | None = None) -
         InvalidArgument: for what holds no samples, or a span that can't be.
         MissingTimestamps: for a capture that has packets, but no times.
     """
-    found: Analysis | None = None
-    audio: Array | Audio
-    if isinstance(source, Analysis | Capture | str | os.PathLike) or hasattr(source, "newest"):
-        found = analyse(source)
-        audio = found.capture.audio
-        if found.capture.packets.empty:
-            found = None
-    else:
-        audio = _samples_of(source)
+    known = known_of(source)
+    found = known if isinstance(known, Analysis) and len(known.capture.packets) else None
+    audio = known.capture.audio if isinstance(known, Analysis) else known
     whole = (0.0, len(audio) / RATE) if found is None else found.extent
     low = whole[0] if start is None else start
     high = whole[1] if end is None else end

@@ -37,9 +37,7 @@ def unkept(capture: Capture) -> list[Unkept]:
         Unkept(start, end, 1 if at else count - len(spans) + 1, "their audio is not in the file")
         for at, (start, end) in enumerate(spans)
     ]
-    for line in of_kind(capture.events, LOST, "detail"):
-        if not isinstance(line, dict):
-            continue
+    for line in filter(_object, of_kind(capture.events, LOST, "detail")):
         start, end, packets = line.get("since"), line.get("until"), line.get("packets")
         if line.get("stream") != capture.info.stem or not isinstance(packets, int):
             continue
@@ -47,6 +45,10 @@ def unkept(capture: Capture) -> list[Unkept]:
             why = shortened(str(line.get("error")), 200)
             found.append(Unkept(float(start), float(end), packets, why))
     return found
+
+
+def _object(line: object) -> bool:
+    return isinstance(line, dict)
 
 
 def _time(value: object) -> bool:

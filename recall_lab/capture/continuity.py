@@ -54,6 +54,9 @@ Floats = npt.NDArray[np.float64]
 Mask = npt.NDArray[np.bool_]
 Positions = npt.NDArray[np.int64]
 
+ENOUGH: Final = 8
+"""Joins below which nothing is said of how stamps scatter."""
+
 _BLOCK: Final = 1_024  # joins over which the level is taken to run evenly
 _LAGS: Final = (1, 4, 16, 64)  # packets over which it is seen to run
 _TIGHT: Final = 2e-6  # s: the same but for rounding to microseconds
@@ -63,7 +66,9 @@ _SEGMENT: Final = 32  # packets that tell how high the level is
 _SURE: Final = 4.0  # times its error that a step has to be
 _COARSER: Final = 4  # packets whose mean is one of the next scale
 _AROUND: Final = 16  # joins on either side that tell whether stamps are exact
-_EXACT: Final = 0.35  # of them are whole
+EXACT: Final = 0.35
+"""Share of the joins around that are whole where stamps are exact."""
+
 _SCATTERS: Final = 0.25  # of them are torn: what comes back within the scatter is scatter
 _SCATTER: Final = 0.97  # of the torn joins miss by less than the scatter
 _REGULAR: Final = 12  # equal steps at equal distances that make a clock
@@ -101,6 +106,8 @@ def jumps_of(starts: Floats, samples: npt.NDArray[np.integer], head: int = 0) ->
     sizes, clock = np.zeros(len(misses)), np.zeros(len(misses))
     if not len(misses):
         return Jumps(sizes, clock)
+    if len(misses) < ENOUGH:  # too few to tell of scatter: they are believed
+        return Jumps(np.where(np.abs(misses) > HALF_SAMPLE, misses, 0.0), clock)
     heads = [0, *range(head, len(misses), PAGE)] if head else range(0, len(misses), PAGE)
     for low, high in pairwise([*heads, len(misses)]):
         first, last = max(low - CONTEXT, 0), min(high + CONTEXT, len(misses))
@@ -122,7 +129,7 @@ def _page(misses: Floats, lasts: Floats, low: int, high: int) -> tuple[Floats, F
         left = misses[at] - rate * lasts[at]
         whole = bool((np.abs(left) >= usual[at] * (0.5 - 1e-9)).all())
         lone = len(at) < 2 or bool((np.diff(at) > 1).all() or (left > 0).all())
-        if whole and lone and (share(~torn, at) >= _EXACT).all():
+        if whole and lone and (share(~torn, at) >= EXACT).all():
             sizes = np.zeros(len(misses))
             sizes[at] = left
             return sizes[low:high], np.full(high - low, rate)
@@ -132,7 +139,7 @@ def _page(misses: Floats, lasts: Floats, low: int, high: int) -> tuple[Floats, F
     exact = np.zeros(len(misses))
     exact[at] = share(~torn, at)
     misses, torn = _without_lone(misses, torn, exact)
-    big = torn & (exact >= _EXACT) & (np.abs(misses) >= usual * (0.5 - 1e-9))
+    big = torn & (exact >= EXACT) & (np.abs(misses) >= usual * (0.5 - 1e-9))
     sizes = np.where(big, misses, 0.0)
     sizes += _steps(misses - sizes, torn & ~big, lasts)
     if even:  # steps that only make up for a clock seen in steps
@@ -144,6 +151,8 @@ def _page(misses: Floats, lasts: Floats, low: int, high: int) -> tuple[Floats, F
     beyond = np.abs(clock) > CLOCK
     sizes += np.where(beyond, clock * lasts, 0.0)
     clock = np.where(beyond, 0.0, clock)
+    if abs(float((clock * lasts).sum())) <= 2 * HALF_SAMPLE:  # less than a sample in all is none
+        clock = np.zeros(len(clock))
     return _without_scatter(sizes, misses, torn, usual)[low:high], clock[low:high]
 
 
@@ -153,13 +162,18 @@ def _drift(misses: Floats, lasts: Floats, torn: Positions) -> float:
     Sample clocks are so nearly right that no single join shows it, only many.
     """
     ran = float(misses.sum() - misses[torn].sum())
-    if abs(ran) <= 2 * HALF_SAMPLE:
+    if abs(ran) <= 2 * HALF_SAMPLE or abs(ran) < 6 * _noise(misses, torn):
         return 0.0
     # on a grid finer than a sample the level runs, too, and falls back at the torn joins
     small = torn[np.abs(misses[torn]) < lasts[torn] / 4]
     if len(small) and abs(ran + misses[small].sum()) < abs(ran) / 4:
         return 0.0
     return ran / float(lasts.sum() - lasts[torn].sum())
+
+
+def _noise(misses: Floats, torn: Positions) -> float:
+    """Return the standard error of the sum of all joins that are whole, s."""
+    return float(np.sqrt(max(np.dot(misses, misses) - np.dot(misses[torn], misses[torn]), 0.0)))
 
 
 def share(of: Mask, at: Positions, around: int = _AROUND) -> Floats:
@@ -248,6 +262,9 @@ def _slope(misses: Floats, lasts: Floats) -> float:
         rate = 0.0 if abs(rate) < 3 * width / 4 else rate
     else:
         rate = float(np.median(slopes))  # Theil and Sen
+        low, high = np.quantile(values - rate * times, (0.15, 0.85))
+        if abs(rate) * times[-1] < 3 * (high - low):  # no more than what scatters
+            rate = 0.0
     return rate if abs(rate) <= CLOCK else 0.0
 
 
@@ -426,8 +443,8 @@ def _without_scatter(sizes: Floats, misses: Floats, torn: Mask, usual: Floats) -
             del kept[place - 1]
             place = max(place - 1, 1)
     found = np.zeros(len(sizes))
-    for join, size, _ in kept:
-        found[int(join)] += size
+    for place_of, left, _ in kept:
+        found[int(place_of)] += left
     return found
 
 

@@ -114,6 +114,8 @@ def epochs_of(packets: pd.DataFrame) -> Epochs:
     )
     elapsed = np.where(np.abs(wall) < _FURTHEST, wall, ours) if sane else ours
     parted &= np.abs(moved - ours) > LEAST
+    if sane:  # both other clocks have to tell the same: else it is they that are odd
+        parted &= np.abs(wall - ours) <= np.maximum(LEAST, np.abs(apart) / 2)
     if not parted.any():
         media = relative if rows is None else np.where(known, relative, np.nan)
         return Epochs(media, epoch, [], nothing)

@@ -13,7 +13,7 @@ from zlib import crc32
 import numpy as np
 import numpy.typing as npt
 
-from recall_lab.capture.continuity import HALF_SAMPLE, Jumps, jumps_of, share
+from recall_lab.capture.continuity import ENOUGH, EXACT, HALF_SAMPLE, Jumps, jumps_of, share
 from recall_lab.wire.pcm import RATE, SAMPLE_BYTES
 
 Floats = npt.NDArray[np.float64]
@@ -85,38 +85,44 @@ def media_order(
         rows = np.flatnonzero(samples)
         media, samples, checksums = media[rows], samples[rows], checksums[rows]
     in_order = bool((media[1:] >= media[:-1]).all())
-    again, first = _repeated(media, samples, checksums, in_order)
-    if not len(again):
-        order, starts, clock, scatter = _believed(media, samples, in_order, tolerance, head)
-    else:
+    plain = None if in_order else np.argsort(media, kind="stable")
+    again, first = _repeated(media, samples, checksums, plain)
+    kept = None
+    if len(again):
         once = np.ones(len(media), bool)
         once[again] = False
-        kept = np.flatnonzero(once)
+        kept = np.flatnonzero(once) if plain is None else None
+        plain = kept if plain is None else plain[once[plain]]
+    sure = None if tolerance else _exact(media, samples, plain)
+    if sure is not None and not len(again):
+        order, starts, clock, scatter = plain, sure, None, 0.0
+    elif sure is not None and plain is not None:
+        # what came again stands where it stood first
+        order = np.argsort(media, kind="stable") if not in_order else None
+        starts, clock, scatter = media if order is None else media[order], None, 0.0
+    else:
+        kept = np.arange(len(media)) if plain is None else np.sort(plain)
         some, believed, ran, scatter = _believed(
             media[kept], samples[kept], in_order, tolerance, head
         )
-        # what came again stands where it stood first
-        place = np.empty(len(media))
-        place[kept[some]] = believed
-        place[again] = place[first]
-        rate = np.zeros(len(media))
-        rate[kept[some]] = ran
-        rate[again] = rate[first]
+        place, rate = np.empty(len(media)), np.zeros(len(media))
         rank = np.empty(len(media), np.int64)
-        rank[kept[some]] = np.arange(len(some))
-        rank[again] = rank[first]
+        place[kept[some]], rate[kept[some]], rank[kept[some]] = believed, ran, np.arange(len(some))
+        place[again], rate[again], rank[again] = place[first], rate[first], rank[first]
         order = np.lexsort((np.arange(len(media)), rank))
         starts, clock = place[order], rate[order]
-    if not (starts[1:] >= starts[:-1]).all():  # an overlap that reaches behind what came before
-        later = np.argsort(starts, kind="stable")
-        starts, clock, order = starts[later], clock[later], order[later]
+        if not (starts[1:] >= starts[:-1]).all():  # an overlap that reaches behind what came
+            later = np.argsort(starts, kind="stable")
+            starts, clock, order = starts[later], clock[later], order[later]
+        if (order[1:] > order[:-1]).all():
+            order = None
     stamps = media
-    if not (order[1:] > order[:-1]).all():
+    if order is not None:
         stamps, samples = media[order], samples[order]
         rows = order if rows is None else rows[order]
     lasts = samples / RATE
-    stretched = bool(clock.any())
-    if stretched:
+    stretched = clock is not None and bool(clock.any())
+    if stretched and clock is not None:
         lasts *= 1 + clock
     reached = starts + lasts
     np.maximum.accumulate(reached, out=reached)
@@ -124,6 +130,30 @@ def media_order(
     return MediaOrder(
         rows, starts, stamps, samples, lasts, reached, HALF_SAMPLE, scatter, quantum, stretched
     )
+
+
+def _exact(media: Floats, samples: npt.NDArray[np.int32], order: Positions | None) -> Floats | None:
+    """Return when packets begin, where stamps are exact and nothing but packets is missing.
+
+    So it is nearly always. `order` is theirs by their stamps; None for the order of arrival.
+    """
+    if order is not None:
+        media, samples = media[order], samples[order]
+    if len(media) < 2:
+        return media
+    misses = media[1:] - media[:-1]
+    misses -= samples[:-1] / RATE
+    torn = np.flatnonzero(np.abs(misses) > HALF_SAMPLE)
+    if len(torn):
+        usual = np.minimum(samples[torn], samples[torn + 1]) / RATE
+        whole = bool((misses[torn] >= usual * (0.5 - 1e-9)).all())
+        if not whole or len(torn) > len(misses) / 4:
+            return None
+        if not (share(np.abs(misses) <= HALF_SAMPLE, torn) >= EXACT).all():
+            return None
+    # a clock that is a little off shows in the sum of all joins only
+    ran = float(misses.sum() - misses[torn].sum())
+    return media if abs(ran) <= 2 * HALF_SAMPLE else None
 
 
 def _believed(
@@ -135,15 +165,18 @@ def _believed(
     misses = media[1:] - media[:-1] - lasts[:-1]
     if not len(media):
         return every, media, np.zeros(0), 0.0
-    stamps = _of_beginnings(media, lasts, misses)
+    few = len(misses) < ENOUGH
+    stamps = media if few else _of_beginnings(media, lasts, misses)
     if stamps is not media:
         misses = stamps[1:] - stamps[:-1] - lasts[:-1]
-    odd = _odd(stamps, lasts, misses)
+    odd = np.empty(0, np.int64) if few else _odd(stamps, lasts, misses)
     if len(odd):
         stamps = stamps.copy()
         for at in odd.tolist():
             stamps[at] = stamps[at - 1] + lasts[at - 1]
-    order = every if (stamps[1:] >= stamps[:-1]).all() else _ordered(stamps, lasts)
+    order = every
+    if not (stamps[1:] >= stamps[:-1]).all():
+        order = np.argsort(stamps, kind="stable") if few else _ordered(stamps, lasts)
     starts, counts = stamps[order], samples[order]
     sizes, rate = _jumps(starts, counts, head)
     if tolerance:
@@ -159,16 +192,20 @@ def _believed(
         placed += height
         off -= height
     away = np.abs(off)
-    clock = np.append(rate, rate[-1:])
+    clock = np.append(rate, rate[-1:]) if len(rate) else np.zeros(len(media))
     missed = np.abs(media[order] - placed) if len(odd) or stamps is not media else away
     scatter = float(np.quantile(missed, 0.97)) if missed.max(initial=0.0) > HALF_SAMPLE else 0.0
-    return order, np.where(away <= HALF_SAMPLE, starts, placed), clock, scatter
+    # a stretch whose stamps are exact is believed as it is told, to the last bit
+    heads = np.concatenate([[0], np.flatnonzero(sizes) + 1])
+    furthest = np.maximum.reduceat(away, heads)
+    exact = np.repeat(furthest <= HALF_SAMPLE / 2, np.diff(heads, append=len(away)))
+    return order, np.where(exact, starts, placed), clock, scatter
 
 
 def _jumps(starts: Floats, samples: npt.NDArray[np.int32], head: int) -> Jumps:
     """Find the discontinuities; packets that share a stamp have only one between them."""
     equal = starts[1:] == starts[:-1]
-    if not equal.any():
+    if len(equal) < ENOUGH or not equal.any():
         return jumps_of(starts, samples, head)
     at = np.flatnonzero(equal)
     shared = np.zeros(len(equal), bool)
@@ -187,11 +224,10 @@ def _repeated(
     media: Floats,
     samples: npt.NDArray[np.int32],
     checksums: npt.NDArray[np.uint32],
-    in_order: bool,
+    order: Positions | None,
 ) -> tuple[Positions, Positions]:
     """Return packets that are the same as an earlier one in all, and which one that is."""
     nothing = np.empty(0, np.int64)
-    order = None if in_order else np.argsort(media, kind="stable")
     stamps = media if order is None else media[order]
     alike = np.flatnonzero(stamps[1:] == stamps[:-1])
     if not len(alike):
@@ -246,6 +282,9 @@ def _of_beginnings(media: Floats, lasts: Floats, misses: Floats) -> Floats:
 def _odd(stamps: Floats, lasts: Floats, misses: Floats) -> Positions:
     """Return packets whose stamp leaps away and back, within three packets, among calm ones."""
     half = np.minimum(lasts[1:], lasts[:-1]) / 2
+    usual = float(np.median(misses))
+    if abs(usual) < float(np.median(half)) / 2:  # audio that is short all the time
+        misses = misses - usual
     away = np.abs(misses)
     leaps = np.flatnonzero(away > half)
     nothing = np.empty(0, np.int64)

@@ -87,6 +87,10 @@ class Flag(IntFlag):
     UNKEPT = 1024
     """Packets before this one were received and could not be kept: the disk refused them."""
 
+    HALF_LOST = 2048
+    """The packet before it in its connection ended in half a sample whose other half never came:
+    by the stamps others lie between, or they could not be kept. That byte was let go."""
+
     # members can be iterated from Python 3.11 on, for which pandas takes them for lists:
     # without this, packets["flags"] & Flag.ODD raises
     __iter__ = None  # type: ignore[assignment]

@@ -10,6 +10,7 @@ from __future__ import annotations
 import contextlib
 import errno
 import fcntl
+import math
 import os
 import socket
 import threading
@@ -27,7 +28,7 @@ from recall_lab.capture.info import CaptureInfo, Writer, read_info, write_info
 from recall_lab.capture.opening import lock, mend
 from recall_lab.capture.record import HEADER_BYTES, RECORD_BYTES, Flag, pack_record
 from recall_lab.errors import CaptureError, StorageFailed
-from recall_lab.wire.pcm import SAMPLE_BYTES
+from recall_lab.wire.pcm import RATE, SAMPLE_BYTES
 
 _DAY_NS: Final = 86_400_000_000_000
 
@@ -35,7 +36,8 @@ _DAY_NS: Final = 86_400_000_000_000
 _ODD, _CARRIED, _EMPTY = int(Flag.ODD), int(Flag.CARRIED), int(Flag.EMPTY)
 _BACKWARD, _NEGATIVE = int(Flag.BACKWARD), int(Flag.NEGATIVE)
 _ZONELESS, _IMPLAUSIBLE, _RESUMED = int(Flag.ZONELESS), int(Flag.IMPLAUSIBLE), int(Flag.RESUMED)
-_UNKEPT = int(Flag.UNKEPT)
+_UNKEPT, _HALF_LOST = int(Flag.UNKEPT), int(Flag.HALF_LOST)
+_NEAR: Final = 0.02  # s by which stamps may miss one another, however short packets are
 
 
 class StreamWriter:
@@ -54,6 +56,7 @@ class StreamWriter:
         bytes: length of the ``.bin``.
         synced: how many of the packets are known to be durable.
         halves: half a sample that waits for the next packet, by connection.
+        checksum: CRC-32 of the payload that was staged last, as it is kept.
         last_connection: the highest connection number in the index; 0 for a new capture.
 
     Raises:
@@ -74,6 +77,8 @@ class StreamWriter:
         self._records: list[bytes] = []
         self._staged = 0  # bytes of payloads
         self.halves: dict[int, bytes] = {}
+        self._half_at: dict[int, tuple[float, float]] = {}  # where its packet ends, how long it is
+        self.checksum = 0
         self._last_relative = -np.inf
         self._flags_next = 0
         self._named = False  # are the files' names durable?
@@ -174,7 +179,7 @@ class StreamWriter:
         if not payload:
             flags |= _EMPTY
         elif len(payload) & 1 or self.halves:
-            payload, flags = self._align(payload, connection, flags)
+            payload, flags = self._align(payload, relative, connection, flags)
         if zoneless:
             flags |= _ZONELESS
         if relative < self._last_relative:
@@ -184,6 +189,7 @@ class StreamWriter:
         if not -_DAY_NS < absolute - received < _DAY_NS:
             flags |= _IMPLAUSIBLE
         self._last_relative = relative
+        checksum = crc32(payload)
         self._records.append(
             pack_record(
                 self.bytes + self._staged,
@@ -195,12 +201,18 @@ class StreamWriter:
                 monotonic,
                 connection & 0xFFFFFFFF,
                 sequence & 0xFFFFFFFF,
-                crc32(payload),
+                checksum,
             )
         )
         self._payloads.append(payload)
         self._staged += len(payload)
+        self.checksum = checksum
         return len(payload) // SAMPLE_BYTES
+
+    def skip(self, payload: bytes, relative: float, connection: int) -> None:
+        """Pass over a packet that is not to be kept, so that its connection stays in step."""
+        if len(payload) & 1 or self.halves:
+            self._align(payload, relative, connection, 0)
 
     def commit(self) -> int:
         """Write what is staged, audio before records; return how many packets that kept.
@@ -330,15 +342,23 @@ class StreamWriter:
                 raise
             self.sync()
 
-    def _align(self, payload: bytes, connection: int, flags: int) -> tuple[bytes, int]:
+    def _align(
+        self, payload: bytes, relative: float, connection: int, flags: int
+    ) -> tuple[bytes, int]:
         if len(payload) & 1:
             flags |= _ODD
         carried = self.halves.pop(connection, None)
         if carried is not None:
-            payload = carried + payload
-            flags |= _CARRIED
+            end, lasts = self._half_at.pop(connection, (relative, math.inf))
+            if abs(relative - end) <= max(lasts / 2, _NEAR):
+                payload = carried + payload
+                flags |= _CARRIED
+            else:  # others lie between: before a stranger it would put all that follows off
+                flags |= _HALF_LOST
         if len(payload) & 1:
             self.halves[connection] = payload[-1:]
+            lasts = len(payload) / SAMPLE_BYTES / RATE
+            self._half_at[connection] = relative + lasts, lasts
             payload = payload[:-1]
         return payload, flags
 

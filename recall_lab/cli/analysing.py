@@ -33,7 +33,7 @@ def add(commands: Commands) -> None:
     gaps.add_argument("capture", help="its .bin, or the name without a suffix")
     gaps.add_argument("--tolerance", type=float, metavar="S", help="seconds (read from the stamps)")
     gaps.add_argument(
-        "--span", type=float, nargs=2, metavar="S", help="when the call began and ended, relative"
+        "--call", type=float, nargs=2, metavar="S", help="when the call began and ended, relative"
     )
     gaps.add_argument("--all", action="store_true", help="list every row, duplicates too")
     gaps.add_argument("--csv", metavar="FILE", help="write every row into a file")
@@ -49,7 +49,7 @@ def add(commands: Commands) -> None:
     check.add_argument("capture", help="its .bin, or the name without a suffix")
     check.add_argument("--policy", metavar="FILE", help="thresholds, TOML (a usual set)")
     check.add_argument("--baseline", metavar="CAPTURE", help="an earlier one, for 'worse' limits")
-    check.add_argument("--span", type=float, nargs=2, metavar="S", help="of the call, relative")
+    check.add_argument("--call", type=float, nargs=2, metavar="S", help="of the call, relative")
     check.set_defaults(run=_check)
 
     save = commands.add_parser(
@@ -85,7 +85,7 @@ def add(commands: Commands) -> None:
     )
     report.add_argument("capture", help="its .bin, or the name without a suffix")
     report.add_argument("-o", "--output", metavar="HTML", help="the file (the capture's name)")
-    report.add_argument("--span", type=float, nargs=2, metavar="S", help="of the call, relative")
+    report.add_argument("--call", type=float, nargs=2, metavar="S", help="of the call, relative")
     report.add_argument("--tolerance", type=float, metavar="S", help="of gaps, seconds")
     report.add_argument(
         "--detector", choices=("level", "neural"), default="level", help="of speech"
@@ -110,17 +110,17 @@ def _info(options: argparse.Namespace) -> int:
 def _gaps(options: argparse.Namespace) -> int:
     from recall_lab.display.terminal import gap_table
 
-    capture = rl.load(options.capture)
-    span = None if options.span is None else tuple(options.span)
-    found = rl.gaps(capture, options.tolerance, span=span)
-    quality = rl.quality(capture, span=span)
+    span = None if options.call is None else tuple(options.call)
+    known = rl.analyse(options.capture, call=span, tolerance=options.tolerance)
+    found = known.gaps
+    quality = rl.quality(known)
     if options.csv:
         found.to_csv(options.csv, index=False)
     if options.plot:
         from matplotlib.figure import Figure
 
         figure = Figure(figsize=(10, 2.2), layout="constrained")
-        rl.plot_gaps(capture, figure.subplots(), span=span, tolerance=options.tolerance)
+        rl.plot_gaps(known, figure.subplots())
         figure.savefig(options.plot, dpi=150)
     if options.json:
         rows = found.to_json(orient="records", date_format="iso", double_precision=9)
@@ -135,9 +135,9 @@ def _check(options: argparse.Namespace) -> int:
     from recall_lab.display.terminal import table
 
     baseline = None if options.baseline is None else rl.load(options.baseline)
-    span = None if options.span is None else tuple(options.span)
+    span = None if options.call is None else tuple(options.call)
     capture = rl.load(options.capture)
-    found = rl.check(capture, options.policy, baseline=baseline, span=span)
+    found = rl.check(capture, options.policy, baseline=baseline, call=span)
     print(
         table(
             {
@@ -206,7 +206,7 @@ def _report(options: argparse.Namespace) -> int:
     path = rl.report(
         capture,
         options.output or f"{capture.info.stem}.html",
-        span=None if options.span is None else tuple(options.span),
+        call=None if options.call is None else tuple(options.call),
         tolerance=options.tolerance,
         detector=options.detector,
     )

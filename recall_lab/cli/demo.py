@@ -56,15 +56,15 @@ def _demo(options: argparse.Namespace) -> int:
 
     print("\n--- What is missing, and why\n")
     span = (0.0, float(truth["samples"].sum()) / 16_000)
-    found = rl.gaps(capture, span=span)
-    print(gap_table(found))
+    known = rl.analyse(capture, call=span)
+    print(gap_table(known.gaps))
     lost = truth.loc[truth["fate"] != "sent", "samples"].groupby(truth["fate"]).sum() / 16_000
     print("the bot:", ", ".join(f"{seconds:.3f} s {fate}" for fate, seconds in lost.items()))
-    print(f"\n{rl.quality(capture, span=span)['verdict']}")
+    print(f"\n{rl.quality(known)['verdict']}")
 
     picture = folder / "overview.png"
     draw_overview(capture, picture)
     print(f"\nThe picture: {picture}")
-    print(f"The report, for a browser: {rl.report(capture, folder / 'report.html', span=span)}")
+    print(f"The report, for a browser: {rl.report(known, folder / 'report.html')}")
     print("Next: make lab, and open notebooks/00_quickstart.ipynb")
     return 0

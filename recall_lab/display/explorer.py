@@ -20,9 +20,9 @@ from IPython.display import display
 from matplotlib.colors import to_hex
 from matplotlib.figure import Figure
 
-from recall_lab.analysis.clocks import timed, times_of
+from recall_lab.analysis.analysis import Analysis, analyse
+from recall_lab.analysis.clocks import times_of
 from recall_lab.analysis.export import as_int16
-from recall_lab.analysis.gaps import gaps
 from recall_lab.analysis.pyramid import BINS, Columns, pyramid
 from recall_lab.capture.capture import Capture
 from recall_lab.capture.frame import nanoseconds
@@ -73,12 +73,13 @@ class Explorer(anywidget.AnyWidget):
     def __init__(
         self, capture: Capture, start: float | None = None, end: float | None = None
     ) -> None:
+        known = analyse(capture)
         self._capture = capture
-        self._pyramid = pyramid(capture)
+        self._pyramid = pyramid(known)
         line = self._pyramid.line
-        self._clocks = _clocks(capture)
+        self._clocks = _clocks(known)
         self._people = people_of(capture)
-        missing = _gaps(capture)
+        missing = _gaps(known)
         lost = float(missing["duration"].sum())
         name = capture.info.participant.name if capture.info.participant else None
         told = [
@@ -307,19 +308,18 @@ def _talks(people: People) -> dict[str, Any]:
     }
 
 
-def _gaps(capture: Capture) -> pd.DataFrame:
+def _gaps(known: Analysis) -> pd.DataFrame:
     """Return the gaps of a capture, of which there are none without packets."""
-    if capture.packets.empty:
+    if known.capture.packets.empty:
         return pd.DataFrame({"start": [], "end": [], "duration": [], "cause": [], "evidence": []})
-    found = gaps(capture)
-    return found[found["kind"] == "gap"]
+    return known.gaps
 
 
-def _clocks(capture: Capture) -> tuple[npt.NDArray[Any], ...]:
+def _clocks(known: Analysis) -> tuple[npt.NDArray[Any], ...]:
     """Return relative times (s, rising), and absolute and received ones with them (ns)."""
-    if capture.packets.empty:
+    if known.capture.packets.empty:
         return ()
-    packets = timed(capture)
+    packets = known.packets
     relative = packets["relative"].to_numpy()
     order = np.argsort(relative, kind="stable")
     return (

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from typing import Any, Final
 
 import matplotlib.pyplot as plt
@@ -13,8 +12,9 @@ from matplotlib.lines import Line2D
 from matplotlib.patches import Patch
 from matplotlib.ticker import MaxNLocator
 
+from recall_lab.analysis.analysis import Analysis, Call, analyse, each_of
 from recall_lab.analysis.causes import CAUSES
-from recall_lab.analysis.clocks import repaired_spans, timed
+from recall_lab.analysis.clocks import repaired_spans
 from recall_lab.analysis.gaps import gaps as find_gaps
 from recall_lab.capture.capture import Capture
 from recall_lab.display.style import (
@@ -64,12 +64,12 @@ _NARROWEST = 1 / 600  # of the width: a gap is never drawn narrower, or it would
 
 
 def plot_gaps(
-    captures: Capture | Sequence[Capture],
+    source: Any,
     ax: Axes | None = None,
     *,
     clock: str = "relative",
-    span: tuple[float, float] | None = None,
-    tolerance: float | None = None,
+    call: Call | None = None,
+    tolerance: float | str | None = None,
     title: str | None = None,
 ) -> Axes:
     """Plot what is there and what is missing, one lane a stream.
@@ -79,12 +79,11 @@ def plot_gaps(
     connections. What :func:`recall_lab.repair` filled in is hatched.
 
     Args:
-        captures: one, or several such as the streams of a recording.
+        source: as for :func:`recall_lab.analyse`; or a list, such as the streams of a recording.
         ax: where to draw; a new figure by default.
         clock: ``"relative"``, or ``"absolute"`` for the sender's wall clock, on which several
             recordings stand side by side.
-        span: beginning and end of the call, s on the relative clock.
-        tolerance: as for :func:`recall_lab.gaps`.
+        call, tolerance: as for :func:`recall_lab.analyse`.
         title: above the picture; by default the stream and what is missing.
 
     Returns:
@@ -97,22 +96,25 @@ def plot_gaps(
     Example:
         >>> plot_gaps(rl.load_recording("captures/9f3c"))  # doctest: +SKIP
     """
-    streams = [captures] if isinstance(captures, Capture) else list(captures)
-    if not streams:
-        raise InvalidArgument("captures", captures, "at least one capture")
+    several = each_of(source)
+    known = [
+        analyse(one, call=call, tolerance=tolerance)
+        for one in ([source] if several is None else several)
+    ]
+    streams = [one.capture for one in known]
     if ax is None:
         height = 1.5 + 0.55 * len(streams)
         _, ax = plt.subplots(figsize=(10, max(2.2, height)), layout="constrained")
-    found = [find_gaps(one, tolerance, span=span) for one in streams]
-    shifts = [shift_of(one, clock) for one in streams]
-    spans = [span or _span_of(one, rows) for one, rows in zip(streams, found, strict=True)]
+    found = [one.discontinuities for one in known]
+    shifts = [shift_of(one, clock) for one in known]
+    spans = [one.call or _span_of(one, rows) for one, rows in zip(known, found, strict=True)]
     start = min(s[0] + shift for s, shift in zip(spans, shifts, strict=True))
     end = max(s[1] + shift for s, shift in zip(spans, shifts, strict=True))
     least = (end - start) * _NARROWEST
     seen: dict[str, float] = dict.fromkeys(CAUSES, 0.0)
     filled = 0.0
     marks: dict[str, int] = {"overlap": 0, "duplicate": 0, "reordered": 0}
-    for lane, (one, rows, shift) in enumerate(zip(streams, found, shifts, strict=True)):
+    for lane, (one, rows, shift) in enumerate(zip(known, found, shifts, strict=True)):
         filled += _lane(ax, lane, one, rows, shift, least)
         missing = rows[rows["kind"] == "gap"]
         for cause, seconds in missing.groupby("cause")["duration"].sum().items():
@@ -133,7 +135,7 @@ def plot_gaps(
 
 
 def plot_gap_histogram(
-    captures: Capture | Sequence[Capture] | pd.DataFrame,
+    source: Any,
     ax: Axes | None = None,
     *,
     bins: int = 30,
@@ -142,7 +144,7 @@ def plot_gap_histogram(
     """Plot how long gaps last, by cause, on logarithmic bins.
 
     Args:
-        captures: one, several, or a frame of :func:`recall_lab.gaps`.
+        source: as for :func:`recall_lab.gaps`, or a frame of it.
         ax: where to draw; a new figure by default.
         bins: how many.
         title: above the picture.
@@ -155,11 +157,7 @@ def plot_gap_histogram(
     """
     if not isinstance(bins, int) or bins < 1:
         raise InvalidArgument("bins", bins, "a whole number, 1 or more")
-    if isinstance(captures, pd.DataFrame):
-        rows = captures
-    else:
-        streams = [captures] if isinstance(captures, Capture) else list(captures)
-        rows = pd.concat([find_gaps(one) for one in streams])
+    rows = source if isinstance(source, pd.DataFrame) else find_gaps(source)
     rows = rows[rows["kind"] == "gap"]
     if ax is None:
         _, ax = plt.subplots(figsize=(8, 3.6), layout="constrained")
@@ -188,10 +186,11 @@ def plot_gap_histogram(
 
 
 def _lane(
-    ax: Axes, lane: int, capture: Capture, rows: pd.DataFrame, shift: float, least: float
+    ax: Axes, lane: int, known: Analysis, rows: pd.DataFrame, shift: float, least: float
 ) -> float:
     """Draw one stream; return how many seconds of it were filled in."""
-    start, end = capture.span
+    capture = known.capture
+    start, end = known.extent
     ax.broken_barh([(start + shift, end - start)], (lane - 0.2, 0.4), facecolor=_THERE, zorder=1)
     filled = draw_fills(ax, capture, (lane - 0.2, 0.4), shift, least)
     missing = rows[rows["kind"] == "gap"]
@@ -211,7 +210,7 @@ def _lane(
             at, np.full(len(at), lane - 0.32), marker, color=ink(), markersize=4, zorder=4,
             linestyle="none",
         )  # fmt: skip
-    _connections(ax, lane, capture, shift)
+    _connections(ax, lane, known, shift)
     return filled
 
 
@@ -234,9 +233,9 @@ def draw_fills(
     return float(fills["duration"].sum())
 
 
-def _connections(ax: Axes, lane: int, capture: Capture, shift: float) -> None:
+def _connections(ax: Axes, lane: int, known: Analysis, shift: float) -> None:
     """Draw the connections as bands of two greys under the lane."""
-    packets = timed(capture)
+    packets = known.packets
     if packets.empty:
         return
     ends = packets["relative"] + packets["samples"] / RATE
@@ -267,9 +266,9 @@ def _legend(ax: Axes, seen: dict[str, float], marks: dict[str, int], filled: flo
     ax.legend(handles=keys, loc="upper left", bbox_to_anchor=(1, 1.05), frameon=False)
 
 
-def _span_of(capture: Capture, found: pd.DataFrame) -> tuple[float, float]:
+def _span_of(known: Analysis, found: pd.DataFrame) -> tuple[float, float]:
     """Return from when to when there is something to show: what could not be kept, too."""
-    start, end = capture.span
+    start, end = known.extent
     return min([start, *found["start"]]), max([end, *found["end"]])
 
 

@@ -17,7 +17,7 @@ import numpy as np
 import numpy.typing as npt
 import pandas as pd
 
-from recall_lab.analysis.gaps import gaps
+from recall_lab.analysis.analysis import analyse
 from recall_lab.capture.capture import Capture
 from recall_lab.capture.follower import Follower, last_samples
 from recall_lab.capture.live_continuity import Continuity
@@ -191,12 +191,11 @@ class _Followed:
     def tell_causes(self, now: float) -> None:
         """Tell why audio is missing so far."""
         try:
-            found = gaps(self.follower.capture())
+            found = analyse(self.follower.capture()).gaps
         except MissingTimestamps:  # a damaged index
             found = None
         if found is not None:
-            missing = found[found["kind"] == "gap"]
-            by_cause = missing.groupby("cause")["duration"].sum()
+            by_cause = found.groupby("cause")["duration"].sum()
             self.causes = {str(cause): float(lost) for cause, lost in by_cause.items()}
         self.told, self.told_at = self.total, now
 
@@ -229,7 +228,10 @@ class _Followed:
         if before == 0 and len(relative) > _AT_ONCE:
             self.continuity.start_over(self.follower.frame())
         else:
-            self.continuity.extend(relative, samples)
+            absolute, sums = (
+                self.follower.column(name)[before:] for name in ("absolute", "payload_crc")
+            )
+            self.continuity.extend(relative, samples, absolute, sums)
         self.end = float(relative[-1] + samples[-1] / RATE)
         self.fastest = min(self.fastest, float(self._transit(before).min(initial=np.inf)))
         arrived = self.follower.column("monotonic")

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Final
+from typing import Any, Final
 
 import matplotlib.pyplot as plt
 import numpy as np
@@ -10,11 +10,10 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure, SubFigure
 from matplotlib.patches import Patch
 
+from recall_lab.analysis.analysis import Analysis, Call, analyse
 from recall_lab.analysis.causes import CAUSES
-from recall_lab.analysis.gaps import gaps
 from recall_lab.analysis.speech import speech
 from recall_lab.analysis.timeline import axis_of
-from recall_lab.capture.capture import Capture
 from recall_lab.display.gap_plots import COLORS, FILLED, draw_fills
 from recall_lab.display.people_plot import (
     ROW_COLORS,
@@ -37,13 +36,14 @@ _NARROWEST = 1 / 800  # of the width
 
 
 def plot_overview(
-    capture: Capture,
+    source: Any,
     figure: Figure | SubFigure | None = None,
     *,
     frequency: str = "linear",
     detector: str = "level",
     clock: str = "relative",
-    tolerance: float | None = None,
+    call: Call | None = None,
+    tolerance: float | str | None = None,
     start: float | None = None,
     end: float | None = None,
     title: str | None = None,
@@ -55,13 +55,13 @@ def plot_overview(
     there are is drawn.
 
     Args:
-        capture: live or loaded, with packets or without.
+        source: as for :func:`recall_lab.analyse`, with packets or without.
         figure: where to draw, with constrained layout; a new one by default, 11 inches wide and
             7 high, or a little more for speakers and words.
         frequency: ``"linear"``, ``"mel"`` or ``"log"``.
         detector: of speech, as for :func:`recall_lab.speech`.
         clock: ``"relative"``, or ``"absolute"`` for the sender's wall clock.
-        tolerance: as for :func:`recall_lab.gaps`.
+        call, tolerance: as for :func:`recall_lab.analyse`.
         start, end: s on the relative clock; None for the whole.
         title: above the picture; by default the stream, its length and what is missing.
 
@@ -75,8 +75,9 @@ def plot_overview(
     Example:
         >>> plot_overview(rl.load("captures/9f3c.bin"))  # doctest: +SKIP
     """
-    shift = shift_of(capture, clock)
-    people = people_of(capture)
+    known = analyse(source, call=call, tolerance=tolerance)
+    shift = shift_of(known, clock)
+    people = people_of(known.capture)
     more = {}
     if len(people.words):
         more["words"] = _ROW * WORD_ROWS
@@ -89,26 +90,23 @@ def plot_overview(
     heights = [(_HEIGHTS | more)[name] for name in names]
     grid = figure.add_gridspec(len(names), 1, height_ratios=heights)
     lanes = {name: figure.add_subplot(grid[at]) for at, name in enumerate(names)}
-    line = axis_of(capture, start, end)
+    line = axis_of(known, start, end)
     low, high = line.start + shift, max(line.end, line.start + 1e-3) + shift
     plot_waveform(
-        capture, lanes["waveform"], clock=clock, tolerance=tolerance, start=start, end=end,
-        title=title,
+        known, lanes["waveform"], clock=clock, start=start, end=end, title=title,
     )  # fmt: skip
     plot_spectrogram(
-        capture, lanes["spectrogram"], frequency=frequency, clock=clock, tolerance=tolerance,
-        start=start, end=end, title="",
+        known, lanes["spectrogram"], frequency=frequency, clock=clock, start=start, end=end,
+        title="",
     )  # fmt: skip
-    plot_levels(
-        capture, lanes["level"], clock=clock, tolerance=tolerance, start=start, end=end, title=""
-    )
-    found = speech(capture, detector=detector, start=start, end=end)
+    plot_levels(known, lanes["level"], clock=clock, start=start, end=end, title="")
+    found = speech(known, detector=detector, start=start, end=end)
     least = (high - low) * _NARROWEST
     spoken = bars(found["start"].to_numpy() + shift, found["end"].to_numpy() + shift, 0.0)
     lanes["speech"].broken_barh(spoken, (0, 1), facecolor=GREEN)
     share = found["duration"].sum() / max(line.end - line.start, 1e-3)
     _aside(lanes["speech"], [Patch(facecolor=GREEN, label=f"speech: {share:.0%}")])
-    _gap_lane(lanes["gaps"], capture, tolerance, (low, high), shift, least)
+    _gap_lane(lanes["gaps"], known, (low, high), shift, least)
     for name in more:
         time_axis(lanes[name], low, high, clock)
     if "words" in lanes:
@@ -146,21 +144,21 @@ def _word_lane(ax: Axes, people: People, span: tuple[float, float], shift: float
 
 def _gap_lane(
     ax: Axes,
-    capture: Capture,
-    tolerance: float | None,
+    known: Analysis,
     span: tuple[float, float],
     shift: float,
     least: float,
 ) -> None:
     """Draw what is there, and what is missing in the colours of its causes."""
+    capture = known.capture
     if capture.packets.empty:
         ax.broken_barh([(span[0], span[1] - span[0])], (0, 1), facecolor="0.8")
         _aside(ax, [Patch(facecolor="0.8", label="no packets to tell by")])
         return
-    start, end = capture.span
+    start, end = known.extent
     ax.broken_barh([(start + shift, end - start)], (0, 1), facecolor=BLUE, zorder=1)
-    found = gaps(capture, tolerance)
-    found = found[(found["kind"] == "gap") & (found["end"] + shift > span[0])]
+    found = known.gaps
+    found = found[found["end"] + shift > span[0]]
     found = found[found["start"] + shift < span[1]]
     keys = [Patch(facecolor=BLUE, label="audio")]
     filled = draw_fills(ax, capture, (0, 1), shift, least)

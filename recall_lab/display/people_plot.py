@@ -15,6 +15,7 @@ import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.patches import Patch
 
+from recall_lab.analysis.analysis import analyse
 from recall_lab.analysis.people import Source, names_of, speakers, streams_of
 from recall_lab.analysis.transcript import transcript
 from recall_lab.capture.capture import Capture
@@ -138,7 +139,7 @@ def plot_speakers(
     """
     streams = streams_of(captures)
     kept = [one for one in streams if isinstance(one, Capture)]
-    shift = shift_of(kept[0], clock) if kept else 0.0
+    shift = shift_of(analyse(kept[0]), clock) if kept else 0.0
     if not kept and clock != "relative":
         raise InvalidArgument("clock", clock, "'relative', where there are no packets")
     people = people_of(streams)

@@ -3,15 +3,13 @@
 from __future__ import annotations
 
 import io
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Any, Final
 
 import numpy as np
-import numpy.typing as npt
 import soundfile
 
 from recall_lab.analysis.export import as_int16
 from recall_lab.analysis.timeline import axis_of
-from recall_lab.capture.capture import Capture
 from recall_lab.errors import InvalidArgument, MissingExtra
 from recall_lab.wire.pcm import RATE, Samples
 
@@ -25,7 +23,7 @@ _NORMALIZED = 10 ** (-1 / 20)  # of full scale: -1 dBFS
 
 
 def play(
-    capture: Capture | npt.ArrayLike,
+    source: Any,
     start: float | None = None,
     end: float | None = None,
     *,
@@ -53,19 +51,19 @@ def play(
         from IPython.display import Audio  # noqa: PLC0415 - comes with an extra only
     except ImportError as error:
         raise MissingExtra("lab", "IPython") from error
-    clip = wav_bytes(capture, start, end, normalize=normalize)
+    clip = wav_bytes(source, start, end, normalize=normalize)
     return Audio(data=clip)  # type: ignore[no-untyped-call]
 
 
 def wav_bytes(
-    capture: Capture | npt.ArrayLike,
+    source: Any,
     start: float | None = None,
     end: float | None = None,
     *,
     normalize: bool = False,
 ) -> bytes:
     """Return up to a minute of sound as the bytes of a WAV file: what :func:`play` plays."""
-    line = axis_of(capture, start, end)
+    line = axis_of(source, start, end)
     seconds = line.end - line.start
     if not 0 < seconds <= LONGEST:
         raise InvalidArgument(

@@ -16,8 +16,8 @@ import numpy as np
 import pandas as pd
 from matplotlib.figure import Figure
 
+from recall_lab.analysis.analysis import Analysis, Call, analyse
 from recall_lab.analysis.axis import covered
-from recall_lab.analysis.gaps import gaps
 from recall_lab.analysis.levels import levels
 from recall_lab.analysis.quality import quality
 from recall_lab.analysis.sound import sound
@@ -40,11 +40,12 @@ _MOST_STEPS = 200_000  # that are looked at
 
 
 def report(
-    capture: Capture,
+    source: Any,
     path: str | os.PathLike[str],
     *,
-    span: tuple[float, float] | None = None,
-    tolerance: float | None = None,
+    call: Call | None = None,
+    mute: float | str | None = None,
+    tolerance: float | str | None = None,
     detector: str = "level",
 ) -> Path:
     """Write all there is to say of a capture into one HTML file.
@@ -54,11 +55,10 @@ def report(
     light and in dark.
 
     Args:
-        capture: live or loaded, with packets or without.
+        source: as for :func:`recall_lab.analyse`, with packets or without.
         path: the file, ``.html``; replaced in one step.
-        span: beginning and end of the call, s on the relative clock (see
-            :func:`recall_lab.quality`).
-        tolerance: as for :func:`recall_lab.gaps`.
+        call, mute, tolerance: as for :func:`recall_lab.analyse`: one set of options for all that
+            the page tells.
         detector: of speech, as for :func:`recall_lab.speech`.
 
     Returns:
@@ -74,17 +74,17 @@ def report(
         PosixPath('standup.html')
     """
     path = page_path(path)
-    write(path, _page(capture, span, tolerance, detector))
+    known = analyse(source, call=call, mute=mute, tolerance=tolerance)
+    write(path, _page(known, detector))
     return path
 
 
-def _page(
-    capture: Capture, span: tuple[float, float] | None, tolerance: float | None, detector: str
-) -> str:
+def _page(known: Analysis, detector: str) -> str:
+    capture = known.capture
     timed = not capture.packets.empty
-    found = gaps(capture, tolerance, span=span) if timed else None
-    measured = quality(capture, span=span) if timed else None
-    heard = sound(capture)
+    found = known.gaps if timed else None
+    measured = quality(known) if timed else None
+    heard = sound(known)
     parts = [_head(capture)]
     if measured is not None:
         verdict = str(measured["verdict"])
@@ -104,19 +104,19 @@ def _page(
     parts.append("<h2>Overview</h2>")
 
     def draw(figure: Figure) -> None:
-        plot_overview(capture, figure, detector=detector, tolerance=tolerance)
+        plot_overview(known, figure, detector=detector)
 
     parts.append(picture(draw, (11, 7), told))
     if found is not None:
         parts += ["<h2>What is missing</h2>", _gap_table(found)]
-    parts += ["<h2>Worst moments</h2>", _moments(capture, found)]
+    parts += ["<h2>Worst moments</h2>", _moments(known, found)]
     if timed:
         parts.append("<h2>Timing</h2>")
         for plot, told in (
             (plot_timing, "How late each packet came"),
             (plot_clocks, "How far the clocks came apart"),
         ):
-            parts.append(picture(lambda f, p=plot: p(capture, f.subplots()), (11, 3.6), told))  # type: ignore[misc]
+            parts.append(picture(lambda f, p=plot: p(known, f.subplots()), (11, 3.6), told))  # type: ignore[misc]
     parts += ["<h2>Sound</h2>", facts(_sound_facts(heard))]
     if measured is not None:
         rows = "".join(
@@ -209,9 +209,9 @@ def _gap_table(found: pd.DataFrame) -> str:
     )
 
 
-def _moments(capture: Capture, found: pd.DataFrame | None) -> str:
+def _moments(known: Analysis, found: pd.DataFrame | None) -> str:
     """Return the moments in which most was lost or clipped, each to be seen and heard."""
-    worst = worst_moments(capture, found)
+    worst = worst_moments(known, found)
     if not worst:
         lost = "" if found is None else "nothing was lost, and "
         return f"<p>None: {lost}nothing is clipped.</p>"
@@ -221,9 +221,9 @@ def _moments(capture: Capture, found: pd.DataFrame | None) -> str:
 
         def draw(figure: Figure, low: float = start, high: float = end) -> None:
             ax = figure.subplots()
-            plot_spectrogram(capture, ax, start=low, end=high, title="", colorbar=False)
+            plot_spectrogram(known, ax, start=low, end=high, title="", colorbar=False)
 
-        clip = base64.b64encode(wav_bytes(capture, start, end, normalize=True)).decode()
+        clip = base64.b64encode(wav_bytes(known, start, end, normalize=True)).decode()
         parts.append(
             f"<div><h3>{html.escape(told)}</h3>{picture(draw, (6, 2.6), told, scroll=False)}"
             f'<audio controls src="data:audio/wav;base64,{clip}"></audio></div>'
@@ -231,17 +231,17 @@ def _moments(capture: Capture, found: pd.DataFrame | None) -> str:
     return f'<div class="moments">{"".join(parts)}</div><p>Played with the peak at -1 dBFS.</p>'
 
 
-def worst_moments(capture: Capture, found: pd.DataFrame | None) -> list[tuple[float, float, str]]:
+def worst_moments(known: Analysis, found: pd.DataFrame | None) -> list[tuple[float, float, str]]:
     """Return begin, end (s) and what is wrong of the worst few seconds, the worst first.
 
     Windows are compared by what was lost in them (not what nobody said), and then by clipping.
 
     Args:
-        capture: whose moments.
+        known: whose moments.
         found: its gaps; None where there are no packets.
     """
-    start, end = capture.span
-    level = levels(capture, max(_CLIP / _STEPS, (end - start) / _MOST_STEPS))
+    start, end = known.extent if found is not None else known.capture.span
+    level = levels(known, max(_CLIP / _STEPS, (end - start) / _MOST_STEPS))
     if level.empty:
         return []
     edges = np.append(level["start"].to_numpy(), end)

@@ -14,13 +14,12 @@ import numpy.typing as npt
 from matplotlib.axes import Axes
 from matplotlib.patches import Rectangle
 
+from recall_lab.analysis.analysis import Analysis, analyse
 from recall_lab.analysis.axis import Timeline
-from recall_lab.analysis.gaps import gaps
 from recall_lab.analysis.levels import frame_of_levels, measure, windows_of
 from recall_lab.analysis.overview import overview
 from recall_lab.analysis.spectrum import decibels, mel_edges, spectrogram
 from recall_lab.analysis.timeline import axis_of
-from recall_lab.capture.capture import Capture
 from recall_lab.display.style import (
     BLUE,
     ORANGE,
@@ -55,14 +54,14 @@ _LOWEST = 50.0  # Hz: where a logarithmic axis begins
 
 
 def plot_waveform(
-    capture: Capture,
+    source: Any,
     ax: Axes | None = None,
     *,
     columns: int = _COLUMNS,
     color: str = BLUE,
     clock: str = "relative",
     missing: bool = True,
-    tolerance: float | None = None,
+    tolerance: float | str | None = None,
     start: float | None = None,
     end: float | None = None,
     title: str | None = None,
@@ -70,13 +69,14 @@ def plot_waveform(
     """Plot the waveform as its envelope.
 
     Args:
-        capture: what to plot. Without packets, time is counted in samples from 0.
+        source: as for :func:`recall_lab.analyse`. Without packets, time is counted in samples
+            from 0.
         ax: where to draw; a new figure by default.
         columns: steps of the time axis; each shows the lowest and highest sample in it.
         color: of the waveform.
         clock: ``"relative"``, or ``"absolute"`` for the sender's wall clock.
         missing: mark the spans for which no audio arrived.
-        tolerance: as for :func:`recall_lab.gaps`.
+        tolerance: as for :func:`recall_lab.analyse`.
         start, end: s on the relative clock; None for the whole.
         title: above the picture; by default the stream, its length and what is missing.
 
@@ -89,28 +89,29 @@ def plot_waveform(
     Example:
         >>> plot_waveform(rl.load("captures/9f3c.bin"))  # doctest: +SKIP
     """
-    shift = shift_of(capture, clock)
+    known = analyse(source, tolerance=tolerance)
+    shift = shift_of(known, clock)
     if ax is None:
         _, ax = plt.subplots(figsize=(10, 3), layout="constrained")
-    line = axis_of(capture, start, end)
+    line = axis_of(known, start, end)
     times, low, high = _envelope(line, columns)
     ax.fill_between(times + shift, low, high, color=color, linewidth=0.4, step="mid")
     peak = float(np.nanmax(np.abs([low, high]), initial=0.0)) if len(times) else 0.0
     limit = 1.15 * peak or 1.0
     ax.set_ylim(-limit, limit)
-    _finish(ax, capture, line, clock, shift, tolerance, title, "", hatch=missing)
+    _finish(ax, known, line, clock, shift, title, "", hatch=missing)
     ax.set_ylabel("amplitude\n(full scale = 1)")
     ax.axhline(0, color="0.6", linewidth=0.5, zorder=0)
     return ax
 
 
 def plot_levels(
-    capture: Capture,
+    source: Any,
     ax: Axes | None = None,
     *,
     every: float | None = None,
     clock: str = "relative",
-    tolerance: float | None = None,
+    tolerance: float | str | None = None,
     start: float | None = None,
     end: float | None = None,
     title: str | None = None,
@@ -120,11 +121,11 @@ def plot_levels(
     The axis is always 0 to -100 dBFS, so that pictures can be compared.
 
     Args:
-        capture: live or loaded, with packets or without.
+        source: as for :func:`recall_lab.analyse`, with packets or without.
         ax: where to draw; a new figure by default.
         every: length of a window, s; by default one for each pixel, and 50 ms at least.
         clock: ``"relative"``, or ``"absolute"`` for the sender's wall clock.
-        tolerance: as for :func:`recall_lab.gaps`.
+        tolerance: as for :func:`recall_lab.analyse`.
         start, end: s on the relative clock; None for the whole.
         title: above the picture; by default the stream and its level.
 
@@ -137,10 +138,11 @@ def plot_levels(
     Example:
         >>> plot_levels(rl.load("captures/9f3c.bin"))  # doctest: +SKIP
     """
-    shift = shift_of(capture, clock)
+    known = analyse(source, tolerance=tolerance)
+    shift = shift_of(known, clock)
     if ax is None:
         _, ax = plt.subplots(figsize=(10, 3), layout="constrained")
-    line = axis_of(capture, start, end)
+    line = axis_of(known, start, end)
     if every is None:
         every = max(0.05, (line.end - line.start) / _COLUMNS)
     edges = windows_of(len(line), every)
@@ -162,7 +164,7 @@ def plot_levels(
     with np.errstate(divide="ignore", invalid="ignore"):
         rms = 10 * np.log10(2 * measured.squares.sum() / measured.heard.sum())
     told = f"RMS {rms:.1f} dBFS" if len(line) else ""
-    _finish(ax, capture, line, clock, shift, tolerance, title, told, inside=False)
+    _finish(ax, known, line, clock, shift, title, told, inside=False)
     ax.set_ylabel("level (dBFS)")
     ax.grid(axis="y", alpha=0.25)
     ax.spines[["top", "right"]].set_visible(False)
@@ -170,7 +172,7 @@ def plot_levels(
 
 
 def plot_spectrogram(
-    capture: Capture,
+    source: Any,
     ax: Axes | None = None,
     *,
     frequency: str = "linear",
@@ -182,7 +184,7 @@ def plot_spectrogram(
     cmap: str = "magma",
     colorbar: bool = True,
     clock: str = "relative",
-    tolerance: float | None = None,
+    tolerance: float | str | None = None,
     start: float | None = None,
     end: float | None = None,
     title: str | None = None,
@@ -194,7 +196,7 @@ def plot_spectrogram(
     power (see :func:`recall_lab.overview`), so eight hours take seconds.
 
     Args:
-        capture: live or loaded, with packets or without.
+        source: as for :func:`recall_lab.analyse`, with packets or without.
         ax: where to draw; a new figure by default.
         frequency: ``"linear"``, ``"mel"`` or ``"log"``.
         limits: levels of the darkest and the brightest colour, dBFS.
@@ -204,7 +206,7 @@ def plot_spectrogram(
         cmap: name of the colours; the usual ones are even to the eye, and to colour-blind ones.
         colorbar: draw the scale beside it.
         clock: ``"relative"``, or ``"absolute"`` for the sender's wall clock.
-        tolerance: as for :func:`recall_lab.gaps`.
+        tolerance: as for :func:`recall_lab.analyse`.
         start, end: s on the relative clock; None for the whole.
         title: above the picture; by default the stream and what is missing.
 
@@ -223,18 +225,19 @@ def plot_spectrogram(
         raise InvalidArgument("statistic", statistic, "'mean' or 'max'")
     if not np.isfinite(limits).all() or not limits[0] < limits[1]:
         raise InvalidArgument("limits", limits, "two levels in dBFS, the lower first")
-    shift = shift_of(capture, clock)
+    known = analyse(source, tolerance=tolerance)
+    shift = shift_of(known, clock)
     if ax is None:
         _, ax = plt.subplots(figsize=(10, 3.6), layout="constrained")
-    line = axis_of(capture, start, end)
+    line = axis_of(known, start, end)
     if columns is None:
         columns = min(max(int(1.5 * ax.get_window_extent().width), 200), _COLUMNS)
     if (line.end - line.start) / hop > columns:
-        long = overview(capture, columns, length=length, start=start, end=end)
+        long = overview(known, columns, length=length, start=start, end=end)
         times, width, frequencies = long.times, long.width, long.frequencies
         power, reference = (long.mean if statistic == "mean" else long.max), long.reference
     else:
-        short = spectrogram(capture, length=length, hop=hop, start=start, end=end)
+        short = spectrogram(known, length=length, hop=hop, start=start, end=end)
         times, width, frequencies = short.times, short.hop, short.frequencies
         # the edges of a hole would make a click
         power, reference = np.where(short.missing > 0, np.nan, short.values), short.reference
@@ -256,7 +259,7 @@ def plot_spectrogram(
     shown = _TICKS[frequency]
     rows = np.interp(shown, edges, np.arange(len(edges), dtype=np.float64))
     ax.set_yticks(rows, [f"{f / 1e3:g}" for f in shown])
-    _finish(ax, capture, line, clock, shift, tolerance, title, "")
+    _finish(ax, known, line, clock, shift, title, "")
     ax.set_ylabel("frequency (kHz)")
     return ax
 
@@ -270,11 +273,10 @@ _TICKS: Final[dict[str, list[float]]] = {  # Hz
 
 def _finish(
     ax: Axes,
-    capture: Capture,
+    known: Analysis,
     line: Timeline,
     clock: str,
     shift: float,
-    tolerance: float | None,
     title: str | None,
     told: str,
     *,
@@ -284,7 +286,7 @@ def _finish(
     """Set the time axis and the title, and mark what is missing."""
     start, end = line.start, max(line.end, line.start + 1 / RATE)
     time_axis(ax, start + shift, end + shift, clock)
-    spans = _missing(capture, tolerance, line)
+    spans = _missing(known, line)
     if hatch and len(spans):
         hatch_missing(ax, spans + shift, (end - start) / _COLUMNS)
     if title is None:
@@ -292,7 +294,7 @@ def _finish(
         lasts = f"{end - start:.1f} s" if end - start < 600 else player_time(end - start)[:-4]
         facts = [lasts if len(line) else "no audio", told]
         facts.append(f"{lost:.2f} s missing in {counted(len(spans), 'gap')}" if len(spans) else "")
-        title = f"{capture.info.stem}: " + ", ".join(filter(None, facts))
+        title = f"{known.capture.info.stem}: " + ", ".join(filter(None, facts))
     set_title(ax, title)
     keys, labels = ax.get_legend_handles_labels()
     if keys and inside:
@@ -320,12 +322,12 @@ def hatch_missing(ax: Axes, spans: npt.NDArray[np.float64], pixel: float) -> Non
             ax.add_patch(Rectangle((np.nan, np.nan), 0, 0, label=label, **key))  # for the legend
 
 
-def _missing(capture: Capture, tolerance: float | None, line: Timeline) -> npt.NDArray[np.float64]:
+def _missing(known: Analysis, line: Timeline) -> npt.NDArray[np.float64]:
     """Return the gaps within a line as begin and end, s; none where there are no packets."""
-    if capture.packets.empty:
+    if known.capture.packets.empty:
         return np.empty((0, 2))
-    found = gaps(capture, tolerance)
-    spans = found.loc[found["kind"] == "gap", ["start", "end"]].to_numpy(np.float64)
+    missing = known.found.of("gap")
+    spans = np.column_stack([missing.start, missing.end])
     spans = spans.clip(line.start, line.end)
     return spans[spans[:, 1] > spans[:, 0]]
 

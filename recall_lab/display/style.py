@@ -14,8 +14,7 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import FuncFormatter, MaxNLocator
 from PIL import Image
 
-from recall_lab.analysis.clocks import timed
-from recall_lab.capture.capture import Capture
+from recall_lab.analysis.analysis import Analysis
 from recall_lab.capture.frame import nanoseconds
 from recall_lab.errors import InvalidArgument
 from recall_lab.text import shortened
@@ -70,11 +69,11 @@ def title(ax: Axes, text: str) -> None:
     ax.set_title(shortened(text, 100), loc="left", parse_math=False)
 
 
-def shift_of(capture: Capture, clock: str) -> float:
+def shift_of(known: Analysis, clock: str) -> float:
     """Return what is to be added to relative times to draw them on a clock.
 
     Args:
-        capture: whose clocks they are.
+        known: whose clocks they are.
         clock: ``"relative"``, or ``"absolute"``: seconds since 1970 UTC.
 
     Raises:
@@ -83,12 +82,12 @@ def shift_of(capture: Capture, clock: str) -> float:
     """
     if clock not in ("relative", "absolute"):
         raise InvalidArgument("clock", clock, "'relative' or 'absolute'")
-    packets = timed(capture) if clock == "absolute" else capture.packets
-    if clock == "relative" or packets.empty:
+    if clock == "relative" or known.standing.empty:
         return 0.0
-    relative = packets["relative"].to_numpy()
-    first = int(relative.argmin())
-    return float(nanoseconds(packets["absolute"])[first] / 1e9 - relative[first])
+    packets = known.standing
+    apart = nanoseconds(packets["absolute"]) / 1e9 - packets["relative"].to_numpy()
+    # of most packets, so that one that was stamped before the clock was set does not shift all
+    return float(np.median(apart))
 
 
 def time_axis(ax: Axes, start: float, end: float, clock: str = "relative") -> None:

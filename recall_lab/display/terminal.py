@@ -7,8 +7,7 @@ from typing import Any, Final
 
 import pandas as pd
 
-from recall_lab.analysis.gaps import gaps
-from recall_lab.capture.capture import Capture
+from recall_lab.analysis.analysis import analyse
 from recall_lab.text import counted, printable
 
 _LISTED: Final = 12  # gaps that are listed one by one
@@ -24,8 +23,10 @@ _WORDS: Final = (
 )  # columns to the left
 
 
-def describe(capture: Capture) -> str:
+def describe(source: Any) -> str:
     """Return what a capture holds, a line a fact."""
+    known = analyse(source)
+    capture = known.capture
     packets = capture.packets
     start, end = capture.span
     name = capture.info.participant.name if capture.info.participant else None
@@ -35,10 +36,9 @@ def describe(capture: Capture) -> str:
     }
     if len(packets):
         first, last = packets["absolute"].min(), packets["absolute"].max()
-        found = gaps(capture)
         facts["relative"] = f"{start:.3f} s to {end:.3f} s"
         facts["absolute"] = f"{first:%Y-%m-%d %H:%M:%S.%f} to {last:%H:%M:%S.%f} UTC"
-        facts["missing"] = _missing(found)
+        facts["missing"] = _missing(known.gaps)
         facts["connected"] = counted(packets["connection"].nunique(), "time")
     else:
         lost = capture.damage.missing_payloads

@@ -2,17 +2,19 @@
 
 from __future__ import annotations
 
+from textwrap import fill
+from typing import Any
+
 import matplotlib.pyplot as plt
 import numpy as np
 import numpy.typing as npt
 from matplotlib.axes import Axes
 from matplotlib.ticker import ScalarFormatter
 
-from recall_lab.analysis.clocks import clock_steps, timed
-from recall_lab.analysis.drift import drift
+from recall_lab.analysis.analysis import Analysis, analyse
+from recall_lab.analysis.drift import clock_steps
 from recall_lab.analysis.rates import PAIRS, envelope
 from recall_lab.analysis.timing import jitter, latency, stalls
-from recall_lab.capture.capture import Capture
 from recall_lab.capture.frame import arrivals, nanoseconds
 from recall_lab.display.style import (
     BLUE,
@@ -27,13 +29,14 @@ from recall_lab.display.style import (
 from recall_lab.display.style import (
     title as set_title,
 )
+from recall_lab.errors import NotRealTime
 from recall_lab.text import counted
 from recall_lab.wire.pcm import RATE
 
 _POINTS = 4_000  # drawn at most, the highest and lowest of each column among them
 
 
-def plot_timing(capture: Capture, ax: Axes | None = None, *, title: str | None = None) -> Axes:
+def plot_timing(source: Any, ax: Axes | None = None, *, title: str | None = None) -> Axes:
     """Plot how late each packet came against when it was said.
 
     Points are packets, the line through the lowest of them is the lower envelope: its slope is
@@ -41,7 +44,7 @@ def plot_timing(capture: Capture, ax: Axes | None = None, *, title: str | None =
     bands, by whose they were.
 
     Args:
-        capture: live or loaded.
+        source: as for :func:`recall_lab.analyse`.
         ax: where to draw; a new figure by default.
         title: above the picture.
 
@@ -56,12 +59,15 @@ def plot_timing(capture: Capture, ax: Axes | None = None, *, title: str | None =
     """
     if ax is None:
         _, ax = plt.subplots(figsize=(10, 3.6), layout="constrained")
-    delays = latency(capture).dropna(subset=["delay"])
+    known = analyse(source)
+    start, end = known.extent
+    if known.replayed:
+        return _refused(ax, known, title)
+    delays = latency(known).dropna(subset=["delay"])
     relative = delays["relative"].to_numpy()
     late = delays["delay"].to_numpy() * 1e3
-    running = jitter(capture)
-    start, end = capture.span
-    held = stalls(capture)
+    running = jitter(known)
+    held = stalls(known)
     colors = {"network": ORANGE, "receiver": PURPLE}
     for cause, some in held.groupby("cause"):
         for at, (low, high) in enumerate(zip(some["start"], some["end"], strict=True)):
@@ -76,7 +82,7 @@ def plot_timing(capture: Capture, ax: Axes | None = None, *, title: str | None =
     if len(relative):
         points = envelope(relative, late, max(10.0, (end - start) / 200))
         ax.plot(points.times, points.values, color=ink(), linewidth=1.2, label="lower envelope")
-    rate = drift(capture).loc["relative/received"]
+    rate = known.drift.loc["relative/received"]
     if np.isfinite(rate["drift"]):
         # what the sender's clock gains, our delay loses
         ends = np.array([relative.min(), relative.max()])
@@ -97,12 +103,12 @@ def plot_timing(capture: Capture, ax: Axes | None = None, *, title: str | None =
     ax.legend(loc="upper left", bbox_to_anchor=(1, 1), frameon=False, markerscale=3)
     if title is None:
         worst = f", the latest packet by {late.max():.0f} ms" if len(late) else ""
-        title = f"{capture.info.stem}: {counted(len(delays), 'packet')}{worst}"
+        title = f"{known.capture.info.stem}: {counted(len(delays), 'packet')}{worst}"
     set_title(ax, title)
     return ax
 
 
-def plot_clocks(capture: Capture, ax: Axes | None = None, *, title: str | None = None) -> Axes:
+def plot_clocks(source: Any, ax: Axes | None = None, *, title: str | None = None) -> Axes:
     """Plot how far each pair of clocks has come apart since the first packet.
 
     Of what arrived only the fastest packets count, as the network holds up the others. A level
@@ -110,7 +116,7 @@ def plot_clocks(capture: Capture, ax: Axes | None = None, *, title: str | None =
     legend gives the drift and its 95 % interval.
 
     Args:
-        capture: live or loaded.
+        source: as for :func:`recall_lab.analyse`.
         ax: where to draw; a new figure by default.
         title: above the picture.
 
@@ -125,19 +131,23 @@ def plot_clocks(capture: Capture, ax: Axes | None = None, *, title: str | None =
     """
     if ax is None:
         _, ax = plt.subplots(figsize=(10, 3.6), layout="constrained")
-    packets = timed(capture)
+    known = analyse(source)
+    packets = known.packets
     packets = packets[packets["samples"] > 0]
     relative = packets["relative"].to_numpy()
     lasts = relative + packets["samples"].to_numpy() / RATE
     wall = nanoseconds(packets["absolute"])
     absolute = (wall - wall[:1]) / 1e9 + (lasts - relative)
     ours = arrivals(packets)
+    if known.held is not None:  # told by the steps
+        ours = ours - known.held[known.packets["samples"].to_numpy() > 0]
     clocks = {"relative": lasts, "absolute": absolute, "received": ours}
-    rates = drift(capture)
+    rates = known.drift
     colors = (BLUE, VERMILION, SKY)
-    start, end = capture.span
+    start, end = known.extent
     window = min(10.0, (end - start) / 50) or 1.0
-    for pair, color in zip(PAIRS, colors, strict=True):
+    pairs = [pair for pair in PAIRS[:3] if not (known.replayed and pair.endswith("received"))]
+    for pair, color in zip(pairs, colors, strict=False):
         first, second = (clocks[name] for name in pair.split("/"))
         times, apart = relative, 1e3 * (first - second)
         if pair.endswith("received"):  # of what arrived, only the fastest tell of the clocks
@@ -153,7 +163,7 @@ def plot_clocks(capture: Capture, ax: Axes | None = None, *, title: str | None =
             times[kept], apart[kept], color=color, linewidth=1.2,
             label=f"{pair.replace('/', ' - ')}\n{told}",
         )  # fmt: skip
-    steps = clock_steps(capture)
+    steps = clock_steps(known)
     for at, (when, step, clock) in enumerate(
         zip(steps["relative"], steps["step"], steps["clock"], strict=True)
     ):
@@ -165,8 +175,21 @@ def plot_clocks(capture: Capture, ax: Axes | None = None, *, title: str | None =
     ax.legend(loc="upper left", bbox_to_anchor=(1, 1), frameon=False)
     if title is None:
         jumps = counted(len(steps), "step") if len(steps) else "no steps"
-        title = f"{capture.info.stem}: three clocks, {jumps}"
+        clocks_told = "the sender's clocks (a replay)" if known.replayed else "three clocks"
+        title = f"{known.capture.info.stem}: {clocks_told}, {jumps}"
     set_title(ax, title)
+    return ax
+
+
+def _refused(ax: Axes, known: Analysis, title: str | None) -> Axes:
+    """Say in place of a picture that arrival times tell nothing."""
+    told = str(NotRealTime(known.capture.info.stem, known.pace))
+    ax.text(
+        0.5, 0.5, fill(told, 90), transform=ax.transAxes, ha="center", va="center",
+        parse_math=False,
+    )  # fmt: skip
+    ax.set_axis_off()
+    set_title(ax, f"{known.capture.info.stem}: a replay" if title is None else title)
     return ax
 
 

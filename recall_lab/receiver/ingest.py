@@ -245,6 +245,10 @@ class Ingest:
         except CaptureError as error:
             key = recording, None if packet.participant is None else packet.participant.id
             samples = len(packet.payload) // SAMPLE_BYTES
+            if recording in connection.numbers:
+                self.storage.skipped(
+                    key, connection.numbers[recording], packet.payload, packet.relative
+                )
             if recording in self.storage.recordings:
                 self.storage.losses.add(key, packet.relative, samples, error)
             else:
@@ -265,7 +269,9 @@ class Ingest:
             packet.zoneless,
         )
         stream.last = monotonic / 1e9
-        self.storage.touched(stream, packet.relative, samples)
+        self.storage.touched(
+            stream, packet.relative, samples, packet.absolute, stream.writer.checksum
+        )
 
     def _number(self, connection: Connection, recording: str) -> int:
         """Give the connection its number within the recording, and journal that it is there."""

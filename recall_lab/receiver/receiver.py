@@ -146,6 +146,23 @@ class Receiver:
         follower.poll()
         return follower.capture()
 
+    def newest(self) -> Capture:
+        """Return the stream that began last as a capture of all that has been kept so far.
+
+        It is what analyses and plots take when they are given a receiver.
+
+        Raises:
+            StreamNotFound: before the first packet.
+        """
+        streams = self.recordings()
+        if streams.empty:
+            raise StreamNotFound(f"there is no stream{_refusals(self.status)}", [])
+        last = streams.iloc[-1]
+        participant = last["participant"]
+        return self.capture(
+            str(last["recording"]), None if pd.isna(participant) else int(participant)
+        )
+
     def wait(
         self,
         *,

@@ -52,7 +52,8 @@ class OpenStream:
     writer: StreamWriter
     continuity: Continuity
     last: float  # monotonic seconds of the last packet
-    staged: list[tuple[float, int]] = field(default_factory=list)  # relative, samples: not written
+    # relative, samples, absolute, checksum: not written
+    staged: list[tuple[float, int, int, int]] = field(default_factory=list)
 
 
 class Doubt(NamedTuple):
@@ -142,11 +143,13 @@ class Storage:
             raise
         return stream
 
-    def touched(self, stream: OpenStream, relative: float, samples: int) -> None:
+    def touched(
+        self, stream: OpenStream, relative: float, samples: int, absolute: int, checksum: int
+    ) -> None:
         """Note that a packet was staged: :meth:`flush` is to commit it."""
         if not stream.staged:
             self._touched.append(stream)
-        stream.staged.append((relative, samples))
+        stream.staged.append((relative, samples, absolute, checksum))
 
     def flush(self) -> None:
         """Commit what was staged, stream by stream."""
@@ -159,8 +162,8 @@ class Storage:
             except CaptureError as failure:
                 error = failure
             kept = writer.packets - packets
-            for relative, samples in stream.staged[:kept]:
-                stream.continuity.add(relative, samples)
+            for packet in stream.staged[:kept]:
+                stream.continuity.add(*packet)
             size = writer.bytes - audio
             self.packets += kept
             self.bytes += size
@@ -169,7 +172,7 @@ class Storage:
                 self.losses.tell(stream.key)
             if error is not None:
                 self._trouble(str(error))
-                for relative, samples in stream.staged[kept:]:
+                for relative, samples, *_ in stream.staged[kept:]:
                     self.losses.add(stream.key, relative, samples, error)
                 self.uncommitted += writer.dropped
             stream.staged.clear()
@@ -180,6 +183,14 @@ class Storage:
         stream = self._open.get(key)
         halves = self._halves.get(key, {}) if stream is None else stream.writer.halves
         return halves.pop(connection, b"")
+
+    def skipped(self, key: Key, connection: int, payload: bytes, relative: float) -> None:
+        """Note that a packet of a connection is not kept: half a sample may have waited for it."""
+        stream = self._open.get(key)
+        if stream is None:
+            self.forget(key, connection)
+        else:
+            stream.writer.skip(payload, relative, connection)
 
     def tick(self, now: float) -> None:
         """Do what is due about once a second: idle streams, files that were deleted, a new day.

@@ -11,7 +11,15 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from recall_lab.analysis.gaps import gaps
-from recall_lab.analysis.loss import Pattern, burst_metrics, elliott, gilbert, loss
+from recall_lab.analysis.loss import (
+    KNOWN_LOST,
+    LOST,
+    Pattern,
+    burst_metrics,
+    elliott,
+    gilbert,
+    loss,
+)
 from recall_lab.capture.capture import Capture
 from recall_lab.errors import InvalidArgument, MissingTimestamps
 
@@ -111,11 +119,22 @@ def test_a_capture_with_losses_told_by_hand(make: Make) -> None:
 
 def test_only_the_causes_asked_for_and_no_packet_twice(make: Make) -> None:
     starts = [0.0, 0.2, 0.2, 0.6, 3.0, 3.2]
-    capture = make(starts, payload_crc=[1, 2, 2, 3, 4, 5])
+    capture = make(starts, payload_crc=[1, 2, 2, 3, 4, 5], participant=7)
     found = loss(capture)
-    assert found[["expected", "lost"]].tolist() == [6, 1]
+    assert found[["expected", "lost", "unexplained"]].tolist() == [6, 1, 0]
     found = loss(capture, ["mute"], gaps=gaps(capture))
     assert found[["expected", "lost"]].tolist() == [5 + 11, 11]
+
+
+def test_what_nothing_explains_is_counted_apart(make: Make) -> None:
+    capture = make([0.0, 0.2, 0.6, 3.0, 3.2])  # mixed: 2.2 s on an open connection
+    found = loss(capture)
+    assert found[["expected", "lost", "unexplained"]].tolist() == [6, 1, 11]
+    found = loss(capture, LOST)
+    assert found[["expected", "lost", "unexplained"]].tolist() == [17, 12, 0]
+    assert set(LOST) == {*KNOWN_LOST, "unknown"}
+    alone = gaps(make([]), call=(0, 3))  # unexplained, and no packet tells how many
+    assert loss(make([]), gaps=alone)["unexplained"] == 0
 
 
 def test_degenerate_captures(make: Make) -> None:
@@ -125,7 +144,7 @@ def test_degenerate_captures(make: Make) -> None:
     assert loss(make([1.0]))["rate"] == 0
     assert loss(make([1.0] * 30, payload_crc=np.ones(30)))["expected"] == 1
     assert loss(make(np.arange(30)[::-1] * 0.2))["lost"] == 0
-    both = loss(make([0.0, 100.0]), causes=["mute"])
+    both = loss(make([0.0, 100.0], participant=7), causes=["mute"])
     assert both["lost"] == 499
     with pytest.raises(MissingTimestamps):
         loss(Capture(np.zeros(9, np.int16)))

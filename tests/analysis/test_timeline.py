@@ -27,7 +27,7 @@ RATE = 16_000
 def test_a_faulty_call_equals_the_original_wherever_audio_arrived(arrive: Make) -> None:
     for seed in range(100):
         call = draw(seed)
-        line = timeline(arrive(call.plan), span=(call.start, call.start + SECONDS))
+        line = timeline(arrive(call.plan), call=(call.start, call.start + SECONDS))
         assert len(line) == len(call.heard)
         assert np.array_equal(line.real, call.there), (seed, call.faults)
         assert np.array_equal(line.samples, call.heard), (seed, call.faults)
@@ -35,7 +35,7 @@ def test_a_faulty_call_equals_the_original_wherever_audio_arrived(arrive: Make) 
 
 def test_the_bundled_capture_equals_its_wav(root: Path) -> None:
     wav = rl.read_audio(root / "data/standup.wav")[: 12 * RATE]
-    line = timeline(rl.load(root / "data/standup-lossy.bin"), span=(0, 12))
+    line = timeline(rl.load(root / "data/standup-lossy.bin"), call=(0, 12))
     assert len(line) == len(wav)
     assert 0.8 < line.real.mean() < 1
     assert np.array_equal(line.samples[line.real], wav[line.real])
@@ -59,7 +59,7 @@ def test_what_stands_in_a_gap(make: Make) -> None:
 
 
 def test_before_the_first_packet_there_is_nothing_to_hold(make: Make) -> None:
-    line = timeline(make([2 / RATE], 2, audio=ramp(2)), "hold", span=(0, 6 / RATE))
+    line = timeline(make([2 / RATE], 2, audio=ramp(2)), "hold", call=(0, 6 / RATE))
     assert line.samples.tolist() == [0, 0, 1, 2, 2, 2]
 
 
@@ -75,7 +75,7 @@ def test_where_packets_overlap_the_first_to_arrive_is_heard(make: Make) -> None:
 def test_stamps_between_samples_leave_no_cracks(make: Make) -> None:
     for shift in np.linspace(0, 1, 21) / RATE:
         starts = 100.0 + shift + np.arange(200) * 321 / RATE
-        line = timeline(make(starts, 321, audio=np.ones(200 * 321, np.int16)), span=(100, 105))
+        line = timeline(make(starts, 321, audio=np.ones(200 * 321, np.int16)), call=(100, 105))
         edges = holes(line.real)
         assert len(edges) <= 2
         assert line.real.sum() == min(200 * 321, len(line) - round(shift * RATE))
@@ -85,7 +85,7 @@ def test_rounded_stamps_leave_no_cracks_and_stand_within_their_rounding(make: Ma
     exact = np.arange(600) * 533
     kept = np.delete(np.arange(600), np.arange(300, 350))
     capture = make(np.round(exact[kept] / RATE, 3), 533, audio=np.ones(550 * 533, np.int16))
-    line = timeline(capture, span=(0, 600 * 533 / RATE))
+    line = timeline(capture, call=(0, 600 * 533 / RATE))
     ((begin, end),) = holes(line.real)
     assert abs(begin - 300 * 533) <= 8
     assert abs(end - 350 * 533) <= 8
@@ -123,9 +123,9 @@ def test_pieces_blocks_and_the_whole_are_the_same(arrive: Make) -> None:
 
 def test_the_span_cuts(make: Make) -> None:
     capture = make([1.0, 1.2], 3200, audio=ramp(6400))
-    assert timeline(capture, span=(1.1, 1.3)).samples.tolist() == ramp(6400)[1600:4800].tolist()
-    assert len(timeline(capture, span=(5, 5))) == 0
-    assert not timeline(capture, span=(5, 6)).real.any()
+    assert timeline(capture, call=(1.1, 1.3)).samples.tolist() == ramp(6400)[1600:4800].tolist()
+    assert len(timeline(capture, call=(5, 5))) == 0
+    assert not timeline(capture, call=(5, 6)).real.any()
 
 
 def test_degenerate_captures(make: Make) -> None:

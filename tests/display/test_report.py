@@ -155,11 +155,11 @@ def test_the_worst_moments_are_where_most_was_lost(make) -> None:  # type: ignor
     lost |= (starts > 80) & (starts < 80.35)
     audio = np.full(1600 * int((~lost).sum()), 900, np.int16)
     audio[-16_000:-15_000] = 32_767
-    capture = make(starts[~lost], 1600, audio=audio)
+    capture = make(starts[~lost], 1600, audio=audio, participant=7)
     found = worst_moments(capture, gaps(capture))
     assert [round((start + end) / 2) for start, end, _ in found] == [20, 80, 97]
     assert [why for *_, why in found] == ["0.90 s lost", "0.30 s lost", "1 clipped peak"]
-    # two seconds on an open connection are a mute: nobody spoke, nothing was lost
+    # two seconds on a participant's open connection are a mute: nobody spoke, nothing was lost
 
 
 def test_a_mistake_is_named_and_leaves_nothing(tmp_path: Path, root: Path) -> None:
