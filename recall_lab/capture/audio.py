@@ -113,14 +113,13 @@ def _converted(file: Decoder) -> Samples:
 
 def _mono(block: Array) -> Floats:
     """Return the average of the channels, full scale 1."""
-    if block.dtype.kind == "f":
-        samples = block.astype(np.float32, copy=False)
-    elif block.dtype == np.uint8:  # the one integer format that has zero in its middle
-        samples = (block.astype(np.float32) - 128) / 128
-    else:
-        samples = block.astype(np.float32)
+    samples: Floats = block.astype(np.float32, copy=False)
+    if block.dtype == np.uint8:  # the one integer format that has zero in its middle
+        samples -= 128
+        samples /= 128
+    elif block.dtype.kind == "i":
         samples /= -float(np.iinfo(block.dtype).min)
-    return np.ascontiguousarray(samples.mean(axis=0, dtype=np.float32))
+    return np.ascontiguousarray(samples.mean(axis=0), np.float32)
 
 
 def _as_int16(samples: Floats) -> memoryview:

@@ -43,6 +43,7 @@ _BLOCK: Final = 2**18  # samples of a block
 _HOLE: Final = 0.1  # s without audio from which time has passed: less is a clock's jitter
 _LOST: Final = 0.004  # s, likewise, where something could not be decoded
 _AAC_FRAME: Final = 1_024  # samples, of each channel
+_PLANES: Final = 7  # of more, PyAV 18.1 reads past the end and crashes
 _REFUSED: Final = (av.FFmpegError, OSError, ValueError)
 _TAGS: Final = (b"ID3", b"TAG", b"APETAGEX", b"LYRICS")  # between two MP3s, and no audio
 
@@ -250,6 +251,8 @@ def _joined(items: Iterator[av.AudioFrame | float]) -> Iterator[tuple[Array, int
         # the queue itself does not look at the channels, and would read past their end
         now = (item.format.name, item.layout.nb_channels, item.sample_rate)
         if now != kind:
+            if item.format.is_planar and now[1] > _PLANES:
+                raise InvalidAudio(f"has {now[1]} channels: expected {_PLANES} at most")
             yield from _rest(fifo)
             fifo, kind = AudioFifo(), now
         item.pts = None
