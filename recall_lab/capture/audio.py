@@ -6,7 +6,7 @@ import os
 import re
 import warnings
 from pathlib import Path
-from typing import Final, NamedTuple
+from typing import NamedTuple
 
 import numpy as np
 import numpy.typing as npt
@@ -14,14 +14,11 @@ import soxr
 
 from recall_lab.capture.capture import Capture
 from recall_lab.capture.damage import Damage
-from recall_lab.capture.decoding import KINDS, Array, Decoder
+from recall_lab.capture.decoding import KINDS, LONGEST, Array, Decoder
 from recall_lab.capture.info import CaptureInfo, stem_of
 from recall_lab.capture.reader import map_samples
 from recall_lab.errors import InvalidAudio
 from recall_lab.wire.pcm import FULL_SCALE, RATE, SAMPLE_BYTES, SAMPLE_DTYPE, Samples
-
-LONGEST: Final = 24 * 3600
-"""Seconds of audio that a file may hold: a small one can unpack to any length."""
 
 Floats = npt.NDArray[np.float32]
 

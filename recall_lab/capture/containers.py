@@ -7,6 +7,7 @@ there of a file that was cut off. Both are found here, before anything is decode
 from __future__ import annotations
 
 import struct
+from collections.abc import Iterator
 from typing import BinaryIO, Final
 
 from recall_lab.errors import InvalidAudio
@@ -17,7 +18,10 @@ it could not go back and say how many (ffmpeg leaves 0xFFFFFFFF there, SoX 0x7FF
 """
 
 _RIFF: Final = {b"RIFF": "<", b"RIFX": ">", b"RF64": "<", b"BW64": "<"}
-_MOST: Final = 100_000  # chunks or boxes looked at
+_MOST: Final = 100_000  # chunks looked at
+_BOXES: Final = 1_000_000  # likewise, of an MP4, whose every second may be some
+_SAMPLES: Final = 10_000_000  # of an MP4: an index of 240 MB
+_HOLDING: Final = frozenset({b"moov", b"trak", b"mdia", b"minf", b"stbl", b"moof", b"traf"})
 _ID3V1: Final = 128  # bytes that old taggers put at the end of any file: TAG and its fields
 _PAGE: Final = 27 + 255 + 255 * 255  # bytes of the longest page of an Ogg
 _PIECE: Final = 1 << 16  # bytes read together
@@ -113,30 +117,47 @@ def _is_blank(file: BinaryIO) -> bool:
 
 
 def _mp4(file: BinaryIO, size: int) -> str:
-    """Look at the boxes of an MP4: ``length, kind, data``; ISO/IEC 14496-12, 4.2."""
-    at, films = 0, 0
-    for _ in range(_MOST):
-        file.seek(at)
-        head = file.read(16)
-        if not head.strip(b"\0"):
-            return ""
-        length, kind = struct.unpack(">I4s", head[:8].ljust(8, b"\0"))
+    """Look at the boxes of an MP4, ``length, kind, data``, some within others; ISO/IEC 14496-12."""
+    films, cut = 0, ""
+    for box, (at, end, kind) in enumerate(_boxes(file, 0, size)):
         films += kind == b"moov"
         if films > 1:
             raise InvalidAudio(
-                f"holds two films, the second before byte {at:,}, and decoders read the first "
+                f"holds two films, the second from byte {at - 8:,} on, and decoders read the first "
                 "alone: take the two apart"
             )
+        if box > _BOXES:
+            raise InvalidAudio(f"has more than {_BOXES:,} boxes: expected an MP4 with fewer")
+        if end > size:
+            cut = cut or f"cut off: {end - size:,} bytes of its {kind.decode()!r} are missing"
+        if kind in (b"stsz", b"trun"):  # tables of samples, for which decoders make room at once
+            file.seek(at + 4)
+            one, many = struct.unpack(">II", file.read(8).ljust(8, b"\0"))
+            count, length = (many, one or 1) if kind == b"stsz" else (one, 1)
+            if count > _SAMPLES and count * length > size:
+                raise InvalidAudio(f"says that it has {count:,} samples, in {size:,} bytes")
+    return cut
+
+
+def _boxes(file: BinaryIO, at: int, end: int) -> Iterator[tuple[int, int, bytes]]:
+    """Yield where the data of each box begin and end, and its kind; then those within it."""
+    while at + 8 <= end:
+        file.seek(at)
+        head = file.read(16)
+        if len(head) < 8:
+            return
+        length, kind = struct.unpack(">I4s", head[:8])
+        start = at + 8
         if length == 1 and len(head) == 16:
-            length = struct.unpack(">Q", head[8:])[0]
+            length, start = struct.unpack(">Q", head[8:])[0], at + 16
         elif length == 0:  # to the end of the file
-            return ""
-        if length < 8 or not all(0x20 <= c < 0x7F for c in kind):
-            return ""  # not ours to judge
+            length = end - at
+        if length < start - at or not all(0x20 <= c < 0x7F for c in kind):
+            return  # not ours to judge
+        yield start, at + length, kind
+        if kind in _HOLDING:
+            yield from _boxes(file, start, min(at + length, end))
         at += length
-        if at > size:
-            return f"cut off: {at - size:,} bytes of its {kind.decode()!r} are missing"
-    return ""
 
 
 def _webm(file: BinaryIO, size: int) -> str:

@@ -24,6 +24,9 @@ from recall_lab.text import counted
 KINDS: Final = "WAV, FLAC, MP3, M4A, MP4, WebM, Opus, OGG, AAC, AIFF, CAF, AU or a bare .bin"
 """What can be read, in words."""
 
+LONGEST: Final = 24 * 3600
+"""Seconds of audio that a file may hold: a small one can unpack to any length."""
+
 DELAYS: Final = {
     "mp3": 1_160 + 529,  # that of FhG's encoder and every decoder's; LAME's technical FAQ
     "aac": 2_112,  # Apple's technical note TN2258
@@ -136,6 +139,8 @@ class Decoder:
         self._codec = "unknown" if context is None else context.codec.canonical_name
         if self._codec not in _CODECS and not self._codec.startswith("pcm_"):
             raise InvalidAudio(f"holds audio coded as {self._codec}: expected {KINDS}")
+        if not context.sample_rate:  # of what begins like an MP3, and is none
+            raise InvalidAudio(f"holds nothing that can be decoded: expected {KINDS}")
         if not _RATES[0] <= context.sample_rate <= _RATES[1]:
             low, high = _RATES
             valid = f"{low:,} to {high:,}"
@@ -203,6 +208,8 @@ class Decoder:
             hole = 0.0 if frame.time is None or end is None else frame.time - end
             if self._codec == "flac" and (hole > _LOST or self._broken):
                 raise InvalidAudio(f"is damaged {end or 0:.3f} s from its beginning")
+            if timed and hole > LONGEST:
+                raise InvalidAudio(f"has a hole of {hole:,.0f} s in its times")
             if timed and hole >= (_LOST if lost else _HOLE):
                 yield hole
             begin = frame.time if frame.time is not None else end or 0.0
@@ -212,8 +219,8 @@ class Decoder:
     def _judge(self, seconds: float) -> None:
         """Say what is wrong with all that was decoded."""
         if self._failed > self._decoded or (not self._decoded and self._codec in _LOSSY):
-            packets = self._failed + self._decoded
-            raise InvalidAudio(f"holds no audio: {self._failed} of {packets} packets failed")
+            packets = counted(self._failed + self._decoded, "packet")
+            raise InvalidAudio(f"can't be decoded: {self._failed} of {packets} failed")
         stream, cut = self._stream, self._cut
         if not cut and self._container.format.name in _COUNTED and stream.duration is not None:
             length = float(stream.duration * (stream.time_base or 0))
