@@ -203,7 +203,7 @@ class Decoder:
     def _timed(self) -> Iterator[av.AudioFrame | float]:
         """Decode: yield frames, and how long nothing is between two of them, s."""
         timed = self._container.format.name in _TIMED
-        end: float | None = None
+        end = 0.0 if self._container.format.name == "flac" else None  # where it begins
         for frame, lost in self._frames():
             hole = 0.0 if frame.time is None or end is None else frame.time - end
             if self._codec == "flac" and (hole > _LOST or self._broken):
