@@ -95,10 +95,16 @@ class Comparison:
         return (np.asarray(recording, np.float64) - self.offset) / self.rate
 
     def offset_words(self) -> str:
-        """Return how far off the offset may be: ``±0.004 ms``, or ``-69 to +0.004 ms``."""
+        """Return how far off the offset may be, in words.
+
+        ``±0.004 ms``; or ``-106 to +0.004 ms, as its encoder's delay is not told``, where a file
+        does not say how much its encoder put in front.
+        """
         low, high = (1e3 * (edge - self.offset) for edge in self.offset_interval)
-        even = math.isclose(-low, high, rel_tol=1e-3)
-        return f"±{high:.2g} ms" if even else f"{low:.2g} to +{high:.2g} ms"
+        if math.isclose(-low, high, rel_tol=1e-3):
+            return f"±{high:.2g} ms"
+        least, most = (format(edge, "+.0f" if abs(edge) >= 10 else "+.2g") for edge in (low, high))
+        return f"{least} to {most} ms, as its encoder's delay is not told"
 
     def facts(self) -> dict[str, str]:
         """Return what was found, in words, by what it is: what the repr shows."""
