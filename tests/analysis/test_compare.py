@@ -218,7 +218,7 @@ def test_stamps_in_steps_widen_the_intervals(call: np.ndarray) -> None:
 def test_what_an_encoder_put_in_front_is_in_the_interval(
     call: np.ndarray, tmp_path: Path, rate: int, told: bool
 ) -> None:
-    sound = call[: 30 * RATE]
+    sound = call[: 20 * RATE]
     capture = capture_of(sound, 1)
     recording, offset = recording_of(sound, 1, 3.0, 0.0)
     # into a pipe no tag can be written that says how much it is
