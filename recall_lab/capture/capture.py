@@ -59,6 +59,7 @@ class Capture:
         path: the ``.bin`` it was loaded from.
         url: where it was loaded from, for one in object storage.
         events: a function that reads what happened beside the audio, when it is first asked for.
+        encoder_delay: seconds of the beginning that may be an encoder's, at most.
 
     Raises:
         InvalidFrame: when `packets` breaks the contract.
@@ -79,6 +80,7 @@ class Capture:
         events: Callable[[], pd.DataFrame] = no_events,
         *,
         url: str | None = None,
+        encoder_delay: float = 0.0,
     ) -> None:
         if isinstance(samples, np.ndarray):
             if samples.dtype != SAMPLE_DTYPE or samples.ndim != 1:
@@ -102,6 +104,7 @@ class Capture:
         self._damage = damage or Damage()
         self._path = path
         self._url = url
+        self._encoder_delay = encoder_delay
         self._events: pd.DataFrame | Callable[[], pd.DataFrame] = events
         self._epochs: Epochs | None = None
 
@@ -184,6 +187,15 @@ class Capture:
         return self._url
 
     @property
+    def encoder_delay(self) -> float:
+        """By how much its sound may come too late, in seconds at most.
+
+        Encoders such as MP3's put up to a tenth of a second in front; where the audio file does
+        not say how much, nobody knows. 0 where nothing was put in front, or it was left out.
+        """
+        return self._encoder_delay
+
+    @property
     def duration(self) -> float:
         """Audio held, in seconds: samples counted, gaps not included."""
         return seconds_of(self._audio.nbytes)
@@ -259,7 +271,13 @@ class Capture:
         return part
 
     def _part(self, samples: Samples, packets: pd.DataFrame | None) -> Capture:
-        return Capture(samples, packets, self._info, events=lambda: self.events)
+        return Capture(
+            samples,
+            packets,
+            self._info,
+            events=lambda: self.events,
+            encoder_delay=self._encoder_delay,
+        )
 
     def _facts(self) -> dict[str, str]:
         """What a repr shows: cheap, so without the packets where they are not made yet."""
