@@ -1,0 +1,380 @@
+"""One pass over the samples, which leaves all that the detectors need to know of them.
+
+The samples are read in the order of arrival, ten seconds at a time, and each once: there are no
+holes to be taken for silence, nothing that overlaps is hidden, and what stands in object storage
+is fetched once. :meth:`Scan.time` says when a sample was.
+
+Everything is counted from every sample but two: how the bytes are laid out and the spectrum are
+looked at in short pieces of each ten seconds, from its louder half. A wrong layout spoils every
+sample, and a band has an edge at all times, so a few thousand samples tell as much as all.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from functools import cached_property
+from typing import Any, Final, NamedTuple
+
+import numpy as np
+import numpy.typing as npt
+import pandas as pd
+from scipy.fft import rfft
+
+from recall_lab.analysis.findings.layouts import LAYOUTS, bits_of, phases_of
+from recall_lab.analysis.timeline import axis_of
+from recall_lab.capture.capture import Capture
+from recall_lab.capture.frame import empty_frame
+from recall_lab.capture.reader import release
+from recall_lab.wire.pcm import FULL_SCALE, RATE, SAMPLE_DTYPE, Samples
+
+FRAME: Final = RATE // 200
+"""Samples whose lowest and highest are kept: 5 ms."""
+
+SLOT: Final = 4 * FRAME
+"""Samples whose energy and sum are kept: 20 ms."""
+
+WINDOW: Final = 10 * RATE
+"""Samples read at once, and of which layout and spectrum are told: 10 s."""
+
+PIECE: Final = 256
+"""Samples of a piece whose layout is looked at."""
+
+SPECTRUM: Final = 512
+"""Samples of a frame of the spectrum: 32 ms, bins of 31.25 Hz."""
+
+SLOW: Final = 1_000
+"""Rate of the samples that hum is looked for in, Hz."""
+
+_PIECES: Final = 8  # a window; 2,048 samples
+_FRAMES: Final = 8  # of the spectrum, a window
+_SLOW_FRAME: Final = 2 * SLOW  # 2 s, bins of half a hertz
+_MOST_SPECTRA: Final = 120  # windows whose spectra are looked at, evenly spread
+_RELEASE: Final = 6  # windows between two releases of what was read of the file
+_FLAT: Final = 3  # samples in a row at the top that are clipping, as in levels
+_FLAT_FRAMES: Final = 3  # frames of a window that reach the very same top: it may be flat
+_LOWEST_TOP: Final = 1_000  # a flat top lower than that is rounding
+_BESIDE: Final = RATE // 1000  # samples on either side of a join: 1 ms
+_LEAP: Final = 3.0  # times the largest step beside it
+_LEAST_LEAP: Final = 64
+_JOINED: Final = 0.005  # s: packets whose stamps are nearer than that follow one another
+_STEEP: Final = 0.01  # of the top: a wave that is cut off comes in steeper than one that turns
+
+Counts = npt.NDArray[np.int64]
+Floats = npt.NDArray[np.float32]
+
+
+class Clips(NamedTuple):
+    """What is cut off at the top or bottom of a window.
+
+    Attributes:
+        samples: how many, in runs of three or more.
+        longest: run of them.
+        top: the sample that is not exceeded.
+    """
+
+    samples: int
+    longest: int
+    top: int
+
+
+@dataclass(frozen=True, eq=False)
+class Scan:
+    """What one pass has counted. Made by :func:`scan`.
+
+    Attributes:
+        samples: how many there are.
+        low, high: lowest and highest sample of every 5 ms, int16; a rest at the end is left out.
+        energy: mean square of every 20 ms, float32, in units of a sample squared.
+        mean: mean of every 20 ms, float32.
+        lead, trail: zeros at the beginning and the end of every 5 ms, uint8, where the neighbour
+            is all zeros; 0 elsewhere.
+        clips: of each window.
+        bits: bits a sample takes in each layout of :data:`LAYOUTS`, shape ``(windows, layouts)``,
+            float32; NaN where a window is silent.
+        phases: of each window, shape ``(windows, 5)``, see :func:`phases_of`; NaN likewise.
+        spectra: mean power of louder frames of some windows, shape ``(some, 257)``, float32.
+        slow: the 25th percentile of power of 2 s frames at 1 kHz, of the same windows, bins of
+            0.5 Hz, in units of a sample squared, so that a sine's bin holds its mean square;
+            shape ``(some, 1001)``.
+        seen: which windows those are, int64.
+        joins: how many joins of packets were looked at, where there is sound.
+        leaps: first sample after each join at which the wave leaps.
+        offset, relative: first sample of each packet and its time, s; empty without packets.
+    """
+
+    samples: int
+    low: npt.NDArray[np.int16]
+    high: npt.NDArray[np.int16]
+    energy: Floats
+    mean: Floats
+    lead: npt.NDArray[np.uint8]
+    trail: npt.NDArray[np.uint8]
+    clips: tuple[Clips, ...]
+    bits: Floats
+    phases: Floats
+    spectra: Floats
+    slow: Floats
+    seen: Counts
+    joins: int
+    leaps: Counts
+    offset: Counts
+    relative: npt.NDArray[np.float64]
+
+    def time(self, sample: int) -> float:
+        """Return when a sample was, s on the relative clock; of the end: after the last."""
+        if not len(self.offset):
+            return sample / RATE
+        # the end of a span belongs to the packet before
+        row = max(int(np.searchsorted(self.offset, sample, "right")) - 1, 0)
+        if sample == self.samples and row and self.offset[row] == sample:
+            row -= 1
+        return float(self.relative[row] + (sample - self.offset[row]) / RATE)
+
+    def end_time(self, sample: int) -> float:
+        """Return when the sample before `sample` ended."""
+        return self.time(sample - 1) + 1 / RATE if sample else self.time(0)
+
+    @cached_property
+    def peak(self) -> npt.NDArray[np.int32]:
+        """The largest magnitude of every 5 ms."""
+        return np.maximum(self.high.astype(np.int32), -self.low.astype(np.int32))
+
+    @cached_property
+    def power(self) -> Floats:
+        """The energy of every 20 ms with its mean taken off."""
+        return np.maximum(self.energy - self.mean**2, 0)
+
+    @cached_property
+    def loud(self) -> float:
+        """RMS of the loudest second there is, of 20 ms each, as dBFS; -inf for silence."""
+        if not len(self.power):
+            return -np.inf
+        count = min(len(self.power), RATE // SLOT)
+        return dbfs(float(np.partition(self.power, -count)[-count:].mean()))
+
+    @cached_property
+    def sounding(self) -> npt.NDArray[np.bool_]:
+        """Which 20 ms are within 30 dB of the loudest second: speech, not pauses."""
+        return self.power > _square(self.loud - 30)
+
+    @cached_property
+    def zeros(self) -> Counts:
+        """Runs of exact zeros that hold a whole 5 ms: first and last sample, ``(runs, 2)``.
+
+        Half-open, exact to the sample. All runs of 10 ms or more are among them.
+        """
+        silent = (self.low == 0) & (self.high == 0)
+        changes = np.flatnonzero(np.diff(silent, prepend=False, append=False))
+        first, last = changes[0::2], changes[1::2]
+        before = np.where(first > 0, self.trail[first - 1], 0) if len(first) else first
+        after = np.append(self.lead, 0)[last] if len(last) else last
+        return np.column_stack([first * FRAME - before, last * FRAME + after]).astype(np.int64)
+
+
+def dbfs(square: float) -> float:
+    """Return a mean square of samples as dBFS, of which 0 is a sine of full scale."""
+    return 10 * float(np.log10(2 * square / FULL_SCALE**2)) if square > 0 else -np.inf
+
+
+def _square(level: float) -> float:
+    return 10 ** (level / 10) * FULL_SCALE**2 / 2
+
+
+def scan(capture: Capture | npt.ArrayLike) -> Scan:
+    """Read all samples once and count.
+
+    Args:
+        capture: live or loaded, with packets or without; or int16 or float samples at 16 kHz.
+
+    Raises:
+        InvalidArgument: for what holds no samples.
+    """
+    audio, packets = _source(capture)
+    some = packets["samples"].to_numpy() > 0
+    offset = packets["offset"].to_numpy()[some].astype(np.int64)
+    relative = packets["relative"].to_numpy()[some]
+    order = np.argsort(offset, kind="stable")
+    joins = joins_of(packets)
+    total = len(audio)
+    frames, slots = total // FRAME, total // SLOT
+    windows = -(-total // WINDOW)
+    seen = np.unique(np.linspace(0, windows - 1, min(windows, _MOST_SPECTRA)).astype(np.int64))
+    found = _Found(frames, slots, windows)
+    room = np.empty(WINDOW, np.float32)
+    at_spectra = {int(window): row for row, window in enumerate(seen)}
+    spectra = np.full((len(seen), SPECTRUM // 2 + 1), np.nan, np.float32)
+    slow = np.full((len(seen), _SLOW_FRAME // 2 + 1), np.nan, np.float32)
+    for window in range(windows):
+        samples = _as_int16(audio[window * WINDOW : (window + 1) * WINDOW])
+        floats = room[: len(samples)]
+        np.copyto(floats, samples)
+        slot = found.add(window, samples, floats)
+        first, last = np.searchsorted(joins, [window * WINDOW, (window + 1) * WINDOW])
+        found.add_joins(samples, joins[first:last], window * WINDOW)
+        row = at_spectra.get(window)
+        if row is not None and slot.any():
+            spectra[row] = _spectrum(floats, slot)
+            slow[row] = _slow(floats)
+        if window % _RELEASE == _RELEASE - 1:
+            release(audio)
+    return Scan(
+        total, found.low, found.high, found.energy, found.mean, found.lead, found.trail,
+        tuple(found.clips), found.bits, found.phases, spectra, slow, seen,
+        found.joins, np.concatenate([joins[:0], *found.leaps]), offset[order], relative[order],
+    )  # fmt: skip
+
+
+def _source(capture: Capture | npt.ArrayLike) -> tuple[Any, pd.DataFrame]:
+    """Return samples and packets."""
+    if isinstance(capture, Capture):
+        return capture.audio, capture.packets
+    audio = np.asarray(capture)
+    axis_of(audio)  # refuses what is no sound
+    return audio, empty_frame()
+
+
+def joins_of(packets: pd.DataFrame) -> Counts:
+    """Return the first sample of each packet that goes on where the one before it ended."""
+    some = packets[packets["samples"] > 0]
+    offset, samples = some["offset"].to_numpy(), some["samples"].to_numpy()
+    relative = some["relative"].to_numpy()
+    goes_on = np.abs(relative[1:] - relative[:-1] - samples[:-1] / RATE) <= _JOINED
+    follows = offset[1:] == offset[:-1] + samples[:-1]
+    return offset[1:][goes_on & follows].astype(np.int64)
+
+
+def _as_int16(samples: npt.NDArray[Any]) -> Samples:
+    if samples.dtype == SAMPLE_DTYPE:
+        return samples
+    scaled = np.nan_to_num(samples * np.float32(FULL_SCALE))
+    return np.rint(scaled).clip(-FULL_SCALE, FULL_SCALE - 1).astype(SAMPLE_DTYPE)
+
+
+class _Found:
+    """What is counted, filled in window by window."""
+
+    def __init__(self, frames: int, slots: int, windows: int) -> None:
+        self.low, self.high = np.zeros(frames, np.int16), np.zeros(frames, np.int16)
+        self.lead, self.trail = np.zeros(frames, np.uint8), np.zeros(frames, np.uint8)
+        self.energy, self.mean = np.zeros(slots, np.float32), np.zeros(slots, np.float32)
+        self.clips: list[Clips] = []
+        self.joins = 0
+        self.leaps: list[Counts] = []
+        self.bits = np.full((windows, len(LAYOUTS)), np.nan, np.float32)
+        self.phases = np.full((windows, 5), np.nan, np.float32)
+
+    def add(self, window: int, samples: Samples, floats: Floats) -> Floats:
+        """Count a window; return the energy of its slots, means taken off."""
+        first = window * WINDOW // FRAME
+        rows = samples[: len(samples) // FRAME * FRAME].reshape(-1, FRAME)
+        last = first + len(rows)
+        low, high = self.low[first:last], self.high[first:last]
+        rows.min(axis=1, out=low)
+        rows.max(axis=1, out=high)
+        self._edges(first, rows, (low == 0) & (high == 0))
+        slots = floats[: len(floats) // SLOT * SLOT].reshape(-1, SLOT)
+        at = window * WINDOW // SLOT
+        energy, mean = self.energy[at : at + len(slots)], self.mean[at : at + len(slots)]
+        np.vecdot(slots, slots, out=energy)
+        np.divide(energy, SLOT, out=energy)
+        np.matmul(slots, np.full(SLOT, 1 / SLOT, np.float32), out=mean)
+        power = np.maximum(energy - mean**2, 0)
+        self.clips.append(_clips(samples, low, high))
+        picked = _pick(energy, _PIECES)
+        if len(picked):
+            pieces = slots[picked, :PIECE].astype(np.int16)
+            self.bits[window] = bits_of(pieces)
+            self.phases[window] = phases_of(pieces)
+        return power
+
+    def add_joins(self, samples: Samples, joins: Counts, first: int) -> None:
+        """Look for leaps: a step at a join that is far larger than any within 1 ms."""
+        at = joins - first
+        at = at[(at > _BESIDE) & (at < len(samples) - _BESIDE)]
+        if not len(at):
+            return
+        around = samples[at[:, None] + np.arange(-_BESIDE - 1, _BESIDE + 1)].astype(np.int32)
+        steps = np.abs(np.diff(around, axis=1))
+        leap = steps[:, _BESIDE].copy()
+        steps[:, _BESIDE] = 0
+        most = steps.max(axis=1)
+        self.joins += int(np.count_nonzero(np.maximum(most, leap) >= _LEAST_LEAP))
+        self.leaps.append(joins[(leap >= _LEAST_LEAP) & (leap > _LEAP * most)])
+
+    def _edges(self, first: int, rows: Samples, silent: npt.NDArray[np.bool_]) -> None:
+        """Count zeros where a silent frame is next, and at the edges of the window."""
+        if not silent.any() and not len(rows):
+            return
+        beside = ~silent
+        before = np.append(silent[1:], True) & beside  # of the next window nothing is known yet
+        after = np.insert(silent[:-1], 0, True) & beside
+        for some, kept, order in ((before, self.trail, -1), (after, self.lead, 1)):
+            at = np.flatnonzero(some)
+            kept[first + at] = (rows[at, ::order] != 0).argmax(axis=1)
+
+
+def _pick(energy: Floats, count: int) -> Counts:
+    """Return slots of the louder half of those that are not silent, evenly spread in time."""
+    there = np.flatnonzero(energy > 0)
+    if not len(there):
+        return there
+    some = energy[there]
+    there = there[some >= np.median(some)]
+    return there[np.linspace(0, len(there) - 1, min(count, len(there))).astype(np.int64)]
+
+
+def _clips(samples: Samples, low: npt.NDArray[np.int16], high: npt.NDArray[np.int16]) -> Clips:
+    """Count what is cut off, at full scale or below: the wave stays at its top, and falls steep."""
+    if not len(high):
+        return Clips(0, 0, 0)
+    count = longest = 0
+    tops = int(high.max()), int(low.min())
+    for top, reached in ((tops[0], high), (tops[1], low)):
+        if abs(top) < _LOWEST_TOP or np.count_nonzero(reached == top) < _FLAT_FRAMES:
+            continue
+        at = np.flatnonzero(samples == top)
+        breaks = np.flatnonzero(np.diff(at) > 1)
+        starts = at[np.concatenate([[0], breaks + 1])]
+        ends = at[np.append(breaks, len(at) - 1)] + 1
+        flat = ends - starts >= _FLAT
+        starts, ends = starts[flat], ends[flat]
+        if not len(starts):
+            continue
+        before = samples[np.maximum(starts - 1, 0)].astype(np.int32)
+        after = samples[np.minimum(ends, len(samples) - 1)].astype(np.int32)
+        fall = np.maximum(np.abs(before - top), np.abs(after - top))
+        if np.median(fall) < _STEEP * abs(top):
+            continue
+        count += int((ends - starts).sum())
+        longest = max(longest, int((ends - starts).max()))
+    return Clips(count, longest, max(tops[0], -tops[1]))
+
+
+_HANN: Final = np.hanning(SPECTRUM + 1)[:-1].astype(np.float32)
+_SLOW_HANN: Final = np.hanning(_SLOW_FRAME + 1)[:-1].astype(np.float32)
+
+
+def _spectrum(floats: Floats, power: Floats) -> Floats:
+    """Return the mean power of some louder frames, each without its mean."""
+    picked = _pick(power[: max((len(floats) - SPECTRUM) // SLOT + 1, 0)], _FRAMES)
+    if not len(picked):
+        return np.full(SPECTRUM // 2 + 1, np.nan, np.float32)
+    frames = floats[picked[:, None] * SLOT + np.arange(SPECTRUM)]
+    frames -= frames.mean(axis=1, keepdims=True)
+    power = np.square(np.abs(rfft(frames * _HANN, axis=1))).mean(axis=0)
+    return (power / np.square(_HANN.sum() / 2) / 2).astype(np.float32)
+
+
+def _slow(floats: Floats) -> Floats:
+    """Return the low percentile of the power of what is below 500 Hz: what is always there."""
+    step = RATE // SLOW
+    few = floats[: len(floats) // step * step].reshape(-1, step) @ np.full(step, 1 / step, "f4")
+    hop = _SLOW_FRAME
+    count = len(few) // hop
+    if not count:
+        return np.full(_SLOW_FRAME // 2 + 1, np.nan, np.float32)
+    frames = few[: count * hop].reshape(count, hop)
+    frames = frames - frames.mean(axis=1, keepdims=True)
+    power = np.square(np.abs(rfft(frames * _SLOW_HANN, axis=1)))
+    power /= np.square(_SLOW_HANN.sum() / 2) * 2
+    return np.percentile(power, 25, axis=0).astype(np.float32)
