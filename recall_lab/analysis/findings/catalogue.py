@@ -81,20 +81,20 @@ FORMAT: Final = (
     Kind(
         "byte_order", "format", "bad",
         "The two bytes of each sample are swapped: big-endian samples are read as little-endian.",
-        1.5, "bit", f"{_MEASURED}; sound takes fewer bits read rightly (SHORTEN, FLAC)",
+        1.0, "bit", f"{_MEASURED}; sound takes fewer bits read rightly (SHORTEN, FLAC)",
         "Swap the bytes: capture.samples.byteswap(). Make the sender send little-endian samples.",
     ),
     Kind(
         "alignment", "format", "bad",
         "The samples are put together from halves of two neighbours: a byte was lost or added.",
-        1.5, "bit", f"{_MEASURED}; sound takes fewer bits read rightly (SHORTEN, FLAC)",
+        1.0, "bit", f"{_MEASURED}; sound takes fewer bits read rightly (SHORTEN, FLAC)",
         "Leave out one byte at the start of the span. Look in the sender for odd buffer sizes, or "
         "for a header that is not cut off.",
     ),
     Kind(
         "companded", "format", "bad",
         "The bytes are 8-bit mu-law or A-law of telephony (G.711), not 16-bit samples.",
-        1.5, "bit", f"{_MEASURED}; ITU-T G.711; sound takes fewer bits read rightly",
+        1.0, "bit", f"{_MEASURED}; ITU-T G.711; sound takes fewer bits read rightly",
         "Decode the bytes as G.711 at 8 kHz, for example with soundfile (subtype 'ULAW' or "
         "'ALAW'). Set the sender to linear 16-bit PCM.",
     ),
@@ -108,7 +108,7 @@ FORMAT: Final = (
     Kind(
         "two_channels", "format", "bad",
         "Samples of two channels follow one another as if they were one.",
-        0.5, "bit", f"{_MEASURED}; neighbours of a mono signal are alike in either phase",
+        0.35, "bit", f"{_MEASURED}; neighbours of a mono signal are alike in either phase",
         "Take the channels apart: capture.samples.reshape(-1, 2). Set the sender to mono.",
     ),
     Kind(
@@ -158,7 +158,7 @@ SOUND: Final = (
     Kind(
         "mains_hum", "sound", "warning",
         "A steady hum at 50 or 60 Hz and its harmonics, in pauses as well.",
-        -45, "dB below speech", _MEASURED,
+        -36, "dB of the loudest second", _MEASURED,
         "A notch filter takes it out. Check the ground and the power supply of that participant's "
         "microphone.",
     ),

@@ -26,7 +26,8 @@ def layout_findings(found: Scan) -> list[Finding]:
     best = np.where(np.isnan(bits).any(axis=1), 0, np.argmin(np.nan_to_num(bits, nan=0), axis=1))
     saved = bits[:, 0] - np.take_along_axis(bits, best[:, None], axis=1)[:, 0]
     wrong = np.nan_to_num(saved) >= CATALOGUE["byte_order"].threshold
-    best = np.where(wrong, best, 0)
+    best = np.where(wrong & (best != LAYOUTS.index("two channels")), best, 0)  # told elsewhere
+    wrong = best > 0
     told = ~np.isnan(saved)
     findings = []
     for layout in np.unique(best[wrong]).tolist():
@@ -47,7 +48,7 @@ def layout_findings(found: Scan) -> list[Finding]:
 
 
 _NAMES: Final = ("16-bit little-endian", "16-bit big-endian", "shifted by a byte", "mu-law",
-                 "A-law")  # fmt: skip
+                 "A-law", "two channels")  # fmt: skip
 
 
 def not_audio(found: Scan) -> list[Finding]:
@@ -69,27 +70,28 @@ def channels_apart(found: Scan) -> float:
     next than the one after. Returns 0 or so for mono, several bits for two channels; NaN where
     nothing was heard.
     """
-    phases = found.phases[~np.isnan(found.phases[:, 0])]
-    if not len(phases):
+    heard = ~np.isnan(found.phases[:, 0])
+    if not heard.any():
         return np.nan
-    within, across, apart = np.median(phases[:, :3], axis=0).tolist()
-    uneven = float(np.median(np.abs(phases[:, 0] - phases[:, 1])))
-    return float(max(uneven, (within + across) / 2 - apart))
+    within, across = found.phases[heard].T
+    apart = found.bits[heard, LAYOUTS.index("two channels")]
+    uneven = float(np.median(np.abs(within - across)))
+    return max(uneven, float(np.median((within + across) / 2 - apart)))
 
 
 def two_channels(found: Scan) -> list[Finding]:
     """Find two channels that are sent as one."""
     kind = CATALOGUE["two_channels"]
-    apart = channels_apart(found)
-    if not apart >= kind.threshold:
+    by = channels_apart(found)
+    if not by >= kind.threshold:
         return []
-    phases = found.phases[~np.isnan(found.phases[:, 0])]
-    within, across, two = np.median(phases[:, :3], axis=0).tolist()
+    within, across = np.nanmedian(found.phases, axis=0).tolist()
+    apart = float(np.nanmedian(found.bits[:, LAYOUTS.index("two channels")]))
     return [
         kind.found(
-            apart,
+            by,
             f"a step takes {within:.1f} bits from even to odd samples, {across:.1f} from odd to "
-            f"even, {two:.1f} to the next but one: one channel has the first two alike, and less "
+            f"even, {apart:.1f} to the next but one: one channel has the first two alike, and less "
             "than the third",
         )
     ]

@@ -14,12 +14,21 @@ from typing import Final
 import numpy as np
 import numpy.typing as npt
 
-LAYOUTS: Final = ("s16le", "s16be", "shifted", "mu-law", "a-law")
-"""16 bits as they should be, with their bytes swapped, half a sample off; 8 bits of telephony."""
+LAYOUTS: Final = ("s16le", "s16be", "shifted", "mu-law", "a-law", "two channels")
+"""16 bits as they should be, with their bytes swapped, half a sample off; 8 bits of telephony; and
+every other sample of another channel."""
 
 Floats = npt.NDArray[np.float32]
 
 _BITS: Final = np.log2(1 + np.arange(2**17, dtype=np.float64)).astype(np.float32)
+
+
+_RANDOM: Final = 14.1 - 12.25
+"""Bits by which random bytes take fewer as 8-bit levels than as 16-bit samples, by a formula: that
+much is no sign of companding."""
+
+_EMPTY: Final = 0.5  # of the low bytes are zero, and few are 255: sound of 8 bits or so
+_SIGNS: Final = 0.05  # of them; swapped, the small samples of both signs have 0 and 255 there
 
 
 def _mu_law() -> npt.NDArray[np.int16]:
@@ -43,47 +52,53 @@ def bits_of(pieces: npt.NDArray[np.int16]) -> Floats:
     """Return the bits that a step takes in each layout.
 
     Args:
-        pieces: int16, shape ``(pieces, samples)``, each a stretch as it came.
+        pieces: int16, shape ``(windows, pieces, samples)``, each piece a stretch as it came,
+            beginning with an even sample.
 
     Returns:
-        float32, shape ``(len(LAYOUTS),)``: bits for each 16 bits of the stream.
+        float32, shape ``(windows, len(LAYOUTS))``: bits for each 16 bits of the stream.
     """
     words = pieces.astype("<i2", copy=False)
-    swapped = words.byteswap()
     whole = words.view("<u2")
-    high, low = whole[:, :-1] >> 8, (whole[:, 1:] & 0xFF) << 8
-    shifted = (high | low).view("<i2")
-    found = [_mean_bits(words), _mean_bits(swapped), _mean_bits(shifted)]
+    bottom = whole & 0xFF
+    shifted = ((whole[..., :-1] >> 8) | (bottom[..., 1:] << 8)).view("<i2")
+    wide = words.astype(np.int32)
     octets = np.ascontiguousarray(words).view(np.uint8)
-    found += [2 * _mean_bits(_COMPANDED[law][octets]) for law in LAYOUTS[3:]]
-    if not (whole & 0xFF).any():
-        found[1] = found[2] = np.float32(np.inf)  # 8 bits' worth of sound: swapped it looks small
-    return np.array(found, np.float32)
+    found = np.stack(
+        [
+            _mean_bits(words),
+            _mean_bits(words.byteswap()),
+            _mean_bits(shifted),
+            *(_code_bits(_COMPANDED[law][octets]) for law in LAYOUTS[3:5]),
+            _BITS[np.abs(wide[..., 2:] - wide[..., :-2])].mean(axis=(1, 2)),
+        ],
+        axis=1,
+    )
+    small = (bottom == 0).mean(axis=(1, 2)) > _EMPTY
+    small &= (bottom == 0xFF).mean(axis=(1, 2)) < _SIGNS
+    found[small, 1:3] = np.inf  # swapped it would look small, and be wrong
+    return found
 
 
 def phases_of(pieces: npt.NDArray[np.int16]) -> Floats:
     """Return how alike neighbours are, counted by twos: what tells two channels from one.
 
     Args:
-        pieces: int16, shape ``(pieces, samples)``, each beginning with an even sample.
+        pieces: as for :func:`bits_of`.
 
     Returns:
-        float32: bits of the step within a pair, of the step from one pair to the next, of the
-        step between samples two apart, and mean square of the even and of the odd samples.
+        float32, shape ``(windows, 2)``: bits of the step within a pair, and of the step from one
+        pair to the next.
     """
-    wide = pieces.astype(np.int32)
-    steps = _BITS[np.abs(np.diff(wide, axis=1))]
-    apart = _BITS[np.abs(wide[:, 2:] - wide[:, :-2])]
-    squares = np.square(wide, dtype=np.float64)
-    return np.array(
-        [
-            steps[:, 0::2].mean(), steps[:, 1::2].mean(), apart.mean(),
-            squares[:, 0::2].mean(), squares[:, 1::2].mean(),
-        ],
-        np.float32,
-    )  # fmt: skip
+    steps = _BITS[np.abs(np.diff(pieces.astype(np.int32), axis=2))]
+    return np.stack([steps[..., 0::2].mean(axis=(1, 2)), steps[..., 1::2].mean(axis=(1, 2))], 1)
 
 
-def _mean_bits(samples: npt.NDArray[np.int16]) -> np.float32:
-    steps = np.diff(samples.astype(np.int32), axis=1)
-    return np.float32(_BITS[np.abs(steps, out=steps)].mean())
+def _mean_bits(samples: npt.NDArray[np.int16]) -> Floats:
+    steps = np.diff(samples.astype(np.int32), axis=2)
+    return np.asarray(_BITS[np.abs(steps, out=steps)].mean(axis=(1, 2)))
+
+
+def _code_bits(codes: npt.NDArray[np.int16]) -> Floats:
+    """Return the bits of two steps of 8 bits, as many as 16 bits of the stream have."""
+    return np.asarray(2 * _BITS[np.abs(np.diff(codes, axis=2))].mean(axis=(1, 2)) + _RANDOM)

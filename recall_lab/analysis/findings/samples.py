@@ -19,7 +19,7 @@ def findings_of_samples(
 ) -> list[Finding]:
     """Find what is wrong with the samples: their format first, then their sound.
 
-    Where the format of the whole call is wrong, its sound is not judged: clipping and level of
+    Where the format of a part is wrong, sound is not judged: clipping and level of
     bytes that are no samples mean nothing.
 
     Args:
@@ -50,9 +50,9 @@ def findings_of_samples(
     found = scan(capture)
     told += layout_findings(found)
     told += [] if told else not_audio(found)
-    if not any(one.whole and CATALOGUE[one.finding].about == "format" for one in told):
+    if not any(CATALOGUE[one.finding].about == "format" for one in told):
         told += two_channels(found) if ratio is None else wrong_rate(found, ratio)
-    if not any(one.whole and CATALOGUE[one.finding].about == "format" for one in told):
+    if not any(CATALOGUE[one.finding].about == "format" for one in told):
         told += silences(found, participant=bool(participant))
         if not any(one.whole and one.severity != "note" for one in told):
             told += [one for detector in DETECTORS for one in detector(found)]

@@ -48,7 +48,8 @@ SLOW: Final = 1_000
 _PIECES: Final = 8  # a window; 2,048 samples
 _FRAMES: Final = 8  # of the spectrum, a window
 _SLOW_FRAME: Final = 2 * SLOW  # 2 s, bins of half a hertz
-_MOST_SPECTRA: Final = 120  # windows whose spectra are looked at, evenly spread
+_TOGETHER: Final = 16  # windows whose layouts are told at once
+_MOST_SPECTRA: Final = 60  # windows whose spectra are looked at, evenly spread
 _RELEASE: Final = 6  # windows between two releases of what was read of the file
 _FLAT: Final = 3  # samples in a row at the top that are clipping, as in levels
 _FLAT_FRAMES: Final = 3  # frames of a window that reach the very same top: it may be flat
@@ -86,14 +87,16 @@ class Scan:
         low, high: lowest and highest sample of every 5 ms, int16; a rest at the end is left out.
         energy: mean square of every 20 ms, float32, in units of a sample squared.
         mean: mean of every 20 ms, float32.
-        lead, trail: zeros at the beginning and the end of every 5 ms, uint8, where the neighbour
-            is all zeros; 0 elsewhere.
+        ends: how zeros begin after each 5 ms that are followed by 5 ms of zeros, or the edge of a
+            window: which 5 ms, how many zeros they end with, and the largest magnitude in the
+            5 ms before those, shape ``(ends, 3)``, int64.
+        begins: the same of each 5 ms that follow: zeros they begin with, what comes after.
         clips: of each window.
         bits: bits a sample takes in each layout of :data:`LAYOUTS`, shape ``(windows, layouts)``,
             float32; NaN where a window is silent.
-        phases: of each window, shape ``(windows, 5)``, see :func:`phases_of`; NaN likewise.
+        phases: of each window, shape ``(windows, 2)``, see :func:`phases_of`; NaN likewise.
         spectra: mean power of louder frames of some windows, shape ``(some, 257)``, float32.
-        slow: the 25th percentile of power of 2 s frames at 1 kHz, of the same windows, bins of
+        slow: the lowest power of 2 s frames at 1 kHz, of the same windows, bins of
             0.5 Hz, in units of a sample squared, so that a sine's bin holds its mean square;
             shape ``(some, 1001)``.
         seen: which windows those are, int64.
@@ -107,8 +110,8 @@ class Scan:
     high: npt.NDArray[np.int16]
     energy: Floats
     mean: Floats
-    lead: npt.NDArray[np.uint8]
-    trail: npt.NDArray[np.uint8]
+    ends: Counts
+    begins: Counts
     clips: tuple[Clips, ...]
     bits: Floats
     phases: Floats
@@ -159,16 +162,21 @@ class Scan:
 
     @cached_property
     def zeros(self) -> Counts:
-        """Runs of exact zeros that hold a whole 5 ms: first and last sample, ``(runs, 2)``.
+        """Runs of exact zeros within sound that hold a whole 5 ms, shape ``(runs, 4)``.
 
-        Half-open, exact to the sample. All runs of 10 ms or more are among them.
+        First and last sample (half-open, exact), and the largest magnitude in the 5 ms before and
+        after. All runs of 10 ms or more are among them, but those at the edges of the call.
         """
         silent = (self.low == 0) & (self.high == 0)
         changes = np.flatnonzero(np.diff(silent, prepend=False, append=False))
         first, last = changes[0::2], changes[1::2]
-        before = np.where(first > 0, self.trail[first - 1], 0) if len(first) else first
-        after = np.append(self.lead, 0)[last] if len(last) else last
-        return np.column_stack([first * FRAME - before, last * FRAME + after]).astype(np.int64)
+        inside = (first > 0) & (last < len(silent))
+        first, last = first[inside], last[inside]
+        before = self.ends[np.searchsorted(self.ends[:, 0], first - 1)]
+        after = self.begins[np.searchsorted(self.begins[:, 0], last)]
+        return np.column_stack(
+            [first * FRAME - before[:, 1], last * FRAME + after[:, 1], before[:, 2], after[:, 2]]
+        ).astype(np.int64)
 
 
 def dbfs(square: float) -> float:
@@ -217,8 +225,9 @@ def scan(capture: Capture | npt.ArrayLike) -> Scan:
             slow[row] = _slow(floats)
         if window % _RELEASE == _RELEASE - 1:
             release(audio)
+    found.tell()
     return Scan(
-        total, found.low, found.high, found.energy, found.mean, found.lead, found.trail,
+        total, found.low, found.high, found.energy, found.mean, found.edges(0), found.edges(1),
         tuple(found.clips), found.bits, found.phases, spectra, slow, seen,
         found.joins, np.concatenate([joins[:0], *found.leaps]), offset[order], relative[order],
     )  # fmt: skip
@@ -255,13 +264,15 @@ class _Found:
 
     def __init__(self, frames: int, slots: int, windows: int) -> None:
         self.low, self.high = np.zeros(frames, np.int16), np.zeros(frames, np.int16)
-        self.lead, self.trail = np.zeros(frames, np.uint8), np.zeros(frames, np.uint8)
+        self._edged: tuple[list[Counts], list[Counts]] = [], []
         self.energy, self.mean = np.zeros(slots, np.float32), np.zeros(slots, np.float32)
         self.clips: list[Clips] = []
         self.joins = 0
         self.leaps: list[Counts] = []
         self.bits = np.full((windows, len(LAYOUTS)), np.nan, np.float32)
-        self.phases = np.full((windows, 5), np.nan, np.float32)
+        self.phases = np.full((windows, 2), np.nan, np.float32)
+        self._pieces = np.zeros((_TOGETHER, _PIECES, PIECE), np.int16)
+        self._told: list[int] = []
 
     def add(self, window: int, samples: Samples, floats: Floats) -> Floats:
         """Count a window; return the energy of its slots, means taken off."""
@@ -271,7 +282,7 @@ class _Found:
         low, high = self.low[first:last], self.high[first:last]
         rows.min(axis=1, out=low)
         rows.max(axis=1, out=high)
-        self._edges(first, rows, (low == 0) & (high == 0))
+        self._edges(first, samples, rows, (low == 0) & (high == 0))
         slots = floats[: len(floats) // SLOT * SLOT].reshape(-1, SLOT)
         at = window * WINDOW // SLOT
         energy, mean = self.energy[at : at + len(slots)], self.mean[at : at + len(slots)]
@@ -282,10 +293,18 @@ class _Found:
         self.clips.append(_clips(samples, low, high))
         picked = _pick(energy, _PIECES)
         if len(picked):
-            pieces = slots[picked, :PIECE].astype(np.int16)
-            self.bits[window] = bits_of(pieces)
-            self.phases[window] = phases_of(pieces)
+            self._pieces[window % _TOGETHER] = slots[picked, :PIECE]
+            self._told.append(window)
+        if window % _TOGETHER == _TOGETHER - 1:
+            self.tell()
         return power
+
+    def tell(self) -> None:
+        """Work out the layouts of the windows since the last time: together, which is quicker."""
+        if self._told:
+            pieces = self._pieces[[window % _TOGETHER for window in self._told]]
+            self.bits[self._told], self.phases[self._told] = bits_of(pieces), phases_of(pieces)
+            self._told.clear()
 
     def add_joins(self, samples: Samples, joins: Counts, first: int) -> None:
         """Look for leaps: a step at a join that is far larger than any within 1 ms."""
@@ -293,24 +312,36 @@ class _Found:
         at = at[(at > _BESIDE) & (at < len(samples) - _BESIDE)]
         if not len(at):
             return
-        around = samples[at[:, None] + np.arange(-_BESIDE - 1, _BESIDE + 1)].astype(np.int32)
-        steps = np.abs(np.diff(around, axis=1))
-        leap = steps[:, _BESIDE].copy()
-        steps[:, _BESIDE] = 0
-        most = steps.max(axis=1)
+        around = samples[at[:, None] + np.arange(-_BESIDE, _BESIDE)].astype(np.int32)
+        bends = np.abs(np.diff(around, n=2, axis=1))
+        middle = slice(_BESIDE - 2, _BESIDE)  # of which the join is part
+        leap = bends[:, middle].max(axis=1)
+        bends[:, middle] = 0
+        most = bends.max(axis=1)
         self.joins += int(np.count_nonzero(np.maximum(most, leap) >= _LEAST_LEAP))
-        self.leaps.append(joins[(leap >= _LEAST_LEAP) & (leap > _LEAP * most)])
+        self.leaps.append(first + at[(leap >= _LEAST_LEAP) & (leap > _LEAP * most)])
 
-    def _edges(self, first: int, rows: Samples, silent: npt.NDArray[np.bool_]) -> None:
-        """Count zeros where a silent frame is next, and at the edges of the window."""
-        if not silent.any() and not len(rows):
+    def _edges(
+        self, first: int, samples: Samples, rows: Samples, silent: npt.NDArray[np.bool_]
+    ) -> None:
+        """Look at frames that are not silent themselves, but the next or the one before is.
+
+        Of the next window nothing is known yet, so those at its edges count, too.
+        """
+        if not len(rows):
             return
-        beside = ~silent
-        before = np.append(silent[1:], True) & beside  # of the next window nothing is known yet
-        after = np.insert(silent[:-1], 0, True) & beside
-        for some, kept, order in ((before, self.trail, -1), (after, self.lead, 1)):
-            at = np.flatnonzero(some)
-            kept[first + at] = (rows[at, ::order] != 0).argmax(axis=1)
+        ends = np.flatnonzero(np.append(silent[1:], True) & ~silent)
+        begins = np.flatnonzero(np.insert(silent[:-1], 0, True) & ~silent)
+        for at, order, kept in zip((ends, begins), (-1, 1), self._edged, strict=True):
+            zeros = (rows[at, ::order] != 0).argmax(axis=1)
+            edge = (at + 1) * FRAME - 1 - zeros if order < 0 else at * FRAME + zeros
+            beside = np.clip(edge[:, None] + order * np.arange(FRAME), 0, len(samples) - 1)
+            loudest = np.abs(samples[beside].astype(np.int32)).max(axis=1)
+            kept.append(np.column_stack([first + at, zeros, loudest]).astype(np.int64))
+
+    def edges(self, which: int) -> Counts:
+        """Return how zeros begin (0) or end (1), of all windows."""
+        return np.concatenate([np.zeros((0, 3), np.int64), *self._edged[which]])
 
 
 def _pick(energy: Floats, count: int) -> Counts:
@@ -320,7 +351,7 @@ def _pick(energy: Floats, count: int) -> Counts:
         return there
     some = energy[there]
     there = there[some >= np.median(some)]
-    return there[np.linspace(0, len(there) - 1, min(count, len(there))).astype(np.int64)]
+    return there[np.linspace(0, len(there) - 1, count).astype(np.int64)]
 
 
 def _clips(samples: Samples, low: npt.NDArray[np.int16], high: npt.NDArray[np.int16]) -> Clips:
@@ -366,7 +397,7 @@ def _spectrum(floats: Floats, power: Floats) -> Floats:
 
 
 def _slow(floats: Floats) -> Floats:
-    """Return the low percentile of the power of what is below 500 Hz: what is always there."""
+    """Return the lowest power of what is below 500 Hz: what is always there."""
     step = RATE // SLOW
     few = floats[: len(floats) // step * step].reshape(-1, step) @ np.full(step, 1 / step, "f4")
     hop = _SLOW_FRAME
@@ -377,4 +408,4 @@ def _slow(floats: Floats) -> Floats:
     frames = frames - frames.mean(axis=1, keepdims=True)
     power = np.square(np.abs(rfft(frames * _SLOW_HANN, axis=1)))
     power /= np.square(_SLOW_HANN.sum() / 2) * 2
-    return np.percentile(power, 25, axis=0).astype(np.float32)
+    return power.min(axis=0).astype(np.float32)

@@ -26,15 +26,18 @@ _RUNS: Final = 10  # flat tops, in windows that have them; a single one may be a
 _MAINS: Final = (50.0, 60.0)
 _HARMONICS: Final = 6
 _LINE: Final = 10.0  # times the power beside it that a line of hum has
-_SURE_LINE: Final = 100.0
+_BESIDE: Final = 0.05  # square of a sample: a line of hum is no thousandth of the last bit
 _FAINTEST: Final = -85.0  # dBFS, of hum
 _TEN_MS: Final = RATE // 100
 _EDGE: Final = 0.1  # of the peak around: an edge so loud cuts a word
 _SURE_EDGE: Final = 0.3
+_STEPS: Final = 16  # of the smallest there is: an edge so low may be rounding
+_LOW: Final = -60.0  # dBFS of the loudest second
 _AROUND: Final = 40  # frames of 5 ms on either side of a loss: 0.2 s
 _LONGEST: Final = 5 * RATE  # samples: somebody may mute and unmute within words, but not so soon
 _FAINT: Final = 1e-5  # of the loudest frequency, 50 dB: as in analysis/sound.py
 _ROUNDING: Final = 10 / 12 * 0.375 * SPECTRUM / (SPECTRUM / 4) ** 2 / 2  # ten times its power
+_TOP: Final = 7_900.0  # Hz: what resamplers leave of rounding gathers above
 _VOICE: Final = 200.0  # Hz: hum lies below
 
 
@@ -135,21 +138,20 @@ def hum_of(found: Scan) -> tuple[float, float, int]:
     best = 0.0, -np.inf, 0
     if not len(slow):
         return best
-    middle = np.median(slow, axis=0)
+    middle = np.percentile(slow, 25, axis=0)
     bins = np.arange(len(middle)) * (SLOW / 2 / (len(middle) - 1))
     for mains in _MAINS:
-        total, lines, highest = 0.0, 0, 0.0
+        total, lines = 0.0, 0
         for number in range(1, _HARMONICS + 1):
             hertz = mains * number
             near = np.abs(bins - hertz)
             line = float(middle[near <= 1].max())
             beside = float(np.median(middle[(near >= 3) & (near <= 12)]))
-            if line > _LINE * max(beside, 1e-6):
+            if line > _LINE * max(beside, _BESIDE):
                 total += line
                 lines += 1
-                highest = max(highest, line / max(beside, 1e-6))
         level = dbfs(total)
-        if (lines >= 2 or highest > _SURE_LINE) and level > best[1]:
+        if lines >= 2 and level > best[1]:
             best = mains, level, lines
     return best
 
@@ -181,7 +183,7 @@ def bandwidth_of(found: Scan) -> float:
     loud = np.percentile(spectra, 95, axis=0)
     hertz = np.arange(len(loud)) * (RATE / SPECTRUM)
     least = max(_FAINT * float(loud[hertz >= _VOICE].max()), _ROUNDING)
-    used = np.flatnonzero((loud > least) & (hertz >= _VOICE))
+    used = np.flatnonzero((loud > least) & (hertz >= _VOICE) & (hertz <= _TOP))
     return float(hertz[used[-1]]) if len(used) else np.nan
 
 
@@ -197,34 +199,28 @@ def narrow_band(found: Scan) -> list[Finding]:
 def zero_filled(found: Scan) -> npt.NDArray[np.int64]:
     """Return losses within words that were filled with zeros: first and last sample, half-open.
 
-    Zeros of at least 10 ms and at most 5 s, at whose two edges the sound is within 20 dB of the
-    peak around, that is in words, last a multiple of 10 ms (packets do; a sample or two more may
-    be zero by chance). Where both edges are within 10 dB, they may last anything. A gate closes
+    They last from 10 ms to 5 s, and stand in words: on either side the peak within 0.2 s is
+    within 20 dB of the loudest second. They cut into them: on either side the last 5 ms are
+    within 20 dB of that peak, where they last a multiple of 10 ms, as packets do (up to three
+    samples more may be zero by chance); within 10 dB, where they last anything. A gate closes
     when it is quiet, and opens when it was.
     """
-    runs = found.zeros
-    peak = found.peak
+    runs, peak = found.zeros, found.peak
+    if found.loud < _LOW:
+        return runs[:0, :2]  # every pause is zeros, for want of bits
     length = runs[:, 1] - runs[:, 0]
-    runs = runs[(length >= _TEN_MS) & (length <= _LONGEST) & (runs[:, 0] >= FRAME)]
-    runs = runs[runs[:, 1] <= (len(peak) - 1) * FRAME]
+    runs = runs[(length >= _TEN_MS) & (length <= _LONGEST)]
     if not len(runs):
-        return runs
-    first, last = runs[:, 0] // FRAME, runs[:, 1] // FRAME
-    top = len(peak) - 1
-    before = np.maximum(peak[first], peak[np.maximum(first - 1, 0)])
-    after = np.maximum(peak[last], peak[np.minimum(last + 1, top)])
+        return runs[:, :2]
     steps = np.arange(_AROUND)
-    around = np.minimum(
-        peak[np.maximum(first[:, None] - steps, 0)].max(axis=1),
-        peak[np.minimum(last[:, None] + steps, top)].max(axis=1),
-    )
-    loudest = np.maximum(before, after)
-    around = np.maximum(around, loudest)
-    edge = np.minimum(before, after) / np.maximum(around, 1)
+    before = peak[np.maximum((runs[:, 0] // FRAME)[:, None] - steps, 0)].max(axis=1)
+    after = peak[np.minimum((runs[:, 1] // FRAME)[:, None] + steps, len(peak) - 1)].max(axis=1)
+    least = int(np.gcd.reduce(peak))  # more than one, where the sound has less than 16 bits
+    share = (runs[:, 2:] / np.maximum(np.column_stack([before, after]), 1)).min(axis=1)
+    spoken = dbfs_of_peak(np.minimum(before, after)) >= found.loud - 20
+    spoken &= runs[:, 2:].min(axis=1) >= _STEPS * least
     whole = (runs[:, 1] - runs[:, 0]) % _TEN_MS <= 3
-    spoken = dbfs_of_peak(around) >= found.loud - 20
-    cut = spoken & (whole & (edge >= _EDGE) | (edge >= _SURE_EDGE))
-    return runs[cut]
+    return runs[spoken & ((whole & (share >= _EDGE)) | (share >= _SURE_EDGE)), :2]
 
 
 def dbfs_of_peak(peak: npt.NDArray[np.int32]) -> npt.NDArray[np.float64]:
