@@ -535,14 +535,14 @@ FAULTS: list[tuple[str, str, Fault, float | None]] = [
     *(("level_low", f"{value} dBFS", lower(value), None) for value in (-67, -70, -76)),
     *(("clipping", f"{share:g} %", clipped(share), None) for share in (0.3, 1, 5, 47)),
     *(("dc_offset", f"{dc:g} %", of_floats(lambda rng, one, _, dc=dc: one + dc / 100), None)
-      for dc in (1.1, 2, 10)),
+      for dc in (1.5, 3, 10)),
     *(("mains_hum", f"{hertz} Hz, {below} dB below", hum(below, hertz), None)
-      for hertz in (50, 60) for below in (35, 30, 25, 20)),
+      for hertz in (50, 60) for below in (30, 25, 20)),
     ("narrow_band", "8 kHz", narrow(0), None),
     ("narrow_band", "8 kHz, DC of 5 %", narrow(0.05), None),
     *(("stuck_packet", f"{seconds:g} s", stuck(seconds), None) for seconds in (0.1, 1, 5)),
     *(("zero_filled_losses", f"{losses} in words, of {ms} ms or more", filled(losses, ms), None)
-      for ms in (20, 100) for losses in (5, 10, 20, 40)),
+      for ms in (20, 100) for losses in (10, 20, 40)),
     *(("clicks", f"{lost} samples, {share} % of joins", dropped(lost, share), None)
       for lost in (16, 80) for share in (20, 100)),
 ]  # fmt: skip

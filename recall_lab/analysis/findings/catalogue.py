@@ -137,7 +137,8 @@ SOUND: Final = (
     Kind(
         "level_low", "sound", "warning",
         "Even the loudest second is so low that rounding to 16 bits is heard and detectors fail.",
-        -66, "dBFS", _MEASURED,
+        -66, "dBFS",
+        "below, rl.speech agrees with itself at -20 dBFS by an F1 under 0.98 (0.95 at -76)",
         "Raise the level where the audio comes from: what rounding took can't be had back by "
         "amplifying. Check that the sender does not scale floats by too little.",
     ),

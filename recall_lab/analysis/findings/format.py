@@ -7,8 +7,8 @@ from typing import Final
 import numpy as np
 
 from recall_lab.analysis.findings.catalogue import CATALOGUE
+from recall_lab.analysis.findings.counted import WINDOW, Scan
 from recall_lab.analysis.findings.layouts import LAYOUTS
-from recall_lab.analysis.findings.scan import WINDOW, Scan
 from recall_lab.analysis.findings.values import Finding
 from recall_lab.wire.pcm import RATE
 
@@ -16,6 +16,7 @@ RATES: Final = (8_000, 11_025, 16_000, 22_050, 24_000, 32_000, 44_100, 48_000)
 """Sample rates that senders use, Hz."""
 
 _FITS: Final = 0.02  # of the rate; see wrong_rate in the catalogue
+_SURE: Final = 4.0  # standard errors
 _FAULTS: Final = {"s16be": "byte_order", "shifted": "alignment", "mu-law": "companded",
                   "a-law": "companded"}  # fmt: skip
 
@@ -73,9 +74,11 @@ def channels_apart(found: Scan) -> float:
     heard = ~np.isnan(found.phases[:, 0])
     if not heard.any():
         return np.nan
-    within, across = found.phases[heard].T
+    within, across, error = found.phases[heard].T
     apart = found.bits[heard, LAYOUTS.index("two channels")]
     uneven = float(np.median(np.abs(within - across)))
+    if uneven < _SURE * np.median(error):
+        uneven = 0.0  # by chance
     return max(uneven, float(np.median((within + across) / 2 - apart)))
 
 
@@ -85,7 +88,7 @@ def two_channels(found: Scan) -> list[Finding]:
     by = channels_apart(found)
     if not by >= kind.threshold:
         return []
-    within, across = np.nanmedian(found.phases, axis=0).tolist()
+    within, across = np.nanmedian(found.phases[:, :2], axis=0).tolist()
     apart = float(np.nanmedian(found.bits[:, LAYOUTS.index("two channels")]))
     return [
         kind.found(

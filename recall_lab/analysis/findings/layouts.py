@@ -27,6 +27,7 @@ _RANDOM: Final = 14.1 - 12.25
 """Bits by which random bytes take fewer as 8-bit levels than as 16-bit samples, by a formula: that
 much is no sign of companding."""
 
+_LARGE: Final = 2**13  # a step that sound seldom makes, and the upper byte of noise mostly
 _EMPTY: Final = 0.5  # of the low bytes are zero, and few are 255: sound of 8 bits or so
 _SIGNS: Final = 0.05  # of them; swapped, the small samples of both signs have 0 and 255 there
 
@@ -64,11 +65,10 @@ def bits_of(pieces: npt.NDArray[np.int16]) -> Floats:
     shifted = ((whole[..., :-1] >> 8) | (bottom[..., 1:] << 8)).view("<i2")
     wide = words.astype(np.int32)
     octets = np.ascontiguousarray(words).view(np.uint8)
+    read = [_bits_and_leaps(some) for some in (words, words.byteswap(), shifted)]
     found = np.stack(
         [
-            _mean_bits(words),
-            _mean_bits(words.byteswap()),
-            _mean_bits(shifted),
+            *(bits for bits, _ in read),
             *(_code_bits(_COMPANDED[law][octets]) for law in LAYOUTS[3:5]),
             _BITS[np.abs(wide[..., 2:] - wide[..., :-2])].mean(axis=(1, 2)),
         ],
@@ -77,6 +77,8 @@ def bits_of(pieces: npt.NDArray[np.int16]) -> Floats:
     small = (bottom == 0).mean(axis=(1, 2)) > _EMPTY
     small &= (bottom == 0xFF).mean(axis=(1, 2)) < _SIGNS
     found[small, 1:3] = np.inf  # swapped it would look small, and be wrong
+    for layout in (1, 2):
+        found[read[layout][1] > read[0][1], layout] = np.inf
     return found
 
 
@@ -87,16 +89,21 @@ def phases_of(pieces: npt.NDArray[np.int16]) -> Floats:
         pieces: as for :func:`bits_of`.
 
     Returns:
-        float32, shape ``(windows, 2)``: bits of the step within a pair, and of the step from one
-        pair to the next.
+        float32, shape ``(windows, 3)``: bits of the step within a pair, of the step from one
+        pair to the next, and the standard error of their difference, from piece to piece.
     """
     steps = _BITS[np.abs(np.diff(pieces.astype(np.int32), axis=2))]
-    return np.stack([steps[..., 0::2].mean(axis=(1, 2)), steps[..., 1::2].mean(axis=(1, 2))], 1)
+    within, across = steps[..., 0::2].mean(axis=2), steps[..., 1::2].mean(axis=2)
+    error = (within - across).std(axis=1, ddof=1) / np.sqrt(pieces.shape[1])
+    return np.stack([within.mean(axis=1), across.mean(axis=1), error], axis=1)
 
 
-def _mean_bits(samples: npt.NDArray[np.int16]) -> Floats:
+def _bits_and_leaps(samples: npt.NDArray[np.int16]) -> tuple[Floats, Floats]:
+    """Return the bits of a step, and the share of steps that are large: right bytes have fewer."""
     steps = np.diff(samples.astype(np.int32), axis=2)
-    return np.asarray(_BITS[np.abs(steps, out=steps)].mean(axis=(1, 2)))
+    np.abs(steps, out=steps)
+    large = (steps >= _LARGE).mean(axis=(1, 2), dtype=np.float32)
+    return _BITS[steps].mean(axis=(1, 2)), large
 
 
 def _code_bits(codes: npt.NDArray[np.int16]) -> Floats:

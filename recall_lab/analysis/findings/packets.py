@@ -10,7 +10,7 @@ import numpy.typing as npt
 import pandas as pd
 
 from recall_lab.analysis.findings.catalogue import CATALOGUE
-from recall_lab.analysis.findings.scan import Scan
+from recall_lab.analysis.findings.counted import Scan
 from recall_lab.analysis.findings.values import Finding
 from recall_lab.capture.capture import Capture
 from recall_lab.wire.pcm import RATE, SAMPLE_BYTES, Samples
@@ -20,7 +20,7 @@ _LATER: Final = 0.5  # of a packet: what comes again under the same time is a du
 _QUIET: Final = 8  # a payload that never exceeds it may be alike by chance
 _TONE: Final = 0.999  # autocorrelation of what repeats itself within a payload
 _STUCK: Final = 1.0  # s, from which it is bad
-_LEAST_LEAPS: Final = 5
+_LEAST_LEAPS: Final = 3
 
 
 def clicks(found: Scan) -> list[Finding]:
@@ -87,7 +87,7 @@ def _again(packets: pd.DataFrame) -> npt.NDArray[np.bool_]:
             again[period:] |= alike & later
     for size in np.unique(samples[again]).tolist():
         again &= crcs != zlib.crc32(bytes(SAMPLE_BYTES * size))
-    return again & (crcs != 0)
+    return np.asarray(again & (crcs != 0))
 
 
 def _payload(capture: Capture, packets: pd.DataFrame, row: int) -> Samples:

@@ -1,25 +1,36 @@
-"""One pass over the samples, which leaves all that the detectors need to know of them.
+"""One pass over the samples, which counts what the detectors need to know of them.
 
 The samples are read in the order of arrival, ten seconds at a time, and each once: there are no
 holes to be taken for silence, nothing that overlaps is hidden, and what stands in object storage
-is fetched once. :meth:`Scan.time` says when a sample was.
+is fetched once.
 
 Everything is counted from every sample but two: how the bytes are laid out and the spectrum are
-looked at in short pieces of each ten seconds, from its louder half. A wrong layout spoils every
-sample, and a band has an edge at all times, so a few thousand samples tell as much as all.
+looked at in short pieces of ten seconds, from their louder half. A wrong layout spoils every
+sample, and a band has an edge at all times, so a few thousand samples tell as much as all. The
+spectrum, and hum with it, is looked at in ten minutes of a call at most, evenly spread.
 """
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from functools import cached_property
-from typing import Any, Final, NamedTuple
+from typing import Any, Final
 
 import numpy as np
 import numpy.typing as npt
 import pandas as pd
 from scipy.fft import rfft
 
+from recall_lab.analysis.findings.counted import (
+    FRAME,
+    PIECE,
+    SLOT,
+    SLOW,
+    SPECTRUM,
+    WINDOW,
+    Clips,
+    Counts,
+    Floats,
+    Scan,
+)
 from recall_lab.analysis.findings.layouts import LAYOUTS, bits_of, phases_of
 from recall_lab.analysis.timeline import axis_of
 from recall_lab.capture.capture import Capture
@@ -27,27 +38,10 @@ from recall_lab.capture.frame import empty_frame
 from recall_lab.capture.reader import release
 from recall_lab.wire.pcm import FULL_SCALE, RATE, SAMPLE_DTYPE, Samples
 
-FRAME: Final = RATE // 200
-"""Samples whose lowest and highest are kept: 5 ms."""
-
-SLOT: Final = 4 * FRAME
-"""Samples whose energy and sum are kept: 20 ms."""
-
-WINDOW: Final = 10 * RATE
-"""Samples read at once, and of which layout and spectrum are told: 10 s."""
-
-PIECE: Final = 256
-"""Samples of a piece whose layout is looked at."""
-
-SPECTRUM: Final = 512
-"""Samples of a frame of the spectrum: 32 ms, bins of 31.25 Hz."""
-
-SLOW: Final = 1_000
-"""Rate of the samples that hum is looked for in, Hz."""
-
 _PIECES: Final = 8  # a window; 2,048 samples
 _FRAMES: Final = 8  # of the spectrum, a window
 _SLOW_FRAME: Final = 2 * SLOW  # 2 s, bins of half a hertz
+_SLOW_FRAMES: Final = 4  # of a window, at least: a voice may hold a tone for two seconds
 _TOGETHER: Final = 16  # windows whose layouts are told at once
 _MOST_SPECTRA: Final = 60  # windows whose spectra are looked at, evenly spread
 _RELEASE: Final = 6  # windows between two releases of what was read of the file
@@ -59,133 +53,6 @@ _LEAP: Final = 3.0  # times the largest step beside it
 _LEAST_LEAP: Final = 64
 _JOINED: Final = 0.005  # s: packets whose stamps are nearer than that follow one another
 _STEEP: Final = 0.01  # of the top: a wave that is cut off comes in steeper than one that turns
-
-Counts = npt.NDArray[np.int64]
-Floats = npt.NDArray[np.float32]
-
-
-class Clips(NamedTuple):
-    """What is cut off at the top or bottom of a window.
-
-    Attributes:
-        samples: how many, in runs of three or more.
-        longest: run of them.
-        top: the sample that is not exceeded.
-    """
-
-    samples: int
-    longest: int
-    top: int
-
-
-@dataclass(frozen=True, eq=False)
-class Scan:
-    """What one pass has counted. Made by :func:`scan`.
-
-    Attributes:
-        samples: how many there are.
-        low, high: lowest and highest sample of every 5 ms, int16; a rest at the end is left out.
-        energy: mean square of every 20 ms, float32, in units of a sample squared.
-        mean: mean of every 20 ms, float32.
-        ends: how zeros begin after each 5 ms that are followed by 5 ms of zeros, or the edge of a
-            window: which 5 ms, how many zeros they end with, and the largest magnitude in the
-            5 ms before those, shape ``(ends, 3)``, int64.
-        begins: the same of each 5 ms that follow: zeros they begin with, what comes after.
-        clips: of each window.
-        bits: bits a sample takes in each layout of :data:`LAYOUTS`, shape ``(windows, layouts)``,
-            float32; NaN where a window is silent.
-        phases: of each window, shape ``(windows, 2)``, see :func:`phases_of`; NaN likewise.
-        spectra: mean power of louder frames of some windows, shape ``(some, 257)``, float32.
-        slow: the lowest power of 2 s frames at 1 kHz, of the same windows, bins of
-            0.5 Hz, in units of a sample squared, so that a sine's bin holds its mean square;
-            shape ``(some, 1001)``.
-        seen: which windows those are, int64.
-        joins: how many joins of packets were looked at, where there is sound.
-        leaps: first sample after each join at which the wave leaps.
-        offset, relative: first sample of each packet and its time, s; empty without packets.
-    """
-
-    samples: int
-    low: npt.NDArray[np.int16]
-    high: npt.NDArray[np.int16]
-    energy: Floats
-    mean: Floats
-    ends: Counts
-    begins: Counts
-    clips: tuple[Clips, ...]
-    bits: Floats
-    phases: Floats
-    spectra: Floats
-    slow: Floats
-    seen: Counts
-    joins: int
-    leaps: Counts
-    offset: Counts
-    relative: npt.NDArray[np.float64]
-
-    def time(self, sample: int) -> float:
-        """Return when a sample was, s on the relative clock; of the end: after the last."""
-        if not len(self.offset):
-            return sample / RATE
-        # the end of a span belongs to the packet before
-        row = max(int(np.searchsorted(self.offset, sample, "right")) - 1, 0)
-        if sample == self.samples and row and self.offset[row] == sample:
-            row -= 1
-        return float(self.relative[row] + (sample - self.offset[row]) / RATE)
-
-    def end_time(self, sample: int) -> float:
-        """Return when the sample before `sample` ended."""
-        return self.time(sample - 1) + 1 / RATE if sample else self.time(0)
-
-    @cached_property
-    def peak(self) -> npt.NDArray[np.int32]:
-        """The largest magnitude of every 5 ms."""
-        return np.maximum(self.high.astype(np.int32), -self.low.astype(np.int32))
-
-    @cached_property
-    def power(self) -> Floats:
-        """The energy of every 20 ms with its mean taken off."""
-        return np.maximum(self.energy - self.mean**2, 0)
-
-    @cached_property
-    def loud(self) -> float:
-        """RMS of the loudest second there is, of 20 ms each, as dBFS; -inf for silence."""
-        if not len(self.power):
-            return -np.inf
-        count = min(len(self.power), RATE // SLOT)
-        return dbfs(float(np.partition(self.power, -count)[-count:].mean()))
-
-    @cached_property
-    def sounding(self) -> npt.NDArray[np.bool_]:
-        """Which 20 ms are within 30 dB of the loudest second: speech, not pauses."""
-        return self.power > _square(self.loud - 30)
-
-    @cached_property
-    def zeros(self) -> Counts:
-        """Runs of exact zeros within sound that hold a whole 5 ms, shape ``(runs, 4)``.
-
-        First and last sample (half-open, exact), and the largest magnitude in the 5 ms before and
-        after. All runs of 10 ms or more are among them, but those at the edges of the call.
-        """
-        silent = (self.low == 0) & (self.high == 0)
-        changes = np.flatnonzero(np.diff(silent, prepend=False, append=False))
-        first, last = changes[0::2], changes[1::2]
-        inside = (first > 0) & (last < len(silent))
-        first, last = first[inside], last[inside]
-        before = self.ends[np.searchsorted(self.ends[:, 0], first - 1)]
-        after = self.begins[np.searchsorted(self.begins[:, 0], last)]
-        return np.column_stack(
-            [first * FRAME - before[:, 1], last * FRAME + after[:, 1], before[:, 2], after[:, 2]]
-        ).astype(np.int64)
-
-
-def dbfs(square: float) -> float:
-    """Return a mean square of samples as dBFS, of which 0 is a sine of full scale."""
-    return 10 * float(np.log10(2 * square / FULL_SCALE**2)) if square > 0 else -np.inf
-
-
-def _square(level: float) -> float:
-    return 10 ** (level / 10) * FULL_SCALE**2 / 2
 
 
 def scan(capture: Capture | npt.ArrayLike) -> Scan:
@@ -249,7 +116,7 @@ def joins_of(packets: pd.DataFrame) -> Counts:
     relative = some["relative"].to_numpy()
     goes_on = np.abs(relative[1:] - relative[:-1] - samples[:-1] / RATE) <= _JOINED
     follows = offset[1:] == offset[:-1] + samples[:-1]
-    return offset[1:][goes_on & follows].astype(np.int64)
+    return np.sort(offset[1:][goes_on & follows].astype(np.int64))
 
 
 def _as_int16(samples: npt.NDArray[Any]) -> Samples:
@@ -270,7 +137,7 @@ class _Found:
         self.joins = 0
         self.leaps: list[Counts] = []
         self.bits = np.full((windows, len(LAYOUTS)), np.nan, np.float32)
-        self.phases = np.full((windows, 2), np.nan, np.float32)
+        self.phases = np.full((windows, 3), np.nan, np.float32)
         self._pieces = np.zeros((_TOGETHER, _PIECES, PIECE), np.int16)
         self._told: list[int] = []
 
@@ -289,7 +156,7 @@ class _Found:
         np.vecdot(slots, slots, out=energy)
         np.divide(energy, SLOT, out=energy)
         np.matmul(slots, np.full(SLOT, 1 / SLOT, np.float32), out=mean)
-        power = np.maximum(energy - mean**2, 0)
+        power: Floats = np.maximum(energy - mean**2, 0)
         self.clips.append(_clips(samples, low, high))
         picked = _pick(energy, _PIECES)
         if len(picked):
@@ -345,12 +212,14 @@ class _Found:
 
 
 def _pick(energy: Floats, count: int) -> Counts:
-    """Return slots of the louder half of those that are not silent, evenly spread in time."""
+    """Return slots of the louder half of those that sound, evenly spread; none if there are few."""
     there = np.flatnonzero(energy > 0)
     if not len(there):
         return there
     some = energy[there]
     there = there[some >= np.median(some)]
+    if len(there) < count:  # too little to tell anything
+        return there[:0]
     return there[np.linspace(0, len(there) - 1, count).astype(np.int64)]
 
 
@@ -392,8 +261,8 @@ def _spectrum(floats: Floats, power: Floats) -> Floats:
         return np.full(SPECTRUM // 2 + 1, np.nan, np.float32)
     frames = floats[picked[:, None] * SLOT + np.arange(SPECTRUM)]
     frames -= frames.mean(axis=1, keepdims=True)
-    power = np.square(np.abs(rfft(frames * _HANN, axis=1))).mean(axis=0)
-    return (power / np.square(_HANN.sum() / 2) / 2).astype(np.float32)
+    squares = np.square(np.abs(rfft(frames * _HANN, axis=1))).mean(axis=0)
+    return np.asarray(squares / (np.square(_HANN.sum() / 2) * 2), np.float32)
 
 
 def _slow(floats: Floats) -> Floats:
@@ -402,10 +271,10 @@ def _slow(floats: Floats) -> Floats:
     few = floats[: len(floats) // step * step].reshape(-1, step) @ np.full(step, 1 / step, "f4")
     hop = _SLOW_FRAME
     count = len(few) // hop
-    if not count:
+    if count < _SLOW_FRAMES:
         return np.full(_SLOW_FRAME // 2 + 1, np.nan, np.float32)
     frames = few[: count * hop].reshape(count, hop)
     frames = frames - frames.mean(axis=1, keepdims=True)
     power = np.square(np.abs(rfft(frames * _SLOW_HANN, axis=1)))
     power /= np.square(_SLOW_HANN.sum() / 2) * 2
-    return power.min(axis=0).astype(np.float32)
+    return np.asarray(power.min(axis=0), np.float32)

@@ -8,7 +8,7 @@ import numpy as np
 import numpy.typing as npt
 
 from recall_lab.analysis.findings.catalogue import CATALOGUE
-from recall_lab.analysis.findings.scan import (
+from recall_lab.analysis.findings.counted import (
     FRAME,
     SLOT,
     SLOW,
@@ -26,6 +26,7 @@ _RUNS: Final = 10  # flat tops, in windows that have them; a single one may be a
 _MAINS: Final = (50.0, 60.0)
 _HARMONICS: Final = 6
 _LINE: Final = 10.0  # times the power beside it that a line of hum has
+_HUM_WINDOWS: Final = 2  # of ten seconds: in less a voice or music may hold a tone
 _BESIDE: Final = 0.05  # square of a sample: a line of hum is no thousandth of the last bit
 _FAINTEST: Final = -85.0  # dBFS, of hum
 _TEN_MS: Final = RATE // 100
@@ -136,7 +137,7 @@ def hum_of(found: Scan) -> tuple[float, float, int]:
     """Return the mains' frequency, Hz, the level of their hum, dBFS, and how many lines it has."""
     slow = found.slow[np.isfinite(found.slow).all(axis=1)]
     best = 0.0, -np.inf, 0
-    if not len(slow):
+    if len(slow) < _HUM_WINDOWS:
         return best
     middle = np.percentile(slow, 25, axis=0)
     bins = np.arange(len(middle)) * (SLOW / 2 / (len(middle) - 1))
