@@ -77,7 +77,7 @@ def channels_apart(found: Scan) -> float:
     within, across, error = found.phases[heard].T
     apart = found.bits[heard, LAYOUTS.index("two channels")]
     uneven = float(np.median(np.abs(within - across)))
-    if uneven < _SURE * np.median(error):
+    if uneven < _SURE * np.median(error) / np.sqrt(len(error)):
         uneven = 0.0  # by chance
     return max(uneven, float(np.median((within + across) / 2 - apart)))
 

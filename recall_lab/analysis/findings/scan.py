@@ -38,7 +38,7 @@ from recall_lab.capture.frame import empty_frame
 from recall_lab.capture.reader import release
 from recall_lab.wire.pcm import FULL_SCALE, RATE, SAMPLE_DTYPE, Samples
 
-_PIECES: Final = 8  # a window; 2,048 samples
+_PIECES: Final = 16  # a window; 4,096 samples
 _FRAMES: Final = 8  # of the spectrum, a window
 _SLOW_FRAME: Final = 2 * SLOW  # 2 s, bins of half a hertz
 _SLOW_FRAMES: Final = 4  # of a window, at least: a voice may hold a tone for two seconds
