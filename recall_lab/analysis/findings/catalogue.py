@@ -101,7 +101,7 @@ FORMAT: Final = (
     Kind(
         "not_audio", "format", "bad",
         "The bytes are noise of full scale in every layout: compressed or encrypted data.",
-        13.5, "bit", "uniform random bytes take 14.1 bits a step; a formula",
+        13.5, "bit", "random bytes take 13.8 bits a step: log2(65,536) less 1.5 nats",
         "Look at what the sender encodes: Opus, AAC, MP3 or float samples can't be read as they "
         f"are. Expected is {FORMATS}.",
     ),

@@ -18,7 +18,8 @@ from recall_lab.wire.pcm import RATE, SAMPLE_BYTES, Samples
 _MOST_PERIOD: Final = 8  # packets in the ring of a sender that goes round and round
 _LATER: Final = 0.5  # of a packet: what comes again under the same time is a duplicate
 _QUIET: Final = 8  # a payload that never exceeds it may be alike by chance
-_TONE: Final = 0.999  # autocorrelation of what repeats itself within a payload
+_TONES: Final = 8  # that sound together: of a dial or ringing tone, with harmonics
+_TONE: Final = 0.999  # of the power is theirs
 _STUCK: Final = 1.0  # s, from which it is bad
 _LEAST_LEAPS: Final = 3
 
@@ -101,12 +102,6 @@ def _sounds(payload: Samples) -> bool:
     floats -= floats.mean()
     if np.abs(floats).max() <= _QUIET:
         return False
-    size = len(floats)
-    spectrum = np.fft.rfft(floats, 2 * size)
-    product = np.fft.irfft(np.square(np.abs(spectrum)))[: size // 2]
-    squares = np.concatenate([[0], np.cumsum(floats**2)])
-    lags = np.arange(size // 2)
-    head, tail = squares[size - lags], squares[-1] - squares[lags]
-    alike = product / np.sqrt(np.maximum(head * tail, 1e-12))
-    falls = np.flatnonzero(alike < 0.5)  # past the peak at no lag
-    return not len(falls) or float(alike[falls[0] :].max(initial=0)) < _TONE
+    # tones that come out alike in the next packet go through it a whole number of times
+    power = np.sort(np.square(np.abs(np.fft.rfft(floats))))
+    return bool(power[-_TONES:].sum() < _TONE * power.sum())

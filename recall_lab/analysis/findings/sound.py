@@ -89,7 +89,9 @@ def silences(found: Scan, *, participant: bool = False) -> list[Finding]:
 def low_level(found: Scan) -> list[Finding]:
     """Find a call whose loudest second is too low to be worked with."""
     kind = CATALOGUE["level_low"]
-    if not (found.peak > 1).any() or found.loud >= kind.threshold:
+    if len(found.power) < RATE // SLOT or not (found.peak > 1).any():
+        return []  # less than a second, or silence, which is told elsewhere
+    if found.loud >= kind.threshold:
         return []
     return [
         kind.found(
