@@ -57,7 +57,7 @@ def test_a_mean_that_is_not_zero_does_not_narrow_the_band(talk: np.ndarray, mean
     told = sound(as_int16(talk.astype(float) + mean))
     assert told["band"] == "wide-band"
     assert told["bandwidth"] == pytest.approx(sound(talk)["bandwidth"], abs=200)
-    assert told["dc"] == pytest.approx(mean / 32_768, rel=0.01)
+    assert told["dc"] == pytest.approx(mean / 32_768, abs=3e-4)  # the talk has a little of its own
 
 
 @pytest.mark.parametrize("level", [-40, -50, -60])
