@@ -278,8 +278,6 @@ def clean_call(
     out = level(out) * db(gain)
     if scene != "gate" or rng.random() < 0.5:
         out += db(max(gain - rng.uniform(15, 60), -88)) * noise(rng, size)
-    if scene == "8 bits":
-        out = np.rint(limited(level(out) * db(rng.uniform(-30, -12))) * 128).clip(-128, 127) / 128
     if scene == "opus":
         out = through(limited(out), "OGG", "OPUS")
     elif scene == "mp3":
@@ -292,6 +290,8 @@ def clean_call(
     out = limited(out)
     if scene in ("gate", "separate"):
         out = gated(rng, out)
+    elif scene == "8 bits":  # of a source that has no more
+        out = np.rint(limited(level(out) * db(rng.uniform(-30, -12))) * 128).clip(-128, 127) / 128
     return Call(out, int(rng.choice([320, 1600, 3200])), scene)
 
 
@@ -537,7 +537,7 @@ FAULTS: list[tuple[str, str, Fault, float | None]] = [
     *(("dc_offset", f"{dc:g} %", of_floats(lambda rng, one, _, dc=dc: one + dc / 100), None)
       for dc in (1.5, 3, 10)),
     *(("mains_hum", f"{hertz} Hz, {below} dB below", hum(below, hertz), None)
-      for hertz in (50, 60) for below in (30, 25, 20)),
+      for hertz in (50, 60) for below in (25, 20, 15)),
     ("narrow_band", "8 kHz", narrow(0), None),
     ("narrow_band", "8 kHz, DC of 5 %", narrow(0.05), None),
     *(("stuck_packet", f"{seconds:g} s", stuck(seconds), None) for seconds in (0.1, 1, 5)),

@@ -27,7 +27,7 @@ _RANDOM: Final = 13.84 - 2 * 5.90
 """Bits by which random bytes take fewer as 8-bit levels than as 16-bit samples: that much is no
 sign of companding. The mean of ``log2(1 + |a - b|)`` over all pairs of 65,536 and 256 levels."""
 
-_LARGE: Final = 2**13  # a step that sound seldom makes, and the upper byte of noise mostly
+_ROUGHER: Final = 0.05  # by chance, of noise whose neighbours are not alike either way
 _EMPTY: Final = 0.5  # of the low bytes are zero, and few are 255: sound of 8 bits or so
 _SIGNS: Final = 0.05  # of them; swapped, the small samples of both signs have 0 and 255 there
 
@@ -65,7 +65,7 @@ def bits_of(pieces: npt.NDArray[np.int16]) -> Floats:
     shifted = ((whole[..., :-1] >> 8) | (bottom[..., 1:] << 8)).view("<i2")
     wide = words.astype(np.int32)
     octets = np.ascontiguousarray(words).view(np.uint8)
-    read = [_bits_and_leaps(some) for some in (words, words.byteswap(), shifted)]
+    read = [_bits_and_roughness(some) for some in (words, words.byteswap(), shifted)]
     found = np.stack(
         [
             *(bits for bits, _ in read),
@@ -77,8 +77,8 @@ def bits_of(pieces: npt.NDArray[np.int16]) -> Floats:
     small = (bottom == 0).mean(axis=(1, 2)) > _EMPTY
     small &= (bottom == 0xFF).mean(axis=(1, 2)) < _SIGNS
     found[small, 1:3] = np.inf  # swapped it would look small, and be wrong
-    for layout in (1, 2):
-        found[read[layout][1] > read[0][1], layout] = np.inf
+    for layout in (1, 2):  # bytes that are right make no rougher a wave
+        found[read[layout][1] > read[0][1] + _ROUGHER, layout] = np.inf
     return found
 
 
@@ -98,12 +98,14 @@ def phases_of(pieces: npt.NDArray[np.int16]) -> Floats:
     return np.stack([within.mean(axis=1), across.mean(axis=1), error], axis=1)
 
 
-def _bits_and_leaps(samples: npt.NDArray[np.int16]) -> tuple[Floats, Floats]:
-    """Return the bits of a step, and the share of steps that are large: right bytes have fewer."""
-    steps = np.diff(samples.astype(np.int32), axis=2)
-    np.abs(steps, out=steps)
-    large = (steps >= _LARGE).mean(axis=(1, 2), dtype=np.float32)
-    return _BITS[steps].mean(axis=(1, 2)), large
+def _bits_and_roughness(samples: npt.NDArray[np.int16]) -> tuple[Floats, Floats]:
+    """Return the bits of a step, and how rough the wave is: 1 less its correlation at a sample."""
+    wide = samples.astype(np.int32)
+    steps = np.diff(wide, axis=2)
+    bits = _BITS[np.abs(steps)].mean(axis=(1, 2))
+    squares = np.square(steps, dtype=np.float32).mean(axis=(1, 2))
+    variance = wide.astype(np.float32).var(axis=(1, 2))
+    return bits, squares / (2 * np.maximum(variance, 1e-9))
 
 
 def _code_bits(codes: npt.NDArray[np.int16]) -> Floats:

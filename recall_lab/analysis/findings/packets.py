@@ -98,9 +98,10 @@ def _payload(capture: Capture, packets: pd.DataFrame, row: int) -> Samples:
 
 def _sounds(payload: Samples) -> bool:
     """Whether a payload is neither quiet nor a tone, which would be alike by nature."""
+    step = max(int(np.gcd.reduce(payload)), 1)  # more than one, where it has less than 16 bits
     floats = payload.astype(np.float64)
     floats -= floats.mean()
-    if np.abs(floats).max() <= _QUIET:
+    if np.abs(floats).max() <= _QUIET * step:
         return False
     # tones that come out alike in the next packet go through it a whole number of times
     power = np.sort(np.square(np.abs(np.fft.rfft(floats))))

@@ -42,6 +42,7 @@ _PIECES: Final = 16  # a window; 4,096 samples
 _FRAMES: Final = 8  # of the spectrum, a window
 _SLOW_FRAME: Final = 2 * SLOW  # 2 s, bins of half a hertz
 _SLOW_FRAMES: Final = 4  # of a window, at least: a voice may hold a tone for two seconds
+_CONSTANT: Final = 1e-5  # of the energy: what rounding makes of a value that stays
 _TOGETHER: Final = 16  # windows whose layouts are told at once
 _MOST_SPECTRA: Final = 60  # windows whose spectra are looked at, evenly spread
 _RELEASE: Final = 6  # windows between two releases of what was read of the file
@@ -158,7 +159,7 @@ class _Found:
         np.matmul(slots, np.full(SLOT, 1 / SLOT, np.float32), out=mean)
         power: Floats = np.maximum(energy - mean**2, 0)
         self.clips.append(_clips(samples, low, high))
-        picked = _pick(energy, _PIECES)
+        picked = _pick(np.where(power > _CONSTANT * energy, power, 0), _PIECES)
         if len(picked):
             self._pieces[window % _TOGETHER] = slots[picked, :PIECE]
             self._told.append(window)
