@@ -9,6 +9,7 @@ from .analysis.compare import compare as compare
 from .analysis.drift import clock_steps as clock_steps
 from .analysis.drift import drift as drift
 from .analysis.export import save as save
+from .analysis.findings.verdict import findings as findings
 from .analysis.gaps import discontinuities as discontinuities
 from .analysis.gaps import epochs as epochs
 from .analysis.gaps import gaps as gaps

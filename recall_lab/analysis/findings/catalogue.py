@@ -193,10 +193,143 @@ SOUND: Final = (
 )  # fmt: skip
 
 
+TIME: Final = (
+    Kind(
+        "damaged_files", "time", "warning",
+        "The files of the capture are damaged: what is left looks better than it was.",
+        1, "records", "checksums of every record; one record without its audio is bad",
+        "Look at capture.damage for what and where. Copy the files from where they were written, "
+        "and verify the copy with rl.verify.", 1.0,
+    ),
+    Kind(
+        "empty", "time", "warning",
+        "There is no audio at all.",
+        0, "s", "nothing was received that could be judged",
+        "Check that the bot was let in and that somebody spoke, and that recording_config names "
+        "the artifact of the events that you subscribe to.",
+    ),
+    Kind(
+        "missing", "time", "warning",
+        "Audio of the call was lost: no packet brought it, or it could not be kept.",
+        0.1, "%", "a word in 1,000; 1 % is heard as cut words (ITU-T G.113), and bad",
+        "rl.gaps lists every gap with its cause and evidence. Repair it from the recording with "
+        "rl.repair; for reconnects look at proxy timeouts and the receiver's log.", 1.0,
+    ),
+    Kind(
+        "unexplained_gap", "time", "warning",
+        "Audio is not there, and nothing tells whether it was lost or nobody was to be heard.",
+        0.1, "%", "as for missing; it may be that everybody was muted, so it is never bad",
+        "Subscribe to participant_events.* and transcript.data on the same endpoint: they tell "
+        "silence from loss. Give rl.analyse(beside=...) the separate streams.",
+    ),
+    Kind(
+        "media_clock_stood", "time", "warning",
+        "Time passed by both wall clocks and not by the media clock: a pause, or hidden loss.",
+        0.1, "%", "as for missing; the clocks part by 0.25 s at once or more",
+        "If the recording was paused on purpose, nothing is wrong. Else audio vanished before it "
+        "was stamped: look at the bot's load (a 4-core bot) and compare with the recording.", 1.0,
+    ),
+    Kind(
+        "clock_rate", "time", "warning",
+        "The media clock runs otherwise than the wall clocks, by more than an oscillator can.",
+        0.1, "%", "crystals stay within 0.01 %, virtual machines within 0.1 %; 1 % is bad",
+        "Slower: audio is short all the time, look in the sender for buffers that are dropped. "
+        "Faster: it makes audio up. Compare with the recording.", 1.0,
+    ),
+    Kind(
+        "dropped", "time", "bad",
+        "Packets came and the receiver could not keep them.",
+        1, "packets", "the receiver's own journal, and records whose audio is gone",
+        "Make room on the disk, raise the receiver's limits, or take fewer streams at once.",
+    ),
+    Kind(
+        "conflicting_audio", "time", "warning",
+        "Two packets bring different audio for the same time.",
+        1, "packets", "same stamp and length, other checksum",
+        "See whether two bots or endpoints send the same recording. The first that came is heard.",
+    ),
+    Kind(
+        "overlap", "time", "warning",
+        "New audio begins before the last has ended.",
+        1.0, "%", "of the call; short overlaps come with reconnects; 10 % is bad",
+        "Look in the sender for stamps that are counted by another rate than its audio, or for "
+        "two sources under one id.", 10.0,
+    ),
+    Kind(
+        "duplicates", "time", "note",
+        "Packets came twice; one of each is heard.",
+        0.1, "%", "a reconnect may bring the last packets again",
+        "Nothing is wrong with the audio. If all come twice, two endpoints bring the same stream.",
+    ),
+    Kind(
+        "epochs", "time", "warning",
+        "The media clock begins again: a bot that came back, or two calls in one file.",
+        2, "epochs", "relative falls back and stays back while the other clocks go on",
+        "rl.epochs tells where. Cut the calls apart with capture.slice, and give each call a "
+        "recording id of its own.",
+    ),
+    Kind(
+        "clock_leap", "time", "warning",
+        "The media clock leaps while the other clocks go on: no audio is missing there.",
+        0.25, "s", "more than jitter; the stretch is laid where the other clocks have it",
+        "Take absolute times for what has to match other sources. Tell the sender's maker.",
+    ),
+    Kind(
+        "wall_clock_set", "time", "note",
+        "A wall clock was set during the call.",
+        0.25, "s", "less is how clocks are kept right",
+        "rl.clock_steps tells which and where. Run NTP on the receiver's machine.",
+    ),
+    Kind(
+        "sample_clock", "time", "note",
+        "The samples run otherwise than the media clock: they are resampled to it.",
+        200, "ppm", "crystals stay within 100 ppm",
+        "Nothing to do: timelines and files follow the media clock. clock='samples' leaves every "
+        "sample as it came.",
+    ),
+    Kind(
+        "replayed", "time", "note",
+        "Packets came at another speed than they were spoken: a replay.",
+        1.05, "times", "nothing that waits for a live call can come faster than it",
+        "Nothing is wrong: jitter, delay and drift against our clock are not told.",
+    ),
+    Kind(
+        "late_packets", "time", "note",
+        "Packets came late: the network or the bot held them up.",
+        0.5, "s", "a conversation suffers from 0.15 s on (ITU-T G.114); 5 s is a warning",
+        "rl.plot_timing shows when. Place the receiver nearer to the bot's region.",
+    ),
+    Kind(
+        "receiver_stalls", "time", "warning",
+        "The receiver was held up itself.",
+        0.25, "s", "its own account of it",
+        "Take fewer streams for each process, or a machine that is not shared.",
+    ),
+    Kind(
+        "stamps_scatter", "time", "note",
+        "Stamps are coarse or scatter, so small losses can't be told from it.",
+        0.03125, "ms", "half a sample",
+        "What is missing in all is told rightly; where exactly, only as nearly as stamps tell.",
+    ),
+    Kind(
+        "open_capture", "time", "note",
+        "The capture may still be growing, or its receiver was killed.",
+        1, "", "the journal has no end of its last connection",
+        "Load it again when the call has ended.",
+    ),
+    Kind(
+        "no_timestamps", "time", "warning",
+        "Nothing tells when the audio was: what is missing can't be known.",
+        0, "s", "the index with the packets' stamps is not there",
+        "Keep the .idx beside the .bin. Without it only the sound can be judged.",
+    ),
+)  # fmt: skip
+
+
 def catalogue_of(kinds: Iterable[Kind]) -> MappingProxyType[str, Kind]:
     """Return kinds by their keys."""
     return MappingProxyType({kind.finding: kind for kind in kinds})
 
 
-CATALOGUE: Final = catalogue_of((*FORMAT, *SOUND))
+CATALOGUE: Final = catalogue_of((*FORMAT, *SOUND, *TIME))
 """Every kind by its key."""

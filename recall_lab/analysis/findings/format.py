@@ -40,8 +40,8 @@ def layout_findings(found: Scan) -> list[Finding]:
             findings.append(
                 kind.found(
                     gain,
-                    f"a step takes {np.nanmean(bits[some, 0]):.1f} bits as it "
-                    f"stands, and {np.nanmean(bits[some, layout]):.1f} read as {_NAMES[layout]}",
+                    f"read as {_NAMES[layout]} it is sound ({np.nanmean(bits[some, layout]):.1f} "
+                    f"bits a step), as it stands noise ({np.nanmean(bits[some, 0]):.1f})",
                     *_times(found, first, last, whole),
                 )
             )
@@ -61,7 +61,7 @@ def not_audio(found: Scan) -> list[Finding]:
     least = float(np.median(bits.min(axis=1)))
     if least < kind.threshold:
         return []
-    return [kind.found(least, f"a step takes {least:.1f} bits in whatever layout it is read")]
+    return [kind.found(least, f"noise in whatever layout it is read: {least:.1f} bits a step")]
 
 
 def channels_apart(found: Scan) -> float:
@@ -93,9 +93,9 @@ def two_channels(found: Scan) -> list[Finding]:
     return [
         kind.found(
             by,
-            f"a step takes {within:.1f} bits from even to odd samples, {across:.1f} from odd to "
-            f"even, {apart:.1f} to the next but one: one channel has the first two alike, and less "
-            "than the third",
+            "two channels take turns: a sample is like the next but one "
+            f"({apart:.1f} bits a step), unlike the next ({within:.1f} from even to odd samples, "
+            f"{across:.1f} from odd to even)",
         )
     ]
 

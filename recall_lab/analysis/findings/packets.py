@@ -49,8 +49,8 @@ def stuck_packets(capture: Capture) -> list[Finding]:
     which come under the time that they had. What has no CRC is not looked at.
     """
     kind = CATALOGUE["stuck_packet"]
-    packets = capture.packets
-    packets = packets[packets["samples"] > 0]
+    packets = capture.packets.assign(relative=capture.media)
+    packets = packets[(packets["samples"] > 0) & packets["relative"].notna()]
     again = _again(packets)
     crcs = packets["payload_crc"].to_numpy()
     kept = np.zeros(len(again), bool)

@@ -104,7 +104,7 @@ def scan(capture: Capture | npt.ArrayLike) -> Scan:
 def _source(capture: Capture | npt.ArrayLike) -> tuple[Any, pd.DataFrame]:
     """Return samples and packets."""
     if isinstance(capture, Capture):
-        return capture.audio, capture.packets
+        return capture.audio, capture.packets.assign(relative=capture.media)
     audio = np.asarray(capture)
     axis_of(audio)  # refuses what is no sound
     return audio, empty_frame()
