@@ -83,40 +83,48 @@ def speech(
     if detector not in DETECTORS:
         raise InvalidArgument("detector", detector, "'level' or 'neural'")
     line = axis_of(capture, start, end)
-    frames = _levels(line)
+    powers = _powers(line)
+    frames = _levels(powers, _SMOOTH)
     if detector == "neural":
         chance = _network(line, frames)
         sure = _hysteresis(chance, _ON, _OFF)
         return _segments(line, sure, chance, _WINDOW)
-    above = frames - _thresholds(frames)[0]
+    thresholds = _thresholds(frames)[0]
+    above = frames - thresholds
     sure = _hysteresis(above, 0, -_HYSTERESIS)
+    sure &= _levels(powers, 0) > thresholds - _HYSTERESIS  # else it would begin 20 ms early
     with np.errstate(over="ignore"):
         confidence = 1 / (1 + np.exp(-above / _SOFTNESS))
     return _segments(line, sure, confidence, _FRAME)
 
 
-def _levels(line: Timeline) -> Floats:
-    """Return the level of the 50 ms around each frame, dBFS, the frames' means taken off.
+def _powers(line: Timeline) -> Floats:
+    """Return the mean square of each frame, its mean taken off, in units of full scale.
 
     NaN where nothing was received, and where all samples are zeros or one other value: a machine
     put those there, and they would pass for a room without noise.
     """
-    power = np.empty(-(-len(line) // _FRAME))
+    powers = np.empty(-(-len(line) // _FRAME))
     for low in range(0, len(line), _FRAME * _BLOCK):
         high = min(low + _FRAME * _BLOCK, len(line))
         found = measure(line, np.append(np.arange(low, high, _FRAME), high))
         with np.errstate(invalid="ignore", divide="ignore"):
             some = found.squares / found.heard - (found.total / found.heard) ** 2
         some[(found.silent > 0) | (found.low == found.high)] = np.nan
-        power[low // _FRAME : low // _FRAME + len(some)] = some
+        powers[low // _FRAME : low // _FRAME + len(some)] = some
         line.release()
-    known = np.isfinite(power)
-    padded = np.pad(np.where(known, power, 0), _SMOOTH)
-    counted = np.pad(known, _SMOOTH)
-    around, count = np.zeros(len(power)), np.zeros(len(power))
-    for first in range(2 * _SMOOTH + 1):  # running sums would lose the quiet after the loud
-        around += padded[first : first + len(power)]
-        count += counted[first : first + len(power)]
+    return powers
+
+
+def _levels(powers: Floats, beside: int) -> Floats:
+    """Return the level of each frame and of so many on either side, dBFS; NaN where it has none."""
+    known = np.isfinite(powers)
+    padded = np.pad(np.where(known, powers, 0), beside)
+    counted = np.pad(known, beside)
+    around, count = np.zeros(len(powers)), np.zeros(len(powers))
+    for first in range(2 * beside + 1):  # running sums would lose the quiet after the loud
+        around += padded[first : first + len(powers)]
+        count += counted[first : first + len(powers)]
     around /= np.maximum(count, 1)
     level: Floats = np.maximum(10 * np.log10(2 * np.maximum(around, 1e-20)), _LOWEST)
     level[~known] = np.nan
