@@ -13,6 +13,7 @@ from recall_lab.analysis.causes import CAUSES
 from recall_lab.analysis.clocks import nanoseconds
 from recall_lab.analysis.drift import PAIRS
 from recall_lab.analysis.levels import levels
+from recall_lab.analysis.mos import mean_mos, mos
 from recall_lab.analysis.quality import quality
 from recall_lab.analysis.speech import speech
 from recall_lab.analysis.timeline import axis_of
@@ -59,6 +60,7 @@ OF: Final[dict[str, dict[str, str]]] = {
     },
     "speech": {"speech": "float64"},
     "checksums": {"damaged packets": "Int64"},
+    "mos": {"mos": "float64"},
 }  # fmt: skip
 """Columns of each measure, with their dtypes."""
 
@@ -210,9 +212,14 @@ def _checksums(capture: Capture) -> Row:
     return {"damaged packets": len(verify(capture))}
 
 
+def _mos(capture: Capture) -> Row:
+    return {"mos": mean_mos(mos(capture))}
+
+
 _WORK: Final[dict[str, Callable[[Capture], Row]]] = {
     "quality": _quality,
     "levels": _levels,
     "speech": _speech,
     "checksums": _checksums,
+    "mos": _mos,
 }
