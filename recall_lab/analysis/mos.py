@@ -132,9 +132,8 @@ def _windows(
     edges = windows_of(len(line), every)
     found = speech(source, start=start, end=end)[["start", "end"]].to_numpy()
     spoken = np.rint((found - line.start) * RATE).astype(np.int64)
-    around = np.clip(
-        spoken + np.array([-_BESIDE, _BESIDE]), 0, len(line)
-    )  # phrases are further apart
+    beside = np.array([-_BESIDE, _BESIDE])  # less than half of what lies between two phrases
+    around = np.clip(spoken + beside, 0, len(line))
     pieces = _pieces(line, edges, around)
     size = np.diff(edges)
     owners = np.searchsorted(edges, pieces[:, 0], "right") - 1

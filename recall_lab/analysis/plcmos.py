@@ -89,7 +89,8 @@ class Network:
 
     def _leaky(self, values: npt.NDArray[np.float32], layer: str) -> npt.NDArray[np.float32]:
         found = self._dense(values, layer)
-        return np.maximum(found, np.float32(_LEAK) * found)
+        leaky: npt.NDArray[np.float32] = np.maximum(found, np.float32(_LEAK) * found)
+        return leaky
 
 
 @cache
@@ -130,7 +131,8 @@ def features(samples: Floats) -> npt.NDArray[np.float32]:
         return np.full(power.shape, -8 * np.log(10) / 20, np.float32)
     least = power[some].min()
     logarithm = np.log(power, out=np.full(power.shape, np.log(least) - 12 * np.log(10)), where=some)
-    return (logarithm / 20).astype(np.float32)
+    heard: npt.NDArray[np.float32] = (logarithm / 20).astype(np.float32)
+    return heard
 
 
 def _with_outputs(model: bytes, names: list[str]) -> bytes:
