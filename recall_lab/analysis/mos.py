@@ -43,13 +43,13 @@ def mos(
     ``pip install 'recall_lab[mos]'``. The same audio always gets the same score.
 
     What it can tell: whether speech has losses in the audio itself, as the zeros of a sender are,
-    or crackles, noise, clipping; real speech without them gets 4.5, with 5 % of its packets of
-    20 ms put to zero 3.6, with 19 % 2.1 (docs/measurements.md). What it can't: which of these it
-    was; whether it was the right voice, or words that make sense; echo and delay; whether
-    somebody was heard at all. Sentences without fault get 4.1 to 4.8, other voices and rooms
-    less: hold calls against one another, and look at the mean. It was taught with English read
-    aloud. Silence, and zeros of more than 0.3 s, part phrases and are not heard; music or noise
-    that :func:`recall_lab.speech` takes for speech gets a score that means nothing.
+    or crackles, noise, clipping; real speech without them gets 4.4, with 5 % of its packets of
+    20 ms put to zero 3.5, with 19 % 2.1 (docs/measurements.md). What it can't: which of these it
+    was (noise 30 dB below is as bad as 8 % of packets); whether it was the right voice, or words
+    that make sense; echo and delay; whether somebody was heard at all. Windows without fault get
+    3.9 to 4.7, other voices and rooms less: hold calls against one another, and look at means.
+    Only English was tried. Silence, and zeros of more than 0.3 s, part phrases and are not heard;
+    music or noise that :func:`recall_lab.speech` takes for speech gets a score that means nothing.
 
     What was not received is left out, so that losses on the way to us change nothing: hear them
     with ``rl.mos(np.asarray(rl.timeline(capture)))``, which has silence there.
@@ -59,7 +59,8 @@ def mos(
             captures, such as the streams of a recording.
         every: length of a window, s, 1 to 60; the last may be shorter.
         level: dBFS that each phrase is brought to before it is scored, DC taken off, as the
-            network would rate what is merely quiet down, by 2 at -60 dBFS. None: as it is.
+            network would rate down what is merely quiet. What rounding to 16 bits took from it
+            is heard: 1 less at -56 dBFS. None: as it is.
         start, end: s on the relative clock; None for the whole.
 
     Returns:
