@@ -18,6 +18,7 @@ from .analysis.loss import loss as loss
 from .analysis.loudness import loudness as loudness
 from .analysis.mix import Mix as Mix
 from .analysis.mix import mix as mix
+from .analysis.mos import mos as mos
 from .analysis.outliers import worst_first as worst_first
 from .analysis.overview import Overview as Overview
 from .analysis.overview import overview as overview

@@ -13,6 +13,7 @@ from recall_lab.analysis.analysis import Analysis, analyse
 from recall_lab.analysis.causes import CAUSES
 from recall_lab.analysis.findings.verdict import findings_of_sound, ordered, verdict_of
 from recall_lab.analysis.levels import levels
+from recall_lab.analysis.mos import mean_mos, mos
 from recall_lab.analysis.quality import quality_of
 from recall_lab.analysis.rates import PAIRS
 from recall_lab.analysis.speech import speech
@@ -66,6 +67,7 @@ OF: Final[dict[str, dict[str, str]]] = {
     },
     "speech": {"speech": "float64"},
     "checksums": {"damaged packets": "Int64"},
+    "mos": {"mos": "float64"},
 }  # fmt: skip
 """Columns of each measure, with their dtypes."""
 
@@ -222,10 +224,15 @@ def _checksums(known: Analysis) -> Row:
     return {"damaged packets": len(verify(known.capture))}
 
 
+def _mos(known: Analysis) -> Row:
+    return {"mos": mean_mos(mos(known))}
+
+
 _WORK: Final[dict[str, Callable[[Analysis], Row]]] = {
     "quality": _quality,
     "sound": _sound,
     "levels": _levels,
     "speech": _speech,
     "checksums": _checksums,
+    "mos": _mos,
 }
