@@ -308,11 +308,19 @@ def _odd(stamps: Floats, lasts: Floats, misses: Floats) -> Positions:
     if not (stamps[1:] >= stamps[:-1]).all():  # what fits into a hole came late
         order = np.argsort(stamps, kind="stable")
         ordered, count = stamps[order], lasts[order]
-        beside = np.abs(ordered[1:] - ordered[:-1] - count[:-1])
-        fits = np.maximum(beside[1:], beside[:-1]) < count[1:-1] / 8
+        beside = ordered[1:] - ordered[:-1] - count[:-1]
+        near, far = np.minimum(*_either(np.abs(beside))), np.maximum(*_either(np.abs(beside)))
+        fits = far < count[1:-1] / 8
+        # or it follows one to the sample, and there is room: its other neighbour was lost
+        fits |= (near <= HALF_SAMPLE) & (np.minimum(*_either(beside)) >= -HALF_SAMPLE)
         odd[order[1:-1][fits]] = False
     found = np.flatnonzero(odd)
     return found[share(odd, found) * 33 <= _OFTEN]
+
+
+def _either(joins: Floats) -> tuple[Floats, Floats]:
+    """Return the joins before and after each packet that has both."""
+    return joins[:-1], joins[1:]
 
 
 def _ordered(stamps: Floats, lasts: Floats) -> Positions:
