@@ -383,6 +383,34 @@ def each_of(source: Any) -> list[Any] | None:
     return list(source)
 
 
+def analyses_of(source: Any, **options: Any) -> list[Analysis] | None:
+    """Analyse each of a list; None for a single source.
+
+    Of the streams of one recording, the separate ones tell of the mixed one whether somebody
+    spoke.
+
+    Args:
+        source: as for :func:`analyse`, or a list of such.
+        options: likewise.
+    """
+    several = each_of(source)
+    if several is None:
+        return None
+    found = [analyse(one, **options) for one in several]
+    recordings = [one.capture.info.recording for one in found]
+    for at, one in enumerate(found):
+        if one.beside or one.capture.info.participant is not None:
+            continue
+        beside = [
+            other.capture
+            for other, recording in zip(found, recordings, strict=True)
+            if recording == recordings[at] and other.capture.info.participant is not None
+        ]
+        if beside:
+            found[at] = analyse(one, beside=beside)
+    return found
+
+
 def seconds_of(name: str, value: Any) -> float:
     """Return a duration in seconds: a number of them, or what ``pandas.Timedelta`` reads.
 
