@@ -52,6 +52,12 @@ def test_a_ring_of_packets_that_goes_round(talk: np.ndarray, make) -> None:  # t
     assert found.value == 9
 
 
+def test_many_that_come_again_are_all_counted(talk: np.ndarray, make) -> None:  # type: ignore[no-untyped-def]
+    rows = np.repeat(talk[: 150 * 1600].reshape(-1, 1600), 2, axis=0)
+    (found,) = stuck_packets(captured(make, rows.ravel()))
+    assert (found.value, found.severity) == (150, "bad")
+
+
 def test_what_is_alike_by_nature_is_not_stuck(talk: np.ndarray, make) -> None:  # type: ignore[no-untyped-def]
     time = np.arange(10 * RATE) / RATE
     tone = np.rint(8000 * np.sin(2 * np.pi * 440 * time)).astype(np.int16)
