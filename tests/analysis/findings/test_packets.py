@@ -88,6 +88,14 @@ def test_samples_that_are_dropped_between_packets_leap(  # type: ignore[no-untyp
     assert clicks(scan(captured(make, short, packet - 7))) == []
 
 
+def test_packets_that_are_zeros_do_not_click(talk: np.ndarray, make) -> None:  # type: ignore[no-untyped-def]
+    rows = talk.reshape(-1, 320).copy()
+    rows[::7] = 0
+    found = scan(captured(make, rows.ravel(), 320))
+    assert found.joins > 100
+    assert len(found.leaps) == 0
+
+
 def test_joins_are_where_audio_goes_on(make) -> None:  # type: ignore[no-untyped-def]
     capture = make([0.0, 0.1, 0.3, 0.4, 0.4], [1600, 1600, 1600, 0, 1600])
     assert joins_of(capture.packets).tolist() == [1600, 4800]
