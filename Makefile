@@ -56,5 +56,5 @@ $(VENV)/.base: $(VENV)/.python pyproject.toml constraints.txt
 
 $(VENV)/.full: $(VENV)/.base
 	@echo "installing JupyterLab and the tools for checking into $(VENV), once ..."
-	@$(PIP) --editable '.[lab,dev,scale,speech,tunnel]'
+	@$(PIP) --editable '.[lab,dev,scale,speech,mos,tunnel]'
 	touch $@

@@ -9,6 +9,7 @@ from .analysis.compare import compare as compare
 from .analysis.drift import clock_steps as clock_steps
 from .analysis.drift import drift as drift
 from .analysis.export import save as save
+from .analysis.findings.verdict import findings as findings
 from .analysis.gaps import discontinuities as discontinuities
 from .analysis.gaps import epochs as epochs
 from .analysis.gaps import gaps as gaps
@@ -17,6 +18,7 @@ from .analysis.loss import loss as loss
 from .analysis.loudness import loudness as loudness
 from .analysis.mix import Mix as Mix
 from .analysis.mix import mix as mix
+from .analysis.mos import mos as mos
 from .analysis.outliers import worst_first as worst_first
 from .analysis.overview import Overview as Overview
 from .analysis.overview import overview as overview

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import cached_property
-from typing import Any, Final, TypeAlias
+from typing import Any, Final, TypeAlias, TypeVar
 
 import numpy as np
 import numpy.typing as npt
@@ -36,6 +36,8 @@ CLOCKS: Final = ("media", "samples")
 """What a timeline can be laid by."""
 
 Call: TypeAlias = tuple[Any, Any]
+
+_T = TypeVar("_T")
 
 
 @dataclass(frozen=True, eq=False, repr=False)
@@ -185,7 +187,7 @@ class Analysis:
     @cached_property
     def pace(self) -> float:
         """How fast the media clock ran against our own: 1.0, or a replay; NaN if unknown."""
-        return pace_of(self.packets)
+        return pace_of(self.packets, self.held)
 
     @property
     def replayed(self) -> bool:
@@ -262,6 +264,14 @@ class Analysis:
         else:
             length = max([round((high - begin) * RATE), *moved.reached[-1:].tolist()])
         return Timeline(self.capture.audio, moved, (begin, length), fill)
+
+    def once(self, compute: Callable[[Analysis], _T]) -> _T:
+        """Return what a function makes of this analysis; it is called once, whoever asks."""
+        made: dict[Any, Any] = self.__dict__.setdefault("_made", {})
+        if compute not in made:
+            made[compute] = compute(self)
+        found: _T = made[compute]
+        return found
 
     def check_real_time(self) -> None:
         """Refuse what arrival times can't tell of a replay.
@@ -371,6 +381,34 @@ def each_of(source: Any) -> list[Any] | None:
     if not len(source):
         raise InvalidArgument("source", source, f"at least one of: {SOURCES}")
     return list(source)
+
+
+def analyses_of(source: Any, **options: Any) -> list[Analysis] | None:
+    """Analyse each of a list; None for a single source.
+
+    Of the streams of one recording, the separate ones tell of the mixed one whether somebody
+    spoke.
+
+    Args:
+        source: as for :func:`analyse`, or a list of such.
+        options: likewise.
+    """
+    several = each_of(source)
+    if several is None:
+        return None
+    found = [analyse(one, **options) for one in several]
+    recordings = [one.capture.info.recording for one in found]
+    for at, one in enumerate(found):
+        if one.beside or one.capture.info.participant is not None:
+            continue
+        beside = [
+            other.capture
+            for other, recording in zip(found, recordings, strict=True)
+            if recording == recordings[at] and other.capture.info.participant is not None
+        ]
+        if beside:
+            found[at] = analyse(one, beside=beside)
+    return found
 
 
 def seconds_of(name: str, value: Any) -> float:

@@ -7,6 +7,7 @@ sound that repeats itself has several: both are refused.
 
 from __future__ import annotations
 
+import math
 import os
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -23,7 +24,7 @@ from recall_lab.analysis.levels import measure
 from recall_lab.analysis.match import Match, Pair, place
 from recall_lab.analysis.speech import speech
 from recall_lab.analysis.timeline import axis_of
-from recall_lab.capture.audio import read_audio
+from recall_lab.capture.audio import from_audio
 from recall_lab.capture.capture import Capture
 from recall_lab.capture.continuity import HALF_SAMPLE
 from recall_lab.errors import InvalidArgument
@@ -45,7 +46,9 @@ class Comparison:
         span: the capture's beginning and end, s on the relative clock.
         length: of the recording, s.
         offset: when relative time 0 is in the recording, s; negative where it began later.
-        offset_interval: its 95 % interval, s.
+        offset_interval: its 95 % interval, s. Lower by what an encoder may have put in front of
+            the recording, where its file does not say how much (``Capture.encoder_delay``); the
+            offset is where the sound lies in the file as it is decoded.
         rate: seconds of the recording in a second of the relative clock; the best guess where the
             drift can't be told.
         drift: how much slower the relative clock runs than the recording's, ppm:
@@ -92,14 +95,25 @@ class Comparison:
         """Return when instants of the recording are on the relative clock, s."""
         return (np.asarray(recording, np.float64) - self.offset) / self.rate
 
+    def offset_words(self) -> str:
+        """Return how far off the offset may be, in words.
+
+        ``±0.004 ms``; or ``-106 to +0.004 ms, as its encoder's delay is not told``, where a file
+        does not say how much its encoder put in front.
+        """
+        low, high = (1e3 * (edge - self.offset) for edge in self.offset_interval)
+        if math.isclose(-low, high, rel_tol=1e-3):
+            return f"±{high:.2g} ms"
+        least, most = (format(edge, "+.0f" if abs(edge) >= 10 else "+.2g") for edge in (low, high))
+        return f"{least} to {most} ms, as its encoder's delay is not told"
+
     def facts(self) -> dict[str, str]:
         """Return what was found, in words, by what it is: what the repr shows."""
-        low, high = self.offset_interval
         shown = int(self.gaps["recorded"].sum())
         slow, fast = self.drift_interval
         drift = f"{self.drift:+.3f} ppm ({slow:+.3f} to {fast:+.3f})"
         return {
-            "offset": f"{_signed(self.offset, 4)} s (±{(high - low) / 2 * 1e3:.2g} ms)",
+            "offset": f"{_signed(self.offset, 4)} s ({self.offset_words()})",
             "drift": "too short to tell" if np.isnan(self.drift) else drift,
             "level": f"{_signed(self.level, 1)} dB",
             "similarity": f"{self.similarity['similarity'].median():.3f}",
@@ -139,8 +153,8 @@ def compare(
 
     Args:
         capture: live or loaded; without packets its samples are counted from 0.
-        recording: an audio file (see :func:`recall_lab.read_audio`), a capture, or samples at
-            16 kHz.
+        recording: an audio file (see :func:`recall_lab.read_audio`), a capture, as of
+            :func:`recall_lab.from_audio`, or samples at 16 kHz, which are taken as exact.
         every: length of a window, s; shorter where the capture has less than ten.
 
     Returns:
@@ -181,6 +195,8 @@ def compare(
     rounding = known.order.quantum / 2 if known else 0.0
     height, slope = fit.errors
     reach = float(np.hypot(height, slope * (zero - fit.middle))) / RATE + rounding
+    # what encoders put in front of either, nobody knows how much: the sound comes too late by it
+    before = source.encoder_delay if isinstance(source, Capture) else 0.0
     common = pair.starts[found.used]
     spread = float(np.ptp(common) + pair.size) / RATE
     bound = 1e6 * (slope + 2 * rounding / spread)
@@ -190,7 +206,7 @@ def compare(
         span=(one.start, one.end),
         length=other.end - other.start,
         offset=offset,
-        offset_interval=(offset - reach, offset + reach),
+        offset_interval=(offset - reach - before, offset + reach + capture.encoder_delay),
         rate=line.rate,
         drift=drift if told else np.nan,
         drift_interval=(drift - bound, drift + bound) if told else (np.nan, np.nan),
@@ -206,12 +222,12 @@ def compare(
 def audio_of(
     recording: str | os.PathLike[str] | Capture | npt.ArrayLike,
 ) -> Capture | npt.ArrayLike:
-    """Return a recording as something with samples: a file is read, whole, as int16.
+    """Return a recording as something with samples: a file is read, whole, as a capture.
 
     Raises:
         InvalidAudio: for a file that is not there or can't be read as audio.
     """
-    return read_audio(recording) if isinstance(recording, str | os.PathLike) else recording
+    return from_audio(recording) if isinstance(recording, str | os.PathLike) else recording
 
 
 def _table(pair: Pair, found: Match) -> pd.DataFrame:

@@ -9,9 +9,12 @@ from typing import Any, Final
 import numpy as np
 import pandas as pd
 
+from recall_lab.analysis.analysis import Analysis, analyse
 from recall_lab.analysis.causes import CAUSES
+from recall_lab.analysis.findings.verdict import findings_of_sound, ordered, verdict_of
 from recall_lab.analysis.levels import levels
-from recall_lab.analysis.quality import quality
+from recall_lab.analysis.mos import mean_mos, mos
+from recall_lab.analysis.quality import quality_of
 from recall_lab.analysis.rates import PAIRS
 from recall_lab.analysis.speech import speech
 from recall_lab.analysis.timeline import axis_of
@@ -57,12 +60,14 @@ OF: Final[dict[str, dict[str, str]]] = {
         name: "str" if name == "verdict" else "Int64" if name in _COUNTS else "float64"
         for name in _QUALITY
     },
+    "sound": {"sound": "str"},
     "levels": {
         "rms": "float64", "peak": "float64", "crest": "float64", "dc": "float64",
         "clips": "Int64", "clipped": "Int64", "silence": "float64",
     },
     "speech": {"speech": "float64"},
     "checksums": {"damaged packets": "Int64"},
+    "mos": {"mos": "float64"},
 }  # fmt: skip
 """Columns of each measure, with their dtypes."""
 
@@ -71,7 +76,7 @@ _END: Final = {"bytes": "int64", "damage": "str", "error": "str"}
 ALL: Final = tuple(OF)
 """What can be measured; all but ``quality`` read the audio."""
 
-MEASURES: Final = ("quality", "levels", "speech")
+MEASURES: Final = ("quality", "sound", "levels", "speech")
 """What is measured where nothing else is said."""
 
 _ELSEWHERE: Final = (OSError, ImportError, MemoryError)  # errors of this machine, not of files
@@ -141,9 +146,10 @@ def measure_stream(stream: Stream, capture: Capture | Exception, measures: Seque
     if isinstance(capture, Exception):
         errors.append(capture)
     else:
+        known = analyse(capture)  # one for all: each thing is computed once
         for work in (_about, *(_WORK[measure] for measure in measures)):
             try:
-                row |= work(capture)
+                row |= work(known)
             except Exception as error:
                 errors.append(error)
     if row.get("damaged packets"):
@@ -169,7 +175,8 @@ def _told(error: Exception) -> str:
     return shortened(printable(redacted(f"{type(error).__name__}: {error}")), _LONGEST)
 
 
-def _about(capture: Capture) -> Row:
+def _about(known_of: Analysis) -> Row:
+    capture = known_of.capture
     who = capture.info.participant
     packets, media = capture.packets, capture.media
     known = np.isfinite(media)
@@ -190,32 +197,42 @@ def _about(capture: Capture) -> Row:
     }
 
 
-def _quality(capture: Capture) -> Row:
-    found = quality(capture)
+def _quality(known: Analysis) -> Row:
+    found = quality_of(known, sound=False)
     return {name: found[name] for name in _QUALITY}
 
 
-def _levels(capture: Capture) -> Row:
-    found = levels(capture, None)
+def _sound(known: Analysis) -> Row:
+    return {"sound": verdict_of(ordered(findings_of_sound(known)))}
+
+
+def _levels(known: Analysis) -> Row:
+    found = levels(known, None)
     return {name: found[name].iloc[0] for name in OF["levels"]} if len(found) else {}
 
 
-def _speech(capture: Capture) -> Row:
-    line = axis_of(capture)
+def _speech(known: Analysis) -> Row:
+    line = axis_of(known)
     if not len(line):
         return {}
-    return {"speech": float(speech(capture)["duration"].sum()) / (line.end - line.start)}
+    return {"speech": float(speech(known)["duration"].sum()) / (line.end - line.start)}
 
 
-def _checksums(capture: Capture) -> Row:
-    if capture.packets.empty:  # nothing says what it should be
+def _checksums(known: Analysis) -> Row:
+    if known.capture.packets.empty:  # nothing says what it should be
         return {}
-    return {"damaged packets": len(verify(capture))}
+    return {"damaged packets": len(verify(known.capture))}
 
 
-_WORK: Final[dict[str, Callable[[Capture], Row]]] = {
+def _mos(known: Analysis) -> Row:
+    return {"mos": mean_mos(mos(known))}
+
+
+_WORK: Final[dict[str, Callable[[Analysis], Row]]] = {
     "quality": _quality,
+    "sound": _sound,
     "levels": _levels,
     "speech": _speech,
     "checksums": _checksums,
+    "mos": _mos,
 }

@@ -9,7 +9,7 @@ import numpy.typing as npt
 import pandas as pd
 
 from recall_lab.analysis.causes import CAUSES
-from recall_lab.analysis.loss import LOST
+from recall_lab.analysis.loss import KNOWN_LOST, LOST, UNEXPLAINED
 from recall_lab.errors import InvalidArgument
 from recall_lab.text import counted, printable, shortened
 
@@ -25,6 +25,7 @@ _STRAY: Final = 10  # times the usual spread of days: further off, a clock was w
 _DAY: Final = 86_400_000_000_000
 _SILENT: Final = 0.999  # share of zeros from which a capture has nothing in it
 _TEXTS: Final = ("source", "recording", "name", "verdict", "damage", "error")
+_HEARD: Final = "sound"  # where it was measured
 _NUMBERS: Final = (AVAILABLE, "missing s", *(f"missing s: {cause}" for cause in CAUSES))
 _NEEDED: Final = (*_TEXTS, "participant", "start", *_NUMBERS)
 _SHOWN: Final = ("duration", "jitter ms", "rms", "silence", "speech")  # where they were measured
@@ -51,7 +52,8 @@ def checked(frame: pd.DataFrame) -> pd.DataFrame:
             "start as datetime64[ns, UTC]: pandas.read_csv has parse_dates=['start'] for it",
         )  # fmt: skip
     # a file of CSV does not tell an empty text from none, and other readers have other dtypes
-    texts = {name: frame[name].astype("str").fillna("") for name in _TEXTS}
+    some = [name for name in (*_TEXTS, _HEARD) if name in frame.columns]
+    texts = {name: frame[name].astype("str").fillna("") for name in some}
     numbers = {
         name: frame[name].to_numpy(np.float64, na_value=np.nan)
         for name in (*_NUMBERS, *_SHOWN)
@@ -68,7 +70,13 @@ def verdicts(frame: pd.DataFrame) -> pd.Series[str]:
 def _verdicts(frame: pd.DataFrame) -> pd.Series[str]:
     words = frame["verdict"].str.split(":").str[0]
     words = words.where(words.isin(VERDICTS[:4]), "failed")
-    hidden = (frame["damage"] != "") & words.isin(("good", "usable", "empty"))
+    if "sound" in frame.columns:  # the worse of what clocks and samples say
+        heard = frame["sound"].str.split(":").str[0]
+        words = words.mask((heard == "usable") & (words == "good"), "usable")
+        words = words.mask((heard == "poor") & words.isin(("good", "usable")), "poor")
+    # what is damaged, or could not be read, looks better than it is
+    hidden = (frame["damage"] != "") | (frame["error"] != "")
+    hidden &= words.isin(("good", "usable", "empty"))
     return words.mask(hidden, "damaged").astype("str")
 
 
@@ -163,9 +171,14 @@ def summary(frame: pd.DataFrame) -> str:
         by_day = by_day.groupby(frame["start"].dt.strftime("%Y-%m-%d")).sum()
         if len(by_day) > 1:
             said.append(f"The most on {by_day.idxmax()}: {lasting(float(by_day.max()))}.")
+    unexplained = float(frame[f"missing s: {UNEXPLAINED}"].sum())
+    if unexplained > 0:
+        said.append(f"Not there, and nothing tells why: {lasting(unexplained)}.")
+    if lost or unexplained > 0:
+        pass
     elif kinds.get("damaged"):
         said.append("What the damaged ones have lost is not known; nothing else was lost.")
-    elif failed < len(frame):
+    elif kinds.get("good") == len(frame) - failed > 0:
         said.append("Nothing was lost.")
     return " ".join(said)
 
@@ -231,25 +244,20 @@ def _reasons(
     told = np.full(len(frame), "", object)
     some = np.flatnonzero(bad)
     part = frame.iloc[some]
-    seconds = part[[f"missing s: {cause}" for cause in CAUSES]].to_numpy(np.float64, na_value=0.0)
+    heard = part["sound"] if "sound" in part.columns else pd.Series("", part.index)
     columns = zip(
-        some.tolist(), part["error"], part["verdict"], part["damage"], seconds, silent[some],
+        some.tolist(), part["error"], heard, part["verdict"], part["damage"], silent[some],
         strict=True,
     )  # fmt: skip
-    for at, error, verdict, damage, lost, zeros in columns:
+    for at, error, sound, verdict, damage, zeros in columns:
         reasons = [printable(error)] if error else []
-        kind, _, said = verdict.partition(": ")
-        if kind in ("usable", "poor"):
-            causes = ", ".join(
-                f"{CAUSES[cause]} {lasting(lost[cause])}"
-                for cause in np.argsort(-lost, kind="stable")
-                if lost[cause] > 0 and CAUSES[cause] in LOST
-            )
-            share = said.partition(" (")[0]
-            reasons.append(f"{share}: {causes}" if causes else share)
-        if zeros:
+        for text in (sound, verdict):
+            kind, _, said = text.partition(": ")
+            if kind in ("usable", "poor"):
+                reasons.append(said)
+        if zeros and not sound:
             reasons.append("nothing but digital silence")
-        if damage:
+        if damage and damage not in verdict:
             reasons.append(f"damage: {printable(damage)}")
         told[at] = "; ".join(reasons)
     return pd.Series(told, index=frame.index, dtype="str")
@@ -257,7 +265,7 @@ def _reasons(
 
 def _lost(frame: pd.DataFrame) -> dict[str, float]:
     """Return seconds by cause of what was lost, the largest first."""
-    sums = {cause: float(frame[f"missing s: {cause}"].sum()) for cause in LOST}
+    sums = {cause: float(frame[f"missing s: {cause}"].sum()) for cause in KNOWN_LOST}
     return {
         cause: lost for cause, lost in sorted(sums.items(), key=lambda item: -item[1]) if lost > 0
     }

@@ -4,25 +4,28 @@ from __future__ import annotations
 
 import os
 import tomllib
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, Final
 
 import numpy as np
 import pandas as pd
 
-from recall_lab.analysis.analysis import Call
-from recall_lab.analysis.quality import USABLE, quality
+from recall_lab.analysis.analysis import Call, analyse
+from recall_lab.analysis.findings.catalogue import CATALOGUE
+from recall_lab.analysis.findings.values import SEVERITIES, Finding
+from recall_lab.analysis.findings.verdict import findings_of
+from recall_lab.analysis.quality import quality_of
 from recall_lab.errors import InvalidPolicy
 
-POLICY: Final[Mapping[str, Mapping[str, float]]] = {
-    "availability without silence %": {"min": USABLE},
+POLICY: Final[Mapping[str, Mapping[str, Any]]] = {
+    "findings": {"worst": "warning", "forbid": ("conflicting_audio", "receiver_stalls")},
     "longest gap s": {"max": 30.0},
-    "conflicting duplicates": {"max": 0},
-    "stalls of the receiver": {"max": 0},
 }
 """What is asked of a capture when nobody says otherwise."""
 
+_FINDINGS: Final = "findings"
+_Limit = tuple[str, str, float, float, bool]
 _LIMITS: Final = ("min", "max", "worse")
 # of these more is better; of all else, less
 _MORE_IS_BETTER: Final = ("availability %", "availability without silence %", "audio s", "packets")
@@ -30,14 +33,20 @@ _MORE_IS_BETTER: Final = ("availability %", "availability without silence %", "a
 
 def check(
     source: Any,
-    policy: str | os.PathLike[str] | Mapping[str, Mapping[str, float]] | None = None,
+    policy: str | os.PathLike[str] | Mapping[str, Mapping[str, Any]] | None = None,
     *,
     baseline: Any = None,
     call: Call | None = None,
 ) -> pd.DataFrame:
     """Hold a capture against thresholds.
 
-    A policy names entries of :func:`recall_lab.quality` and what they may be::
+    A policy says which findings (:func:`recall_lab.findings`) there may be, and names entries of
+    :func:`recall_lab.quality` and what they may be::
+
+        [findings]
+        worst = "warning"    # of a severity at most: "bad", "warning", "note"
+        allow = ["clipping"]
+        forbid = ["narrow_band"]
 
         ["availability without silence %"]
         min = 99.5
@@ -55,7 +64,8 @@ def check(
     Returns:
         One row a limit: ``measure``, ``limit`` (str), ``bound`` (float64, what it may be at
         least or at most), ``value`` (float64) and ``kept`` (bool). What could not be measured
-        (NaN) keeps no limit.
+        (NaN) keeps no limit. Of findings there is a row for each that may not be
+        (``finding: KEY``; its value, with its threshold as bound), or one that is kept.
 
     Raises:
         InvalidPolicy: for a file that can't be read, an entry that nothing measures, or a limit
@@ -70,10 +80,14 @@ def check(
         limits, name = _read(Path(policy)), str(policy)
     else:
         limits, name = POLICY if policy is None else policy, "policy"
-    found = quality(source, call=call)
-    before = None if baseline is None else quality(baseline)
-    rows = []
-    for measure, entry in _checked(limits, found, name):
+    known = analyse(source, call=call)
+    numbers = {key: entry for key, entry in limits.items() if key != _FINDINGS}
+    found = quality_of(known)
+    before = None if baseline is None else quality_of(analyse(baseline))
+    rows: list[_Limit] = []
+    if _FINDINGS in limits:
+        rows += _of_findings(findings_of(known), limits[_FINDINGS], name)
+    for measure, entry in _checked(numbers, found, name):
         for limit, given in entry.items():
             if limit == "worse" and before is None:
                 raise InvalidPolicy(
@@ -90,6 +104,46 @@ def check(
     table = pd.DataFrame(rows, columns=["measure", "limit", "bound", "value", "kept"])
     kinds = {"measure": "str", "limit": "str", "bound": "float64", "value": "float64"}
     return table.astype(kinds | {"kept": "bool"})
+
+
+def _of_findings(told: Sequence[Finding], entry: Any, name: str) -> list[_Limit]:
+    """Hold findings against what a policy says of them."""
+    valid = (
+        '[findings] with worst = "bad", "warning" or "note", and lists allow and forbid of keys '
+        f"such as {', '.join(list(CATALOGUE)[:3])}"
+    )
+    if (
+        not isinstance(entry, Mapping)
+        or not entry
+        or not set(entry) <= {"worst", "allow", "forbid"}
+    ):
+        raise InvalidPolicy(f"{name}: findings is {entry!r}: expected {valid}")
+    worst = entry.get("worst", "bad")
+    if worst not in SEVERITIES:
+        raise InvalidPolicy(f"{name}: worst is {worst!r}: expected {valid}")
+    lists = []
+    for key in ("allow", "forbid"):
+        keys = entry.get(key, ())
+        if isinstance(keys, str) or not isinstance(keys, Sequence):
+            raise InvalidPolicy(f"{name}: {key} is {keys!r}: expected {valid}")
+        for one in keys:
+            if one not in CATALOGUE:
+                there = ", ".join(CATALOGUE)
+                raise InvalidPolicy(f"{name}: nothing finds {one!r}; there are: {there}")
+        lists.append(set(keys))
+    allowed, forbidden = lists
+    limit = SEVERITIES.index(worst)
+    rows: list[_Limit] = []
+    for one in told:
+        if one.finding in forbidden:
+            why = "forbidden"
+        elif SEVERITIES.index(one.severity) < limit and one.finding not in allowed:
+            why = f"worst: {worst}"
+        else:
+            continue
+        threshold = CATALOGUE[one.finding].threshold
+        rows.append((f"finding: {one.finding}", why, threshold, one.value, False))
+    return rows or [(_FINDINGS, f"worst: {worst}", 0.0, 0.0, True)]
 
 
 def _no_worse(measure: str, before: float, value: float, by: float) -> tuple[float, bool]:

@@ -8,11 +8,12 @@ from typing import Any, Final
 import numpy as np
 import pandas as pd
 
-from recall_lab.analysis.analysis import Analysis, Call, analyse, each_of
+from recall_lab.analysis.analysis import Analysis, Call, analyse, analyses_of
 from recall_lab.analysis.axis import covered
 from recall_lab.analysis.causes import CAUSES
 from recall_lab.analysis.clocks import repaired_seconds, times_of
 from recall_lab.analysis.delays import Stall, delay_percentiles
+from recall_lab.analysis.findings.verdict import findings_of, verdict_of
 from recall_lab.analysis.loss import LOST
 from recall_lab.analysis.rates import PAIRS
 from recall_lab.capture.continuity import HALF_SAMPLE
@@ -20,12 +21,6 @@ from recall_lab.capture.frame import nanoseconds
 from recall_lab.errors import InvalidArgument
 from recall_lab.text import counted, html_table
 from recall_lab.wire.pcm import RATE
-
-GOOD: Final = 99.9
-"""Availability from which a capture is good, %."""
-
-USABLE: Final = 99.0
-"""Availability from which it is usable, %."""
 
 _PERCENTILES: Final = ((50.0, "p50"), (95.0, "p95"), (99.0, "p99"), (100.0, "max"))
 
@@ -58,6 +53,7 @@ def quality(
     call: Call | None = None,
     mute: float | str | None = None,
     tolerance: float | str | None = None,
+    sound: bool = True,
 ) -> Any:
     """Return what there is to say of a capture in numbers, each with its unit in its name.
 
@@ -65,13 +61,16 @@ def quality(
         source: as for :func:`recall_lab.analyse`; or a list of such, such as the streams of a
             recording (:func:`recall_lab.load_recording`): a row each.
         call, mute, tolerance: as for :func:`recall_lab.analyse`.
+        sound: whether the verdict looks at the samples, too; False: by the clocks alone, without
+            reading any audio.
 
     Returns:
         :class:`Quality`, a series; of a list, a frame with one row a stream:
 
-        - ``verdict`` (str): ``good``, ``usable`` or ``poor``, with the threshold that made it
+        - ``verdict`` (str): ``good``, ``usable``, ``poor`` or ``empty``, with the evidence of the
+          worst of :func:`recall_lab.findings`, from which it follows
         - ``availability %``: audio there of the span; ``availability without silence %``: with
-          mutes, pauses and silence by design not held against it: this makes the verdict
+          mutes, pauses and silence by design not held against it
         - ``span s``, ``audio s``, ``missing s``, and ``missing s: CAUSE`` for each cause;
           ``twice s``; ``unexplained s``: time that passed by both wall clocks, and not by the
           media clock; ``repaired s``: filled in by :func:`recall_lab.repair`, so neither missing
@@ -92,18 +91,18 @@ def quality(
 
     Example:
         >>> quality("data/standup-lossy.bin")["verdict"]  # doctest: +SKIP
-        'poor: 92.5 % of the audio is there (99 % would be usable)'
+        'poor: 1.10 of 12.0 s are missing in 6 gaps: loss 0.70 s, reconnect 0.40 s'
     """
-    several = each_of(source)
     options: dict[str, Any] = {"call": call, "mute": mute, "tolerance": tolerance}
+    several = analyses_of(source, **options)
     if several is None:
-        return quality_of(analyse(source, **options))
-    rows = [quality_of(analyse(one, **options)) for one in several]
+        return quality_of(analyse(source, **options), sound=sound)
+    rows = [quality_of(one, sound=sound) for one in several]
     return pd.DataFrame(rows).rename_axis("stream")
 
 
-def quality_of(found: Analysis) -> Quality:
-    """Return the quality of what was analysed."""
+def quality_of(found: Analysis, *, sound: bool = True) -> Quality:
+    """Return the quality of what was analysed; `sound` as for :func:`quality`."""
     # by the arrays under the public functions: frames of each would cost most of the time
     capture, packets = found.capture, found.packets
     all_of = found.found
@@ -122,8 +121,8 @@ def quality_of(found: Analysis) -> Quality:
     kinds = all_of.kind
     return Quality(
         {
-            "verdict": _verdict(there, length)
-            + (f", {repaired:.2f} s of it from a recording" if repaired else ""),
+            "verdict": verdict_of(findings_of(found, sound=sound), sound=sound)
+            + (f"; {repaired:.2f} s of it from a recording" if repaired else ""),
             "availability %": 100 * (length - lost) / length if length > 0 else np.nan,
             "availability without silence %": there,
             "span s": length,
@@ -175,18 +174,6 @@ def _arrival(
     if len(running):
         told = float(running[-1]), float(running.mean()), float(running.max())
     return {at: float(delays[at]) for at, _ in _PERCENTILES}, told, found.stalls
-
-
-def _verdict(there: float, length: float) -> str:
-    """Say how good it is, and what made it so."""
-    if not length > 0 or np.isnan(there):
-        return "empty: no audio was expected"
-    said = f"{there:.2f} % of the audio is there"
-    if there >= GOOD:
-        return f"good: {said} ({GOOD:g} % or more)"
-    if there >= USABLE:
-        return f"usable: {said} ({USABLE:g} % or more; {GOOD:g} % would be good)"
-    return f"poor: {said} ({USABLE:g} % would be usable)"
 
 
 def availability(

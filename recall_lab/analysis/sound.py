@@ -23,6 +23,7 @@ _FLOOR_EVERY = 0.05  # s: short enough for the pauses between words
 _FLOOR_PERCENTILE = 10.0
 _FAINT = 1e-5  # of the loudest frequency, 50 dB: sibilants lie some 20 dB below it
 _OVER_ROUNDING = 10.0  # times the noise of rounding to 16 bits
+_DC = 60.0  # Hz: what the window makes of a mean ends with the second bin
 _COLUMN = 2.0  # s: the spectrum of a phrase
 _MOST_COLUMNS = 400
 
@@ -81,5 +82,6 @@ def _bandwidth(found: Overview) -> float:
     loud = np.percentile(mean, 95, axis=1)  # a click fills the whole spectrum, but not for long
     frames = frames_of(0)
     rounding = float((frames.window**2).sum()) / 12 / FULL_SCALE**2
+    loud[found.frequencies <= _DC] = 0  # however large it is: no sound, and no measure of it
     used = np.flatnonzero(loud > max(_FAINT * loud.max(), _OVER_ROUNDING * rounding))
     return float(found.frequencies[used[-1]]) if len(used) else np.nan

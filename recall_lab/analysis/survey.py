@@ -56,7 +56,9 @@ def survey(
             URL that fsspec knows (``s3://bucket/captures``, ``gs://``, ``memory://`` ...); or a
             list of such, of captures too.
         measures: which of ``"quality"`` (availability, gaps by cause, jitter, delay, drift: from
-            the clocks), ``"levels"``, ``"speech"`` and ``"checksums"`` (from the audio).
+            the clocks), ``"levels"``, ``"speech"``, ``"checksums"`` and ``"mos"`` (from the
+            audio; the last needs ``pip install 'recall_lab[mos]'`` where the work is done, and
+            takes half a minute or so for an hour of audio).
         client: who does the work. None: processes on this machine, kept for a minute for the
             next survey. A ``dask.distributed.Client`` or any ``concurrent.futures.Executor``:
             used as it is, never closed; its workers need recall_lab, and see the same paths.
@@ -85,6 +87,7 @@ def survey(
         - of ``speech``: ``speech`` (0 to 1, share of the duration)
         - of ``checksums``: ``damaged packets`` (Int64), whose audio is not what was received: as
           many as :func:`recall_lab.verify` returns; NA without an index. Told in ``damage`` too
+        - of ``mos``: ``mos`` (1 to 5), the mean of :func:`recall_lab.mos` over all that it scores
         - ``bytes`` (int64, of all files), ``damage`` (str, empty for none), ``error`` (str, empty
           for none; what could be measured is there all the same). From `into` both tell what
           other surveys of the same files found, too

@@ -13,6 +13,7 @@ import pandas as pd
 
 from recall_lab.capture.damage import Damage
 from recall_lab.capture.epochs import Epochs, epochs_of
+from recall_lab.capture.event_times import on_media_clock
 from recall_lab.capture.events import no_events
 from recall_lab.capture.frame import check_frame, empty_frame
 from recall_lab.capture.info import CaptureInfo
@@ -59,6 +60,7 @@ class Capture:
         path: the ``.bin`` it was loaded from.
         url: where it was loaded from, for one in object storage.
         events: a function that reads what happened beside the audio, when it is first asked for.
+        encoder_delay: seconds of the beginning that may be an encoder's, at most.
 
     Raises:
         InvalidFrame: when `packets` breaks the contract.
@@ -79,6 +81,7 @@ class Capture:
         events: Callable[[], pd.DataFrame] = no_events,
         *,
         url: str | None = None,
+        encoder_delay: float = 0.0,
     ) -> None:
         if isinstance(samples, np.ndarray):
             if samples.dtype != SAMPLE_DTYPE or samples.ndim != 1:
@@ -102,6 +105,7 @@ class Capture:
         self._damage = damage or Damage()
         self._path = path
         self._url = url
+        self._encoder_delay = encoder_delay
         self._events: pd.DataFrame | Callable[[], pd.DataFrame] = events
         self._epochs: Epochs | None = None
 
@@ -158,9 +162,13 @@ class Capture:
 
     @property
     def events(self) -> pd.DataFrame:
-        """What happened beside the audio (see :mod:`recall_lab.capture.events`)."""
+        """What happened beside the audio (see :mod:`recall_lab.capture.events`).
+
+        Where the media clock begins again or leaps, times are of :attr:`media`, as all others.
+        """
         if not isinstance(self._events, pd.DataFrame):
-            self._events = self._events()
+            told = self._events()
+            self._events = on_media_clock(told, self._frame(), self.epochs) if len(told) else told
         return self._events.copy(deep=False)
 
     @property
@@ -182,6 +190,15 @@ class Capture:
     def url(self) -> str | None:
         """Where in object storage it was loaded from; None for all others."""
         return self._url
+
+    @property
+    def encoder_delay(self) -> float:
+        """By how much its sound may come too late, in seconds at most.
+
+        Encoders such as MP3's put up to a tenth of a second in front; where the audio file does
+        not say how much, nobody knows. 0 where nothing was put in front, or it was left out.
+        """
+        return self._encoder_delay
 
     @property
     def duration(self) -> float:
@@ -259,7 +276,13 @@ class Capture:
         return part
 
     def _part(self, samples: Samples, packets: pd.DataFrame | None) -> Capture:
-        return Capture(samples, packets, self._info, events=lambda: self.events)
+        return Capture(
+            samples,
+            packets,
+            self._info,
+            events=lambda: self.events,
+            encoder_delay=self._encoder_delay,
+        )
 
     def _facts(self) -> dict[str, str]:
         """What a repr shows: cheap, so without the packets where they are not made yet."""

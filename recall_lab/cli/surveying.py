@@ -41,8 +41,8 @@ def add(commands: Commands) -> None:
     survey.add_argument("source", nargs="+", help="folder, pattern, or URL such as s3://bucket/dir")
     survey.add_argument(
         "--measures", metavar="LIST", type=_names, default=["levels", "speech"],
-        help="of levels, speech, checksums, with commas; quality alone reads no audio, and is "
-        "always measured (levels,speech)",
+        help="of levels, speech, checksums, mos, with commas; quality alone reads no audio, and "
+        "is always measured (levels,speech)",
     )  # fmt: skip
     survey.add_argument("--into", metavar="DIR", help="keep rows in a Parquet dataset, or a URL")
     survey.add_argument(

@@ -131,8 +131,7 @@ def _lags(ax: Axes, comparison: Comparison, times: npt.NDArray[np.float64]) -> N
     reach = max(1.6 * usual, 2e-3) * scale
     beyond = int(np.count_nonzero(np.abs(lags[told]) * scale > reach))
     _points(ax, times, lags * scale, told)
-    low, high = comparison.offset_interval
-    label = f"offset: {comparison.offset:+.6f} s\n  (95 %: ±{(high - low) / 2 * 1e6:.2g} µs)"
+    label = f"offset: {comparison.offset:+.6f} s\n  (95 %: {comparison.offset_words()})"
     slow, fast = comparison.drift_interval
     label += (
         "\ndrift: too short to tell"

@@ -18,6 +18,7 @@ from matplotlib.patches import Patch, Rectangle
 from matplotlib.ticker import MaxNLocator
 
 from recall_lab.analysis.causes import CAUSES
+from recall_lab.analysis.findings.catalogue import CATALOGUE
 from recall_lab.analysis.outliers import (
     AVAILABLE,
     believable,
@@ -27,11 +28,13 @@ from recall_lab.analysis.outliers import (
     recordings_of,
     worst_first,
 )
-from recall_lab.analysis.quality import GOOD, USABLE
 from recall_lab.display.gap_plots import COLORS
 from recall_lab.display.style import BLUE, GREY, ORANGE, PALE, PURPLE, SKY, VERMILION, ink
 from recall_lab.display.style import title as set_title
 from recall_lab.text import counted, shortened
+
+GOOD: Final = 100 - CATALOGUE["missing"].threshold
+USABLE: Final = 100 - CATALOGUE["missing"].bad
 
 LANES: Final = ("availability", "trend", "missing", "worst")
 """From top to bottom."""

@@ -8,6 +8,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 from builders import make_capture
+from encoded import encode
 
 import recall_lab as rl
 from recall_lab.errors import InvalidArgument, InvalidAudio, MissingTimestamps, RecordingMismatch
@@ -209,6 +210,37 @@ def test_stamps_in_steps_widen_the_intervals(call: np.ndarray) -> None:
     assert np.diff(exact.offset_interval)[0] < 1e-5
     assert np.diff(stepped.offset_interval)[0] > 1e-3
     assert stepped.offset_interval[0] <= 0 <= stepped.offset_interval[1]
+
+
+@pytest.mark.parametrize(
+    ("rate", "told"), [(16_000, False), (44_100, False), (16_000, True), (44_100, True)]
+)
+def test_what_an_encoder_put_in_front_is_in_the_interval(
+    call: np.ndarray, tmp_path: Path, rate: int, told: bool
+) -> None:
+    sound = call[: 20 * RATE]
+    capture = capture_of(sound, 1)
+    recording, offset = recording_of(sound, 1, 3.0, 0.0)
+    # into a pipe no tag can be written that says how much it is
+    path = encode(tmp_path / "a.mp3", recording, "libmp3lame", rate, pipe=not told)
+    found = rl.compare(capture, path)
+    low, high = found.offset_interval
+    assert low <= offset <= high
+    # LAME's 576 samples and the decoder's 529, of which the tag tells
+    assert found.offset == pytest.approx(offset + (0 if told else 1105 / rate), abs=1e-4)
+    if told:
+        assert high - low < 1e-3
+        assert "(±" in repr(found)
+    else:
+        assert offset < found.offset - 0.02  # outside what the scatter of the lags allows
+        assert high - found.offset < 1e-3
+        assert high - low < 0.11
+        most = round(1689 / rate * 1e3)
+        assert f"(-{most} to +0.00" in repr(found)
+        assert "as its encoder's delay is not told" in repr(found)
+    assert rl.compare(capture, rl.from_audio(path)).offset_interval == found.offset_interval
+    low, high = rl.compare(rl.from_audio(path), as_int16(sound)).offset_interval
+    assert low <= -offset <= high  # of the two, the capture may come too late as well
 
 
 def wrong(kind: str, call: np.ndarray) -> tuple[np.ndarray, np.ndarray]:

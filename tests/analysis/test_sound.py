@@ -52,6 +52,14 @@ def test_bandwidth_is_where_a_low_pass_ends(talk: np.ndarray, edge: int) -> None
     assert told["bandwidth"] == pytest.approx(edge, rel=0.15)
 
 
+@pytest.mark.parametrize("mean", [-3000, 300, 8000])
+def test_a_mean_that_is_not_zero_does_not_narrow_the_band(talk: np.ndarray, mean: int) -> None:
+    told = sound(as_int16(talk.astype(float) + mean))
+    assert told["band"] == "wide-band"
+    assert told["bandwidth"] == pytest.approx(sound(talk)["bandwidth"], abs=200)
+    assert told["dc"] == pytest.approx(mean / 32_768, abs=3e-4)  # the talk has a little of its own
+
+
 @pytest.mark.parametrize("level", [-40, -50, -60])
 def test_the_noise_floor_is_that_of_the_pauses(talk: np.ndarray, level: float) -> None:
     noise = np.random.default_rng(0).normal(0, 1, len(talk))

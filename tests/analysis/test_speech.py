@@ -51,7 +51,32 @@ CHANGES = {
     "telephone": lambda x: resample_poly(resample_poly(x, 1, 2), 2, 1),
     "noise 20 dB below": lambda x: x + RNG.normal(0, x.std() / 10, len(x)),
     "gated": lambda x: np.where(np.convolve(np.abs(x), np.full(320, 1 / 320), "same") > 30, x, 0),
+    "-60 dBFS": lambda x: x * 10 ** ((-60 + 33) / 20),
+    "-60 dBFS and DC": lambda x: x * 10 ** ((-60 + 33) / 20) + 3300,
+    "clipped a lot": lambda x: x * 100,
+    "packets of zeros": lambda x: zeroed(x + noise(x, 20), 0.2),
+    "muted, noise 20 dB below": lambda x: muted(x + noise(x, 20), 0),
+    "muted to the last bit": lambda x: muted(x + noise(x, 20), RNG.normal(0, 0.6, len(x))),
 }
+MUTED = ((0, 0.65), (22.4, 23.4), (29.4, 30.8), (33.4, 37.2), (47.5, 48.4), (55.4, 56.4))
+"""Seconds of standup.wav in which nobody speaks: an eighth of it."""
+
+
+def noise(x: np.ndarray, below: float) -> np.ndarray:
+    """White noise, so many dB below."""
+    return RNG.normal(0, x.std() * 10 ** (-below / 20), len(x))
+
+
+def zeroed(x: np.ndarray, share: float) -> np.ndarray:
+    """Zeros in place of a share of packets of 20 ms."""
+    lost = np.repeat(RNG.random(len(x) // 320) < share, 320)
+    return np.where(np.append(lost, np.zeros(len(x) - len(lost), bool)), 0, x)
+
+
+def muted(x: np.ndarray, instead: np.ndarray | float) -> np.ndarray:
+    """Something else in the pauses."""
+    seconds = np.arange(len(x)) / 16_000
+    return np.where(sum((seconds >= a) & (seconds < b) for a, b in MUTED), instead, x)
 
 
 @pytest.mark.parametrize("detector", DETECTORS)
@@ -59,7 +84,51 @@ CHANGES = {
 def test_the_turns_of_the_conversation_are_found(
     talk: np.ndarray, truth: pd.DataFrame, detector: str, change: str
 ) -> None:
-    assert f1(as_int16(CHANGES[change](talk)), truth, detector) >= 0.95
+    # the network hears a fifth of all packets, put to zero, as pauses
+    least = 0.9 if (detector, change) == ("neural", "packets of zeros") else 0.95
+    assert f1(as_int16(CHANGES[change](talk)), truth, detector) >= least
+
+
+@pytest.mark.parametrize("detector", DETECTORS)
+@pytest.mark.parametrize("below", [30, 20])
+@pytest.mark.parametrize("zeros", [7, 60])
+def test_zeros_around_a_call_change_nothing(
+    talk: np.ndarray, truth: pd.DataFrame, detector: str, zeros: int, below: float
+) -> None:
+    # a tenth of the call and more: the noise between the words was speech then, 53 s of it
+    silence = np.zeros(zeros * 16_000)
+    samples = as_int16(np.concatenate([silence, talk + noise(talk, below), silence]))
+    later = truth.assign(start=truth["start"] + zeros, end=truth["end"] + zeros)
+    assert f1(samples, later, detector) >= 0.95
+
+
+def louder(x: np.ndarray) -> np.ndarray:
+    return np.where(np.arange(len(x)) < len(x) // 2, x, 6 * x)
+
+
+NOISES = {
+    "a minute of zeros before it": lambda x: np.concatenate([np.zeros(960_000), x]),
+    "zeros for a tenth of it": lambda x: np.where(np.arange(len(x)) < len(x) // 9, 0, x),
+    "zeros every other 2 s": lambda x: np.where(np.arange(len(x)) // 32_000 % 2, 0, x),
+    "zeros in a fifth of its packets": lambda x: zeroed(x, 0.2),
+    "a room that is louder from the middle on": louder,
+    "the last bit before it": lambda x: np.concatenate([RNG.normal(0, 0.6, 640_000), x]),
+    "one value for the other half": lambda x: np.concatenate([np.full(960_000, 20), x]),
+    "DC": lambda x: x + 3300,
+}
+
+
+@pytest.mark.parametrize("change", NOISES)
+@pytest.mark.parametrize("level", [10, 300])
+def test_noise_and_what_is_put_beside_it_are_no_speech(change: str, level: float) -> None:
+    x = np.random.default_rng(18).normal(0, level, 60 * 16_000)
+    assert speech(as_int16(NOISES[change](x)))["duration"].sum() == 0
+
+
+def test_a_voice_over_noise_that_changes_is_found(talk: np.ndarray, truth: pd.DataFrame) -> None:
+    rising = np.concatenate([talk + noise(talk, 40), talk + noise(talk, 15)])
+    again = truth.assign(start=truth["start"] + 56.37, end=truth["end"] + 56.37)
+    assert f1(as_int16(rising), pd.concat([truth, again]), "level") >= 0.95
 
 
 @pytest.mark.parametrize("detector", DETECTORS)
@@ -102,7 +171,7 @@ def test_segments_are_in_order_apart_and_sure_of_themselves(
 def test_of_what_is_missing_nothing_is_said(make, talk: np.ndarray, detector: str) -> None:  # type: ignore[no-untyped-def]
     # the turn from 6.88 to 10.69 s, with 0.2 s lost at 8 s and 1 s at 9 s
     audio = as_int16(talk)
-    cuts = [(6.0, 8.0), (8.2, 9.0), (10.0, 11.0)]
+    cuts = [(6.2, 8.0), (8.2, 9.0), (10.0, 11.0)]
     pieces = [audio[round(a * 16_000) : round(b * 16_000)] for a, b in cuts]
     starts = [a + 100 for a, _ in cuts]
     broken = make(starts, [len(p) for p in pieces], audio=np.concatenate(pieces))

@@ -71,7 +71,7 @@ def test_blocks_are_read_as_one(tmp_path: Path, monkeypatch: pytest.MonkeyPatch)
     noise = np.random.default_rng(0).normal(0, 0.1, (44_100 * 3, 2))
     soundfile.write(tmp_path / "a.flac", noise, 44_100)
     whole = read_audio(tmp_path / "a.flac")
-    monkeypatch.setattr("recall_lab.capture.audio._BLOCK", 7_001)
+    monkeypatch.setattr("recall_lab.capture.decoding._BLOCK", 7_001)
     np.testing.assert_array_equal(read_audio(tmp_path / "a.flac"), whole)
     assert len(whole) == 48_000
 

@@ -1,0 +1,335 @@
+"""Every finding there is, in one place: what it means, from where on, why there, what to do.
+
+A detector takes its severity, threshold and advice from here, so that the table in the
+documentation, the policy of :func:`recall_lab.check` and what is found can't part.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable
+from dataclasses import dataclass
+from types import MappingProxyType
+from typing import Final
+
+from recall_lab.analysis.findings.values import Finding, Severity
+
+FORMATS: Final = "how Recall.ai sends audio: 16 kHz, mono, signed 16-bit little-endian"
+_MEASURED: Final = "measured: benchmarks/findings.py"
+
+
+@dataclass(frozen=True)
+class Kind:
+    """What can be found, and from where on.
+
+    Attributes:
+        finding: its key, snake_case; never changes.
+        about: ``"format"``, ``"sound"`` or ``"time"``.
+        severity: what it is at the threshold.
+        meaning: what is wrong, in a sentence.
+        threshold: from which value on it is found, in `unit`.
+        unit: of the value; ``""`` for a bare number.
+        source: why the threshold is where it is.
+        advice: what to do.
+        bad: from which value on it is ``"bad"``, where the severity grows with the value; NaN else.
+    """
+
+    finding: str
+    about: str
+    severity: Severity
+    meaning: str
+    threshold: float
+    unit: str
+    source: str
+    advice: str
+    bad: float = math.nan
+
+    def found(
+        self,
+        value: float,
+        evidence: str,
+        start: float = math.nan,
+        end: float = math.nan,
+        *,
+        severity: Severity | None = None,
+        advice: str | None = None,
+    ) -> Finding:
+        """Return a finding of this kind.
+
+        Args:
+            value: how much, in `unit`.
+            evidence: what was seen, with numbers.
+            start, end: where, s on the relative clock; NaN for the whole call.
+            severity, advice: where they are not the usual ones.
+        """
+        if severity is None:
+            severity = "bad" if value >= self.bad else self.severity
+        return Finding(
+            severity, self.finding, start, end, float(value), self.unit, evidence,
+            self.advice if advice is None else advice,
+        )  # fmt: skip
+
+
+FORMAT: Final = (
+    Kind(
+        "container", "format", "bad",
+        "The bytes are an audio file (WAV, MP3, FLAC, Ogg, MP4, WebM, ...), not raw samples.",
+        1, "", "the first bytes that each format's own specification prescribes",
+        "Read the bytes with rl.from_audio, which decodes audio files. Make the sender send "
+        f"raw samples: {FORMATS}.",
+    ),
+    Kind(
+        "byte_order", "format", "bad",
+        "The two bytes of each sample are swapped: big-endian samples are read as little-endian.",
+        1.0, "bit", f"{_MEASURED}; sound takes fewer bits read rightly (SHORTEN, FLAC)",
+        "Swap the bytes: capture.samples.byteswap(). Make the sender send little-endian samples.",
+    ),
+    Kind(
+        "alignment", "format", "bad",
+        "The samples are put together from halves of two neighbours: a byte was lost or added.",
+        1.0, "bit", f"{_MEASURED}; sound takes fewer bits read rightly (SHORTEN, FLAC)",
+        "Leave out one byte at the start of the span. Look in the sender for odd buffer sizes, or "
+        "for a header that is not cut off.",
+    ),
+    Kind(
+        "companded", "format", "bad",
+        "The bytes are 8-bit mu-law or A-law of telephony (G.711), not 16-bit samples.",
+        1.0, "bit", f"{_MEASURED}; ITU-T G.711; sound takes fewer bits read rightly",
+        "Decode the bytes as G.711 at 8 kHz, for example with soundfile (subtype 'ULAW' or "
+        "'ALAW'). Set the sender to linear 16-bit PCM.",
+    ),
+    Kind(
+        "not_audio", "format", "bad",
+        "The bytes are noise of full scale in every layout: compressed or encrypted data.",
+        13.5, "bit", "random bytes take 13.8 bits a step: log2(65,536) less 1.5 nats",
+        "Look at what the sender encodes: Opus, AAC, MP3 or float samples can't be read as they "
+        f"are. Expected is {FORMATS}.",
+    ),
+    Kind(
+        "two_channels", "format", "bad",
+        "Samples of two channels follow one another as if they were one.",
+        0.35, "bit", f"{_MEASURED}; neighbours of a mono signal are alike in either phase",
+        "Take the channels apart: capture.samples.reshape(-1, 2). Set the sender to mono.",
+    ),
+    Kind(
+        "wrong_rate", "format", "bad",
+        "There are more or fewer samples than time: the sender's sample rate is not 16 kHz.",
+        2, "%", "oscillators differ by 0.02 %, common rates by 8 % or more",
+        "Resample to 16 kHz from the rate that fits, for example with soxr. Set the sender to "
+        "16 kHz.",
+    ),
+)  # fmt: skip
+
+SOUND: Final = (
+    Kind(
+        "digital_silence", "sound", "warning",
+        "Nothing but zeros: over the whole call, or for a minute or more.",
+        60, "s", "a pause of a minute in which no room is heard is no pause between words",
+        "Check that somebody was unmuted then and that the bot was let in (participants' events "
+        "tell). A call of zeros only: check the bot's audio permission and the source's device.",
+    ),
+    Kind(
+        "last_bit_only", "sound", "warning",
+        "Nothing but the last bit moves: noise of rounding, no sound.",
+        60, "s", "samples of -1, 0 and 1 are what rounding or dither leaves of silence",
+        "Check as for digital silence: something made noise of rounding of it on the way.",
+    ),
+    Kind(
+        "level_low", "sound", "warning",
+        "Even the loudest second is so low that rounding to 16 bits is heard and detectors fail.",
+        -66, "dBFS",
+        "below, rl.speech agrees with itself at -20 dBFS by an F1 under 0.98 (0.95 at -76)",
+        "Raise the level where the audio comes from: what rounding took can't be had back by "
+        "amplifying. Check that the sender does not scale floats by too little.",
+    ),
+    Kind(
+        "clipping", "sound", "warning",
+        "Peaks are cut off: runs of three or more samples stay at the top.",
+        0.1, "%", f"{_MEASURED}; of the samples of speech; 1 % is bad",
+        "Lower the gain before the audio is made 16 bits. Check for a float scaled by more than "
+        "32,767, and for two streams added without headroom.", 1.0,
+    ),
+    Kind(
+        "dc_offset", "sound", "warning",
+        "The wave does not swing about zero: every hole and join becomes a click.",
+        1.0, "% of full scale", "a step of -40 dBFS is heard as a click; releases stay below 1 %",
+        "Take the mean off, or high-pass at 20 Hz. Check for unsigned samples read as signed, and "
+        "the source's device.",
+    ),
+    Kind(
+        "mains_hum", "sound", "warning",
+        "A steady hum at 50 or 60 Hz and its harmonics, in pauses as well.",
+        -36, "dB of the loudest second", _MEASURED,
+        "A notch filter takes it out. Check the ground and the power supply of that participant's "
+        "microphone.",
+    ),
+    Kind(
+        "narrow_band", "sound", "note",
+        "Nothing above 4.8 kHz: somebody was on a telephone, or the audio was at 8 kHz on its way.",
+        4_800, "Hz", "telephony is sampled at 8 kHz; wide-band speech reaches 7 kHz (ITU-T G.722)",
+        "Nothing is wrong where people dialled in. Else look for a resampling to 8 kHz.",
+    ),
+    Kind(
+        "stuck_packet", "sound", "warning",
+        "The same payload comes again under a later time: a sender that repeats what it has.",
+        2, "packets", "no two packets of recorded sound are alike to the bit; 1 s of them is bad",
+        "Look in the sender for a buffer that is sent again when it was not filled. What stood "
+        "there is lost: repair it from the recording.",
+    ),
+    Kind(
+        "zero_filled_losses", "sound", "warning",
+        "Exact zeros cut into words, begin and end abruptly: losses that the sender filled.",
+        3, "losses", f"{_MEASURED}; 1 % of the speech is bad",
+        "Audio was lost before it was stamped, so no clock tells. Look at the sender's network and "
+        "load (a 4-core bot); repair from the recording.",
+    ),
+    Kind(
+        "clicks", "sound", "warning",
+        "The wave leaps from one packet to the next: samples are missing or scaled between them.",
+        1.0, "% of joins", _MEASURED,
+        "Look in the sender for samples that are dropped at the end of a buffer, filters that "
+        "begin anew with each packet, and encoders that are flushed.",
+    ),
+)  # fmt: skip
+
+
+TIME: Final = (
+    Kind(
+        "damaged_files", "time", "warning",
+        "The files of the capture are damaged: what is left looks better than it was.",
+        1, "records", "checksums of every record; one record without its audio is bad",
+        "Look at capture.damage for what and where. Copy the files from where they were written, "
+        "and verify the copy with rl.verify.", 1.0,
+    ),
+    Kind(
+        "empty", "time", "warning",
+        "There is no audio at all.",
+        0, "s", "nothing was received that could be judged",
+        "Check that the bot was let in and that somebody spoke, and that recording_config names "
+        "the artifact of the events that you subscribe to.",
+    ),
+    Kind(
+        "missing", "time", "warning",
+        "Audio of the call was lost: no packet brought it, or it could not be kept.",
+        0.1, "%", "a word in 1,000; 1 % is heard as cut words (ITU-T G.113), and bad",
+        "rl.gaps lists every gap with its cause and evidence. Repair it from the recording with "
+        "rl.repair; for reconnects look at proxy timeouts and the receiver's log.", 1.0,
+    ),
+    Kind(
+        "unexplained_gap", "time", "warning",
+        "Audio is not there, and nothing tells whether it was lost or nobody was to be heard.",
+        0.1, "%", "as for missing; it may be that everybody was muted, so it is never bad",
+        "Subscribe to participant_events.* and transcript.data on the same endpoint: they tell "
+        "silence from loss. Give rl.analyse(beside=...) the separate streams.",
+    ),
+    Kind(
+        "media_clock_stood", "time", "warning",
+        "Time passed by both wall clocks and not by the media clock: a pause, or hidden loss.",
+        0.1, "%", "as for missing; the clocks part by 0.25 s at once or more",
+        "If the recording was paused on purpose, nothing is wrong. Else audio vanished before it "
+        "was stamped: look at the bot's load (a 4-core bot) and compare with the recording.", 1.0,
+    ),
+    Kind(
+        "clock_rate", "time", "warning",
+        "The media clock runs otherwise than the wall clocks, by more than an oscillator can.",
+        0.1, "%", "crystals stay within 0.01 %, virtual machines within 0.1 %; 1 % is bad",
+        "Slower: audio is short all the time, look in the sender for buffers that are dropped. "
+        "Faster: it makes audio up. Compare with the recording.", 1.0,
+    ),
+    Kind(
+        "dropped", "time", "bad",
+        "Packets came and the receiver could not keep them.",
+        1, "packets", "the receiver's own journal, and records whose audio is gone",
+        "Make room on the disk, raise the receiver's limits, or take fewer streams at once.",
+    ),
+    Kind(
+        "conflicting_audio", "time", "warning",
+        "Two packets bring different audio for the same time.",
+        1, "packets", "same stamp and length, other checksum",
+        "See whether two bots or endpoints send the same recording. The first that came is heard.",
+    ),
+    Kind(
+        "overlap", "time", "warning",
+        "New audio begins before the last has ended.",
+        1.0, "%", "of the call; short overlaps come with reconnects; 10 % is bad",
+        "Look in the sender for stamps that are counted by another rate than its audio, or for "
+        "two sources under one id.", 10.0,
+    ),
+    Kind(
+        "duplicates", "time", "note",
+        "Packets came twice; one of each is heard.",
+        0.1, "%", "a reconnect may bring the last packets again",
+        "Nothing is wrong with the audio. If all come twice, two endpoints bring the same stream.",
+    ),
+    Kind(
+        "epochs", "time", "warning",
+        "The media clock begins again: a bot that came back, or two calls in one file.",
+        2, "epochs", "relative falls back and stays back while the other clocks go on",
+        "rl.epochs tells where. Cut the calls apart with capture.slice, and give each call a "
+        "recording id of its own.",
+    ),
+    Kind(
+        "clock_leap", "time", "warning",
+        "The media clock leaps while the other clocks go on: no audio is missing there.",
+        0.25, "s", "more than jitter; the stretch is laid where the other clocks have it",
+        "Take absolute times for what has to match other sources. Tell the sender's maker.",
+    ),
+    Kind(
+        "wall_clock_set", "time", "note",
+        "A wall clock was set during the call.",
+        0.25, "s", "less is how clocks are kept right",
+        "rl.clock_steps tells which and where. Run NTP on the receiver's machine.",
+    ),
+    Kind(
+        "sample_clock", "time", "note",
+        "The samples run otherwise than the media clock: they are resampled to it.",
+        200, "ppm", "crystals stay within 100 ppm",
+        "Nothing to do: timelines and files follow the media clock. clock='samples' leaves every "
+        "sample as it came.",
+    ),
+    Kind(
+        "replayed", "time", "note",
+        "Packets came at another speed than they were spoken: a replay.",
+        1.05, "times", "nothing that waits for a live call can come faster than it",
+        "Nothing is wrong: jitter, delay and drift against our clock are not told.",
+    ),
+    Kind(
+        "late_packets", "time", "note",
+        "Packets came late: the network or the bot held them up.",
+        0.5, "s", "a conversation suffers from 0.15 s on (ITU-T G.114); 5 s is a warning",
+        "rl.plot_timing shows when. Place the receiver nearer to the bot's region.",
+    ),
+    Kind(
+        "receiver_stalls", "time", "warning",
+        "The receiver was held up itself.",
+        0.25, "s", "its own account of it",
+        "Take fewer streams for each process, or a machine that is not shared.",
+    ),
+    Kind(
+        "stamps_scatter", "time", "note",
+        "Stamps are coarse or scatter, so small losses can't be told from it.",
+        0.03125, "ms", "half a sample",
+        "What is missing in all is told rightly; where exactly, only as nearly as stamps tell.",
+    ),
+    Kind(
+        "open_capture", "time", "note",
+        "The capture may still be growing, or its receiver was killed.",
+        1, "", "the journal has no end of its last connection",
+        "Load it again when the call has ended.",
+    ),
+    Kind(
+        "no_timestamps", "time", "warning",
+        "Nothing tells when the audio was: what is missing can't be known.",
+        0, "s", "the index with the packets' stamps is not there",
+        "Keep the .idx beside the .bin. Without it only the sound can be judged.",
+    ),
+)  # fmt: skip
+
+
+def catalogue_of(kinds: Iterable[Kind]) -> MappingProxyType[str, Kind]:
+    """Return kinds by their keys."""
+    return MappingProxyType({kind.finding: kind for kind in kinds})
+
+
+CATALOGUE: Final = catalogue_of((*FORMAT, *SOUND, *TIME))
+"""Every kind by its key."""

@@ -1,0 +1,108 @@
+"""What is wrong from packet to packet: payloads that come again, and leaps at joins."""
+
+from __future__ import annotations
+
+import zlib
+from typing import Final
+
+import numpy as np
+import numpy.typing as npt
+import pandas as pd
+
+from recall_lab.analysis.findings.catalogue import CATALOGUE
+from recall_lab.analysis.findings.counted import Scan
+from recall_lab.analysis.findings.values import Finding
+from recall_lab.capture.capture import Capture
+from recall_lab.wire.pcm import RATE, SAMPLE_BYTES, Samples
+
+_MOST_PERIOD: Final = 8  # packets in the ring of a sender that goes round and round
+_LATER: Final = 0.5  # of a packet: what comes again under the same time is a duplicate
+_QUIET: Final = 8  # a payload that never exceeds it may be alike by chance
+_TONES: Final = 8  # that sound together: of a dial or ringing tone, with harmonics
+_TONE: Final = 0.999  # of the power is theirs
+_STUCK: Final = 1.0  # s, from which it is bad
+_LEAST_LEAPS: Final = 3
+
+
+def clicks(found: Scan) -> list[Finding]:
+    """Find leaps of the wave at joins of packets: steps such as there are none around."""
+    kind = CATALOGUE["clicks"]
+    count = len(found.leaps)
+    share = 100 * count / found.joins if found.joins else 0.0
+    if count < _LEAST_LEAPS or share < kind.threshold:
+        return []
+    return [
+        kind.found(
+            share,
+            f"at {count:,} of {found.joins:,} joins of packets that sound the wave leaps by three "
+            "times what it does anywhere within 1 ms",
+            found.time(int(found.leaps[0])),
+            found.end_time(int(found.leaps[-1])),
+        )
+    ]
+
+
+def stuck_packets(capture: Capture) -> list[Finding]:
+    """Find payloads that come again and again, each under a later time.
+
+    Silence and tones are alike from packet to packet by nature, and left out; so are duplicates,
+    which come under the time that they had. What has no CRC is not looked at.
+    """
+    kind = CATALOGUE["stuck_packet"]
+    packets = capture.packets.assign(relative=capture.media)
+    packets = packets[(packets["samples"] > 0) & packets["relative"].notna()]
+    again = _again(packets)
+    crcs = packets["payload_crc"].to_numpy()
+    kept = np.zeros(len(again), bool)
+    for crc in np.unique(crcs[again]).tolist():
+        rows = np.flatnonzero(again & (crcs == crc))
+        if _sounds(_payload(capture, packets, int(rows[0]))):
+            kept[rows] = True
+    rows = np.flatnonzero(kept)
+    if len(rows) < kind.threshold:
+        return []
+    samples, relative = packets["samples"].to_numpy(), packets["relative"].to_numpy()
+    seconds = float(samples[rows].sum()) / RATE
+    last = rows[-1]
+    return [
+        kind.found(
+            len(rows),
+            f"{len(rows):,} packets, {seconds:.2f} s, bring the payload of an earlier one again "
+            "under a later time",
+            float(relative[rows[0]]),
+            float(relative[last] + samples[last] / RATE),
+            severity="bad" if seconds >= _STUCK else None,
+        )
+    ]
+
+
+def _again(packets: pd.DataFrame) -> npt.NDArray[np.bool_]:
+    """Return which packets bring what one of the few before them has brought, later."""
+    crcs, samples = packets["payload_crc"].to_numpy(), packets["samples"].to_numpy()
+    relative = packets["relative"].to_numpy()
+    again = np.zeros(len(crcs), bool)
+    for period in range(1, min(_MOST_PERIOD, len(crcs) - 1) + 1):
+        alike = (crcs[period:] == crcs[:-period]) & (samples[period:] == samples[:-period])
+        if alike.any():
+            later = relative[period:] - relative[:-period] >= _LATER * samples[period:] / RATE
+            again[period:] |= alike & later
+    for size in np.unique(samples[again]).tolist():
+        again &= crcs != zlib.crc32(bytes(SAMPLE_BYTES * size))
+    return np.asarray(again & (crcs != 0))
+
+
+def _payload(capture: Capture, packets: pd.DataFrame, row: int) -> Samples:
+    at, size = packets["offset"].iloc[row], packets["samples"].iloc[row]
+    return capture.audio[int(at) : int(at + size)]
+
+
+def _sounds(payload: Samples) -> bool:
+    """Whether a payload is neither quiet nor a tone, which would be alike by nature."""
+    step = max(int(np.gcd.reduce(payload)), 1)  # more than one, where it has less than 16 bits
+    floats = payload.astype(np.float64)
+    floats -= floats.mean()
+    if np.abs(floats).max() <= _QUIET * step:
+        return False
+    # tones that come out alike in the next packet go through it a whole number of times
+    power = np.sort(np.square(np.abs(np.fft.rfft(floats))))
+    return bool(power[-_TONES:].sum() < _TONE * power.sum())
