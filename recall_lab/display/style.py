@@ -14,9 +14,6 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import FuncFormatter, MaxNLocator
 from PIL import Image
 
-from recall_lab.analysis.analysis import Analysis
-from recall_lab.capture.frame import nanoseconds
-from recall_lab.errors import InvalidArgument
 from recall_lab.text import shortened
 
 # the palette of Okabe and Ito (2008)
@@ -67,27 +64,6 @@ def ink() -> str:
 def title(ax: Axes, text: str) -> None:
     """Set a title on the left. Names come from the network: never read them as mathematics."""
     ax.set_title(shortened(text, 100), loc="left", parse_math=False)
-
-
-def shift_of(known: Analysis, clock: str) -> float:
-    """Return what is to be added to relative times to draw them on a clock.
-
-    Args:
-        known: whose clocks they are.
-        clock: ``"relative"``, or ``"absolute"``: seconds since 1970 UTC.
-
-    Raises:
-        InvalidArgument: for a clock that is neither.
-        MissingTimestamps: for ``"absolute"``, of audio without packets.
-    """
-    if clock not in ("relative", "absolute"):
-        raise InvalidArgument("clock", clock, "'relative' or 'absolute'")
-    if clock == "relative" or known.standing.empty:
-        return 0.0
-    packets = known.standing
-    apart = nanoseconds(packets["absolute"]) / 1e9 - packets["relative"].to_numpy()
-    # of most packets, so that one that was stamped before the clock was set does not shift all
-    return float(np.median(apart))
 
 
 def time_axis(ax: Axes, start: float, end: float, clock: str = "relative") -> None:
