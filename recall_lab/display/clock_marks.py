@@ -19,6 +19,8 @@ from recall_lab.display.clock_map import ClockMap
 from recall_lab.display.style import GREY, bars, ink
 from recall_lab.text import counted
 
+_AGAIN: Final = (0, (3, 1.5))
+_SET: Final[dict[str, Any]] = {"linewidth": 1.2, "linestyle": ":"}
 _LEAST: Final = 1 / 110  # of the width: less would not show the hatching
 
 
@@ -73,7 +75,7 @@ def draw_epochs(
         return 0
     at = axis(np.array(epochs_begin(known)))
     at = at[(at >= span[0]) & (at <= span[1])]
-    style: dict[str, Any] = {"color": ink(), "linewidth": 1.4, "linestyle": (0, (3, 1.5))}
+    style: dict[str, Any] = {"color": ink(), "linewidth": 1.4, "linestyle": _AGAIN}
     for one in at.tolist():
         if band is None:
             ax.axvline(one, zorder=4, **style)
@@ -87,7 +89,36 @@ def epochs_begin(known: Analysis) -> list[float]:
     return [float(start) for start in known.epochs["start"].iloc[1:]]
 
 
-def keys(unexplained: float, epochs: int) -> Iterable[Patch | Line2D]:
+def draw_steps(
+    ax: Axes, known: Analysis, axis: ClockMap, band: tuple[float, float], span: tuple[float, float]
+) -> int:
+    """Draw, on the wall clock, where things go on after it was set; return how often it was.
+
+    Args:
+        ax: where to draw.
+        known: whose clocks.
+        axis: where times stand.
+        band: top and bottom of the lines.
+        span: what is shown, on the axis, s.
+    """
+    stood = known.found.of("unexplained").start
+    at = axis(np.setdiff1d(axis.begins[1:], stood))
+    at = at[(at >= span[0]) & (at <= span[1])]
+    for one in at.tolist():
+        ax.plot([one, one], band, zorder=4, **_SET, color=ink())
+    return len(at)
+
+
+def draw_through(ax: Axes, known: Analysis, axis: ClockMap, color: str) -> None:
+    """Draw a thin line through a lane of sound wherever the media clock did not simply go on."""
+    stood = np.unique(known.found.of("unexplained").start)
+    for at in axis(stood).tolist():
+        ax.axvline(at, color=color, linewidth=1, linestyle=":", zorder=4)
+    for at in axis(np.array(epochs_begin(known))).tolist():
+        ax.axvline(at, color=color, linewidth=1, linestyle=_AGAIN, zorder=4)
+
+
+def keys(unexplained: float, epochs: int, steps: int = 0) -> Iterable[Patch | Line2D]:
     """Give what the legend says of them."""
     if unexplained:
         style = unexplained_style()
@@ -95,4 +126,7 @@ def keys(unexplained: float, epochs: int) -> Iterable[Patch | Line2D]:
         yield Patch(label=label, **style)
     if epochs:
         label = f"{counted(epochs, 'new epoch')}\n(relative begins again)"
-        yield Line2D([], [], color=ink(), linewidth=1.4, linestyle=(0, (3, 1.5)), label=label)
+        yield Line2D([], [], color=ink(), linewidth=1.4, linestyle=_AGAIN, label=label)
+    if steps:
+        label = f"wall clock set: {counted(steps, 'time')}"
+        yield Line2D([], [], color=ink(), **_SET, label=label)

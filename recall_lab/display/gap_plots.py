@@ -18,7 +18,7 @@ from recall_lab.analysis.clocks import repaired_spans
 from recall_lab.analysis.gaps import gaps as find_gaps
 from recall_lab.capture.capture import Capture
 from recall_lab.display.clock_map import ClockMap, clock_map
-from recall_lab.display.clock_marks import draw_epochs, draw_unexplained, keys
+from recall_lab.display.clock_marks import draw_epochs, draw_steps, draw_unexplained, keys
 from recall_lab.display.style import (
     BLUE,
     GREEN,
@@ -120,12 +120,13 @@ def plot_gaps(
     start, end = min(low for low, _ in spans), max(high for _, high in spans)
     least = (end - start) * _NARROWEST
     seen: dict[str, float] = dict.fromkeys(CAUSES, 0.0)
-    filled, stood, epochs = 0.0, 0.0, 0
+    filled, stood, epochs, steps = 0.0, 0.0, 0, 0
     marks: dict[str, int] = {"overlap": 0, "duplicate": 0, "reordered": 0}
     for lane, (one, rows, axis) in enumerate(zip(known, found, axes, strict=True)):
         filled += _lane(ax, lane, one, rows, axis, least)
         stood += draw_unexplained(ax, one, axis, (lane - 0.24, 0.48), (start, end))
         epochs += draw_epochs(ax, one, axis, (lane - 0.4, lane + 0.4), (start, end))
+        steps += draw_steps(ax, one, axis, (lane - 0.4, lane + 0.4), (start, end))
         missing = rows[rows["kind"] == "gap"]
         for cause, seconds in missing.groupby("cause")["duration"].sum().items():
             seen[str(cause)] += seconds
@@ -137,7 +138,7 @@ def plot_gaps(
     ax.tick_params(axis="y", length=0)
     ax.spines[["top", "right", "left"]].set_visible(False)
     time_axis(ax, start, end, clock)
-    _legend(ax, seen, marks, filled, [*keys(stood, epochs)])
+    _legend(ax, seen, marks, filled, [*keys(stood, epochs, steps)])
     if title is None:
         title = _title(streams, found)
     set_title(ax, title)

@@ -16,7 +16,13 @@ from recall_lab.analysis.causes import CAUSES
 from recall_lab.analysis.speech import speech
 from recall_lab.analysis.timeline import axis_of
 from recall_lab.display.clock_map import ClockMap, clock_map
-from recall_lab.display.clock_marks import draw_epochs, draw_unexplained, keys
+from recall_lab.display.clock_marks import (
+    draw_epochs,
+    draw_steps,
+    draw_through,
+    draw_unexplained,
+    keys,
+)
 from recall_lab.display.gap_plots import COLORS, FILLED, draw_fills
 from recall_lab.display.people_plot import (
     ROW_COLORS,
@@ -25,7 +31,7 @@ from recall_lab.display.people_plot import (
     people_of,
 )
 from recall_lab.display.sound_plots import plot_levels, plot_spectrogram, plot_waveform
-from recall_lab.display.style import BLUE, GREEN, bars, time_axis
+from recall_lab.display.style import BLUE, GREEN, bars, ink, time_axis
 from recall_lab.display.words import WORD_ROWS, draw_words
 from recall_lab.text import printable
 
@@ -110,6 +116,9 @@ def plot_overview(
     share = found["duration"].sum() / max(line.end - line.start, 1e-3)
     _aside(lanes["speech"], [Patch(facecolor=GREEN, label=f"speech: {share:.0%}")])
     _gap_lane(lanes["gaps"], known, span, axis, least)
+    if not known.capture.packets.empty:
+        for name, color in (("waveform", ink()), ("spectrogram", "white"), ("level", ink())):
+            draw_through(lanes[name], known, axis, color)
     for name in more:
         time_axis(lanes[name], low, high, clock)
     if "words" in lanes:
@@ -176,7 +185,8 @@ def _gap_lane(
             lost = float(found.duration[some][np.unique(drawn.of[shown])].sum())
             told.append(Patch(facecolor=COLORS[cause], label=f"{printable(cause)}: {lost:.2f} s"))
     stood = draw_unexplained(ax, known, axis, (0, 1), span)
-    told += keys(stood, draw_epochs(ax, known, axis, (-0.1, 1.1), span))
+    epochs = draw_epochs(ax, known, axis, (-0.1, 1.1), span)
+    told += keys(stood, epochs, draw_steps(ax, known, axis, (-0.1, 1.1), span))
     _aside(ax, told)
 
 

@@ -308,6 +308,8 @@ def _finish(
         lasts = f"{end - start:.1f} s" if end - start < 600 else player_time(end - start)[:-4]
         facts = [lasts if len(line) else "no audio", told]
         facts.append(f"{lost:.2f} s missing in {counted(len(spans), 'gap')}" if len(spans) else "")
+        stood = _stood(known, line)
+        facts.append(f"{stood:.2f} s unexplained" if stood else "")
         title = f"{known.capture.info.stem}: " + ", ".join(filter(None, facts))
     set_title(ax, title)
     keys, labels = ax.get_legend_handles_labels()
@@ -344,6 +346,15 @@ def _missing(known: Analysis, line: Timeline) -> npt.NDArray[np.float64]:
     spans = np.column_stack([missing.start, missing.end])
     spans = spans.clip(line.start, line.end)
     return spans[spans[:, 1] > spans[:, 0]]
+
+
+def _stood(known: Analysis, line: Timeline) -> float:
+    """Return for how long the media clock stood within a line, s."""
+    if known.capture.packets.empty:
+        return 0.0
+    stood = known.found.of("unexplained")
+    inside = (stood.start >= line.start) & (stood.start <= line.end)
+    return float(stood.duration[inside].sum())
 
 
 def _row_edges(frequency: str, bins: int) -> npt.NDArray[np.float64]:

@@ -36,7 +36,10 @@ from recall_lab.text import counted
 from recall_lab.wire.pcm import RATE
 
 _POINTS = 4_000  # drawn at most, the highest and lowest of each column among them
+_LEAST = 0.1  # ms above and below, shown at least
 _TOLD = 4  # jumps of clocks that the legend tells one by one
+Floats = npt.NDArray[np.float64]
+
 _LINES: Final[dict[str, Any]] = {
     "step": ":", "stood": "-.", "restart": (0, (3, 1.5)), "leap": (0, (1, 1)),
 }  # fmt: skip
@@ -150,13 +153,13 @@ def plot_clocks(source: Any, ax: Axes | None = None, *, title: str | None = None
     colors = (BLUE, VERMILION, SKY)
     start, end = known.extent
     window = min(10.0, (end - start) / 50) or 1.0
+    jumps = _jumps(known)
     pairs = [pair for pair in PAIRS[:3] if not (known.replayed and pair.endswith("received"))]
     for pair, color in zip(pairs, colors, strict=False):
         first, second = (clocks[name] for name in pair.split("/"))
         times, apart = relative, 1e3 * (first - second)
         if pair.endswith("received"):  # of what arrived, only the fastest tell of the clocks
-            points = envelope(relative, -apart, window)
-            times, apart = points.times, -points.values
+            times, apart = _fastest(relative, apart, window, [jump.at for jump in jumps])
         apart = apart - apart[:1]
         kept = _thin(apart)
         rate = rates.loc[pair]
@@ -167,17 +170,15 @@ def plot_clocks(source: Any, ax: Axes | None = None, *, title: str | None = None
             times[kept], apart[kept], color=color, linewidth=1.2,
             label=f"{pair.replace('/', ' - ')}\n{told}",
         )  # fmt: skip
-    jumps = _jumps(known)
+    low, high = ax.get_ylim()
+    ax.set_ylim(min(low, -_LEAST), max(high, _LEAST))  # the rounding of floats is not worth a look
     for at, jump in enumerate(jumps):
         label = jump.told if at < _TOLD else None
         ax.axvline(jump.at, color=ink(), linewidth=1.2, linestyle=_LINES[jump.kind], label=label)
     if len(jumps) > _TOLD:
         ax.plot([], [], " ", label=f"and {len(jumps) - _TOLD:,} more")
     if known.replayed:
-        ax.text(
-            0.01, 0.03, f"{replay(known)}: our own clock tells nothing of the sender's",
-            transform=ax.transAxes, va="bottom", style="italic",
-        )  # fmt: skip
+        ax.plot([], [], " ", label=f"{replay(known)}:\nour own clock tells nothing")
     time_axis(ax, start, end)
     ax.set_ylabel("apart since the start (ms)")
     ax.spines[["top", "right"]].set_visible(False)
@@ -192,6 +193,25 @@ def plot_clocks(source: Any, ax: Axes | None = None, *, title: str | None = None
         title = f"{known.capture.info.stem}: {', '.join(facts)}"
     set_title(ax, title)
     return ax
+
+
+def _fastest(
+    times: Floats, apart: Floats, window: float, jumps: list[float]
+) -> tuple[Floats, Floats]:
+    """Return the upper envelope of what lies between jumps, with an edge at each of them."""
+    cuts = np.unique(jumps)
+    part = np.searchsorted(cuts, times, "right")
+    when, values = [], []
+    for number in np.unique(part).tolist():
+        some = part == number
+        points = envelope(times[some], -apart[some], window)
+        edges = [cuts[number - 1 : number] if number else cuts[:0], cuts[number : number + 1]]
+        when.append(np.concatenate([edges[0], points.times, edges[1]]))
+        ends = [
+            np.repeat(points.values[at], len(edge)) for at, edge in zip((0, -1), edges, strict=True)
+        ]
+        values.append(-np.concatenate([ends[0], points.values, ends[1]]))
+    return np.concatenate([times[:0], *when]), np.concatenate([apart[:0], *values])
 
 
 class _Jump(NamedTuple):
@@ -235,7 +255,7 @@ def _refused(ax: Axes, known: Analysis, title: str | None) -> Axes:
     return ax
 
 
-def _thin(values: npt.NDArray[np.float64]) -> npt.NDArray[np.int64]:
+def _thin(values: Floats) -> npt.NDArray[np.int64]:
     """Return which points to draw: all, or of each column the highest and the lowest."""
     size = len(values)
     if size <= _POINTS:
