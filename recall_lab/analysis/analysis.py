@@ -21,6 +21,7 @@ from recall_lab.analysis.rates import PAIRS, drifts, pace_of
 from recall_lab.analysis.tables import epoch_table, gap_table
 from recall_lab.analysis.unkept import unkept
 from recall_lab.capture.capture import Capture
+from recall_lab.capture.frame import arrivals
 from recall_lab.capture.media_order import MediaOrder, media_order
 from recall_lab.capture.reader import load
 from recall_lab.errors import InvalidArgument, NotRealTime
@@ -187,7 +188,10 @@ class Analysis:
     @cached_property
     def pace(self) -> float:
         """How fast the media clock ran against our own: 1.0, or a replay; NaN if unknown."""
-        return pace_of(self.packets, self.held)
+        arrived = arrivals(self.packets)
+        if self.held is not None:  # time of which the media clock knows nothing is no pace
+            arrived = arrived - self.held
+        return pace_of(self.packets["relative"].to_numpy(), arrived)
 
     @property
     def replayed(self) -> bool:
