@@ -314,22 +314,33 @@ def _odd(stamps: Floats, lasts: Floats, misses: Floats) -> Positions:
             odd[at + inner] = True
     if not odd.any():
         return nothing
-    if not (stamps[1:] >= stamps[:-1]).all():  # what fits into a hole came late
-        order = np.argsort(stamps, kind="stable")
-        ordered, count = stamps[order], lasts[order]
-        beside = ordered[1:] - ordered[:-1] - count[:-1]
-        near, far = np.minimum(*_either(np.abs(beside))), np.maximum(*_either(np.abs(beside)))
-        fits = far < count[1:-1] / 8
-        # or it follows one to the sample, and there is room: its other neighbour was lost
-        fits |= (near <= HALF_SAMPLE) & (np.minimum(*_either(beside)) >= -HALF_SAMPLE)
-        odd[order[1:-1][fits]] = False
+    if not (stamps[1:] >= stamps[:-1]).all():
+        odd[_fitting(stamps, lasts, odd)] = False
     found = np.flatnonzero(odd)
     return found[share(odd, found) * 33 <= _OFTEN]
 
 
-def _either(joins: Floats) -> tuple[Floats, Floats]:
-    """Return the joins before and after each packet that has both."""
-    return joins[:-1], joins[1:]
+def _fitting(stamps: Floats, lasts: Floats, odd: Mask) -> Positions:
+    """Return which odd packets fit into a hole by their stamps: they came late, and are not wrong.
+
+    Packets beside one another are taken together. They fit if nothing overlaps there, and if one
+    follows another to the sample: what is missing beside them was lost.
+    """
+    order = np.argsort(stamps, kind="stable")
+    ordered, count = stamps[order], lasts[order]
+    joins = ordered[1:] - ordered[:-1] - count[:-1]
+    near = np.maximum(np.abs(joins[1:]), np.abs(joins[:-1])) < count[1:-1] / 8
+    single = order[1:-1][near & odd[order[1:-1]]]
+    runs = np.flatnonzero(np.diff(odd[order], prepend=False, append=False)).reshape(-1, 2)
+    runs = runs[(runs[:, 0] > 0) & (runs[:, 1] < len(order))]
+    if not len(runs):
+        return single
+    edges = np.column_stack([runs[:, 0] - 1, runs[:, 1]]).ravel()  # of their joins
+    joins = np.append(joins, 0.0)  # the last edge may lie behind all
+    room = np.minimum.reduceat(joins, edges)[::2] >= -HALF_SAMPLE
+    follows = np.minimum.reduceat(np.abs(joins), edges)[::2] <= HALF_SAMPLE
+    places = [np.arange(low, high) for low, high in runs[room & follows].tolist()]
+    return np.concatenate([single, order[np.concatenate([np.arange(0), *places])]])
 
 
 def _ordered(stamps: Floats, lasts: Floats) -> Positions:
