@@ -426,6 +426,8 @@ def seconds_of(name: str, value: Any) -> float:
             raise TypeError
         if isinstance(value, int | float | np.integer | np.floating):
             seconds = float(value)
+        elif isinstance(value, str) and value.replace(".", "", 1).strip().isdecimal():
+            raise ValueError  # "5" of what? pandas would say nanoseconds
         else:
             seconds = pd.Timedelta(value).total_seconds()
     except (TypeError, ValueError, OverflowError):

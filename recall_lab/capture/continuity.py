@@ -124,12 +124,12 @@ def _page(misses: Floats, lasts: Floats, low: int, high: int) -> tuple[Floats, F
     torn = np.abs(misses) > HALF_SAMPLE
     # nearly always: exact stamps, and whole packets lost
     at = np.flatnonzero(torn)
-    if len(at) < len(misses) / 2:
-        rate = _drift(misses, lasts, at)
-        left = misses[at] - rate * lasts[at]
-        whole = bool((np.abs(left) >= usual[at] * (0.5 - 1e-9)).all())
-        lone = len(at) < 2 or bool((np.diff(at) > 1).all() or (left > 0).all())
-        if whole and lone and (share(~torn, at) >= EXACT).all():
+    rate = _drift(misses, lasts, at) if len(at) < len(misses) / 2 else 0.0
+    left = misses[at] - rate * lasts[at]
+    if (np.abs(left) >= usual[at] * (0.5 - 1e-9)).all():
+        # what scatters comes back; a lone packet that was put off does, too
+        lone = len(at) < len(misses) / 2 and (len(at) < 2 or bool((np.diff(at) > 1).all()))
+        if (left > 0).all() or (lone and (share(~torn, at) >= EXACT).all()):
             sizes = np.zeros(len(misses))
             sizes[at] = left
             return sizes[low:high], np.full(high - low, rate)
