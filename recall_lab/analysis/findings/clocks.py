@@ -15,6 +15,9 @@ from recall_lab.capture.continuity import HALF_SAMPLE
 from recall_lab.text import counted
 from recall_lab.wire.pcm import RATE
 
+NOT_OURS: Final = "not 16 kHz mono"
+"""How the evidence of another sample rate begins, where the sound was not looked at."""
+
 _ALIKE: Final = 0.8  # of the packets last as long, against their slots, as the median does
 _SAME: Final = 0.02  # share by which two of them may differ
 _LEAST: Final = 9  # packets below which no ratio is told
@@ -64,7 +67,7 @@ def rate_by_clocks(known: Analysis) -> list[Finding]:
     fits += [f"two channels at {one / 1000:g} kHz" for one in rates_that_fit(ratio, stereo=True)]
     fits += ["audio with so much missing from each packet"] if ratio < 1 else []
     evidence = (
-        f"not 16 kHz mono, but {' or '.join(fits)}: there are {ratio:.3f} times the samples that "
+        f"{NOT_OURS}, but {' or '.join(fits)}: there are {ratio:.3f} times the samples that "
         "the time has"
     )
     return [CATALOGUE["wrong_rate"].found(100 * abs(ratio - 1), evidence)]

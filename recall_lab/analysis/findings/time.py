@@ -21,6 +21,9 @@ from recall_lab.capture.capture import Capture
 from recall_lab.capture.events import of_kind
 from recall_lab.text import counted, shortened
 
+GROWING: Final = "it may still grow"
+"""How the evidence of an open capture begins."""
+
 _LONGEST: Final = 200  # characters of what a journal says
 
 
@@ -76,7 +79,7 @@ def _open(capture: Capture) -> list[Finding]:
     last = int(capture.packets["connection"].iloc[-1])
     if last not in opened or last in ended:
         return []
-    evidence = f"it may still grow: nothing tells that connection {last} has ended"
+    evidence = f"{GROWING}: nothing tells that connection {last} has ended"
     return [CATALOGUE["open_capture"].found(1, evidence)]
 
 
