@@ -69,7 +69,7 @@ def clock_rate_of(
     if np.isnan(wall):
         absolute = _stepless(relative, packets, steps)
         wall = _of_thirds(relative, absolute)
-        ours = np.nan if replayed else _of_thirds(relative, arrivals(packets))
+        ours = _of_thirds(relative, arrivals(packets), fastest=True) if wall and not replayed else 0
     wall, ours = (
         rate if abs(rate) > OSCILLATOR and abs(rate) * span >= 1e6 * LEAST else 0.0
         for rate in (wall, ours)
@@ -81,9 +81,16 @@ def clock_rate_of(
             than = "both wall clocks" if alike else "the sender's wall clock"
             return ClockRate(wall, than, seconds, True)
         return ClockRate(wall, "the sender's wall clock", 0.0, False)
-    if ours:
+    if ours and _beyond_delays(relative, arrivals(packets), ours):
         return ClockRate(ours, "our own clock", 0.0, False)
     return None
+
+
+def _beyond_delays(relative: Floats, arrived: Floats, ppm: float) -> bool:
+    """Whether clocks part by far more than what packets wait: else delays may have made it up."""
+    waited = arrived - relative * (1 - 1e-6 * ppm)
+    spread = float(np.median(np.abs(waited - np.median(waited))))
+    return abs(ppm) * 1e-6 * float(np.ptp(relative)) > LEAST + spread / _SCATTER
 
 
 def _rate(drift: pd.DataFrame, pair: str) -> float:
@@ -100,18 +107,29 @@ def _stepless(relative: Floats, packets: pd.DataFrame, steps: list[Step]) -> Flo
     return absolute
 
 
-def _of_thirds(relative: Floats, other: Floats) -> float:
-    """Return the rate, ppm, by the medians of the first and the last third; NaN for no line."""
+def _of_thirds(relative: Floats, other: Floats, *, fastest: bool = False) -> float:
+    """Return the rate, ppm, by the first and the last third; 0 where they make no line.
+
+    By their medians; or by the fastest packet of each, which waited the least.
+    """
     apart = other - relative
     third = len(apart) // 3
     if not third:
-        return np.nan
-    run = float(np.median(relative[-third:]) - np.median(relative[:third]))
-    rise = float(np.median(apart[-third:]) - np.median(apart[:third]))
-    if not run > 0:
-        return np.nan
-    slope = rise / run
+        return 0.0
+    ends = slice(0, third), slice(len(apart) - third, None)
+    if fastest:
+        at = [int(np.argmin(apart[end])) for end in ends]
+        (first, low), (last, high) = (
+            (relative[end][one], apart[end][one]) for end, one in zip(ends, at, strict=True)
+        )
+    else:
+        first, last = (np.median(relative[end]) for end in ends)
+        low, high = (np.median(apart[end]) for end in ends)
+    if not last > first:
+        return 0.0
+    slope = float((high - low) / (last - first))
     left = apart - slope * relative
-    if np.median(np.abs(left - np.median(left))) > _SCATTER * abs(rise):
-        return np.nan
-    return 1e6 * (1 / (1 + slope) - 1) if slope > -1 else np.nan
+    spread = float(np.median(np.abs(left - np.median(left))))
+    if (spread > _SCATTER * abs(high - low) and not fastest) or slope <= -1:
+        return 0.0
+    return 1e6 * (1 / (1 + slope) - 1)

@@ -18,12 +18,14 @@ from recall_lab.analysis.findings.values import Finding, Severity
 from recall_lab.analysis.loss import KNOWN_LOST, UNEXPLAINED
 from recall_lab.analysis.unkept import unkept
 from recall_lab.capture.capture import Capture
+from recall_lab.capture.continuity import HALF_SAMPLE
 from recall_lab.capture.events import of_kind
 from recall_lab.text import counted, shortened
 
 GROWING: Final = "it may still grow"
 """How the evidence of an open capture begins."""
 
+_ROUNDED: Final = 1e-3 + HALF_SAMPLE  # s: a clock whose stamps are rounded to 1 ms moves by that
 _LONGEST: Final = 200  # characters of what a journal says
 
 
@@ -128,13 +130,20 @@ def _graded(kind: Kind, share: float) -> Severity | None:
     return "note" if share < kind.threshold else None
 
 
+def _within_scatter(known: Analysis, lost: _Lost, share: float) -> bool:
+    """Whether so little is missing that stamps which miss by as much may have made it up."""
+    longest = float(np.where(lost.some, lost.high - lost.low, 0.0).max(initial=0.0))
+    bound = max(2 * known.order.scatter, _ROUNDED)
+    return share < CATALOGUE["missing"].threshold and longest <= bound
+
+
 def _missing(known: Analysis) -> list[Finding]:
     """What is known to be lost, by cause."""
     lost = _lost(known, KNOWN_LOST)
-    if not lost.seconds:
-        return []
     expected = expected_of(known)
-    share = 100 * lost.seconds / expected
+    share = 100 * lost.seconds / expected if expected > 0 else 0.0
+    if not lost.seconds or _within_scatter(known, lost, share):
+        return []
     causes = known.found.of("gap").cause.astype(str)
     lasts = lost.high - lost.low
     by_cause = {one: float(lasts[lost.some & (causes == one)].sum()) for one in KNOWN_LOST}
@@ -151,10 +160,10 @@ def _missing(known: Analysis) -> list[Finding]:
 def _unexplained(known: Analysis) -> list[Finding]:
     """What is not there of the mixed stream, and nothing tells why."""
     lost = _lost(known, (UNEXPLAINED,))
-    if not lost.seconds:
-        return []
     expected = expected_of(known)
-    share = 100 * lost.seconds / expected
+    share = 100 * lost.seconds / expected if expected > 0 else 0.0
+    if not lost.seconds or _within_scatter(known, lost, share):
+        return []
     at = lost.longest
     gaps = counted(int(np.count_nonzero(lost.some)), "gap")
     evidence = f"{lost.seconds:.2f} of {expected:.1f} s are not there, in {gaps}: "
@@ -234,7 +243,7 @@ def _twice(known: Analysis) -> list[Finding]:
             f"{begins} before the last has ended"
         )
         told.append(kind.found(share, evidence))
-    again, packets = len(found.of("duplicate").start), len(known.packets)
+    again, packets = int(np.count_nonzero(found.cause == "exact")), len(known.packets)
     share = 100 * again / packets if packets else 0.0
     kind = CATALOGUE["duplicates"]
     if share >= kind.threshold:
