@@ -22,6 +22,7 @@ from recall_lab.analysis.rates import PAIRS, drifts, pace_of
 from recall_lab.analysis.tables import epoch_table, gap_table
 from recall_lab.analysis.unkept import unkept
 from recall_lab.capture.capture import Capture
+from recall_lab.capture.frame import arrivals
 from recall_lab.capture.media_order import MediaOrder, media_order
 from recall_lab.capture.reader import load
 from recall_lab.errors import InvalidArgument, NotRealTime
@@ -195,7 +196,10 @@ class Analysis:
     @cached_property
     def pace(self) -> float:
         """How fast the media clock ran against our own: 1.0, or a replay; NaN if unknown."""
-        return pace_of(self.packets, self.held)
+        arrived = arrivals(self.packets)
+        if self.held is not None:  # time of which the media clock knows nothing is no pace
+            arrived = arrived - self.held
+        return pace_of(self.packets["relative"].to_numpy(), arrived)
 
     @property
     def replayed(self) -> bool:
@@ -389,6 +393,34 @@ def each_of(source: Any) -> list[Any] | None:
     if not len(source):
         raise InvalidArgument("source", source, f"at least one of: {SOURCES}")
     return list(source)
+
+
+def analyses_of(source: Any, **options: Any) -> list[Analysis] | None:
+    """Analyse each of a list; None for a single source.
+
+    Of the streams of one recording, the separate ones tell of the mixed one whether somebody
+    spoke.
+
+    Args:
+        source: as for :func:`analyse`, or a list of such.
+        options: likewise.
+    """
+    several = each_of(source)
+    if several is None:
+        return None
+    found = [analyse(one, **options) for one in several]
+    recordings = [one.capture.info.recording for one in found]
+    for at, one in enumerate(found):
+        if one.beside or one.capture.info.participant is not None:
+            continue
+        beside = [
+            other.capture
+            for other, recording in zip(found, recordings, strict=True)
+            if recording == recordings[at] and other.capture.info.participant is not None
+        ]
+        if beside:
+            found[at] = analyse(one, beside=beside)
+    return found
 
 
 def seconds_of(name: str, value: Any) -> float:

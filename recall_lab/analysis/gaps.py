@@ -6,7 +6,7 @@ from typing import Any
 
 import pandas as pd
 
-from recall_lab.analysis.analysis import Analysis, Call, analyse, each_of
+from recall_lab.analysis.analysis import Analysis, Call, analyse, analyses_of
 
 
 def gaps(
@@ -108,12 +108,11 @@ def epochs(source: Any) -> pd.DataFrame:
 
 
 def _table(source: Any, what: str, **options: Any) -> pd.DataFrame:
-    several = each_of(source)
+    several = analyses_of(source, **options)
     if several is None:
         return _one(analyse(source, **options), what)
     parts = []
-    for one in several:
-        found = analyse(one, **options)
+    for found in several:
         part = _one(found, what)
         part.insert(0, "stream", pd.Series(found.capture.info.stem, part.index, dtype="str"))
         parts.append(part)

@@ -8,7 +8,7 @@ from typing import Any, Final
 import numpy as np
 import pandas as pd
 
-from recall_lab.analysis.analysis import Analysis, Call, analyse, each_of
+from recall_lab.analysis.analysis import Analysis, Call, analyse, analyses_of
 from recall_lab.analysis.axis import covered
 from recall_lab.analysis.causes import CAUSES
 from recall_lab.analysis.clocks import repaired_seconds, times_of
@@ -93,11 +93,11 @@ def quality(
         >>> quality("data/standup-lossy.bin")["verdict"]  # doctest: +SKIP
         'poor: 1.10 of 12.0 s are missing in 6 gaps: loss 0.70 s, reconnect 0.40 s'
     """
-    several = each_of(source)
     options: dict[str, Any] = {"call": call, "mute": mute, "tolerance": tolerance}
+    several = analyses_of(source, **options)
     if several is None:
         return quality_of(analyse(source, **options), sound=sound)
-    rows = [quality_of(analyse(one, **options), sound=sound) for one in several]
+    rows = [quality_of(one, sound=sound) for one in several]
     return pd.DataFrame(rows).rename_axis("stream")
 
 

@@ -13,6 +13,7 @@ import pandas as pd
 
 from recall_lab.capture.damage import Damage
 from recall_lab.capture.epochs import Epochs, epochs_of
+from recall_lab.capture.event_times import on_media_clock
 from recall_lab.capture.events import no_events
 from recall_lab.capture.frame import check_frame, empty_frame
 from recall_lab.capture.info import CaptureInfo
@@ -161,9 +162,13 @@ class Capture:
 
     @property
     def events(self) -> pd.DataFrame:
-        """What happened beside the audio (see :mod:`recall_lab.capture.events`)."""
+        """What happened beside the audio (see :mod:`recall_lab.capture.events`).
+
+        Where the media clock begins again or leaps, times are of :attr:`media`, as all others.
+        """
         if not isinstance(self._events, pd.DataFrame):
-            self._events = self._events()
+            told = self._events()
+            self._events = on_media_clock(told, self._frame(), self.epochs) if len(told) else told
         return self._events.copy(deep=False)
 
     @property

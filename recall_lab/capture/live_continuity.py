@@ -16,6 +16,7 @@ from recall_lab.capture.media_order import media_order
 from recall_lab.wire.pcm import RATE
 
 _NEVER: Final = -(1 << 63)
+_BEHIND: Final = 500  # packets: 10 s of 20 ms each
 _SETTLED: Final = 64  # packets after which a torn join looks no other, if all follow each other
 
 
@@ -50,6 +51,9 @@ class Continuity:
         self._first = float("inf")
         self._earliest, self._latest = float("inf"), float("-inf")  # of empty packets
         self._since_torn = 0
+        self._new = 0  # packets since it was told
+        self._scatters = False
+        self._before_that = (0, 0.0)
         self._told: tuple[int, float] | None = (0, 0.0)
 
     def start_over(self, packets: pd.DataFrame) -> None:
@@ -89,6 +93,7 @@ class Continuity:
             return
         end = start + samples / RATE
         self._since_torn += 1
+        self._new += 1
         if abs(start - self._end) > HALF_SAMPLE:
             self._since_torn = 0
         if self._since_torn < _SETTLED:
@@ -118,20 +123,27 @@ class Continuity:
     @property
     def gaps(self) -> int:
         """Spans for which there is no audio, so far."""
-        return self.total()[0]
+        return self.total(0)[0]
 
     @property
     def missing(self) -> float:
         """Seconds for which there is no audio, so far."""
-        return self.total()[1]
+        return self.total(0)[1]
 
     @property
     def undecided(self) -> int:
         """Packets that came last, among which what is missing may still change."""
         return len(self._starts) - self._before
 
-    def total(self) -> tuple[int, float]:
-        """Return both at once, as they cost the same work: gaps and seconds missing."""
+    def total(self, behind: int = _BEHIND) -> tuple[int, float]:
+        """Return both at once, as they cost the same work: gaps and seconds missing.
+
+        Args:
+            behind: how many packets the answer may lag behind where stamps scatter: then it takes
+                milliseconds.
+        """
+        if self._told is None and self._scatters and self._new < behind:
+            return self._before_that
         if self._told is None:
             count, seconds = self._among(None)
             count, seconds = count + self._count, seconds + self._seconds
@@ -142,7 +154,8 @@ class Continuity:
                 if end - start > HALF_SAMPLE:
                     count += 1
                     seconds += end - start
-            self._told = count, seconds
+            self._told = self._before_that = count, seconds
+            self._new = 0
         return self._told
 
     def _part(self, relative: float, before: float, passed: float) -> None:
@@ -171,6 +184,7 @@ class Continuity:
         if not len(starts):
             return 0, 0.0
         line = media_order(starts, samples, checksums, head=self._before)
+        self._scatters = line.scatter > 0
         lost = line.starts[1:] - line.reached[:-1]
         rows = line.row(np.arange(1, len(line.starts)))
         there = (lost > line.tolerance) & (rows >= max(self._before, 1))

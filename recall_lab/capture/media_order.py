@@ -85,37 +85,16 @@ def media_order(
         rows = np.flatnonzero(samples)
         media, samples, checksums = media[rows], samples[rows], checksums[rows]
     in_order = bool((media[1:] >= media[:-1]).all())
-    plain = None if in_order else np.argsort(media, kind="stable")
-    again, first = _repeated(media, samples, checksums, plain)
-    kept = None
-    if len(again):
-        once = np.ones(len(media), bool)
-        once[again] = False
-        kept = np.flatnonzero(once) if plain is None else None
-        plain = kept if plain is None else plain[once[plain]]
-    sure = None if tolerance else _exact(media, samples, plain)
-    if sure is not None and not len(again):
-        order, starts, clock, scatter = plain, sure, None, 0.0
-    elif sure is not None and plain is not None:
-        # what came again stands where it stood first
-        order = np.argsort(media, kind="stable") if not in_order else None
-        starts, clock, scatter = media if order is None else media[order], None, 0.0
+    by_stamp = None if in_order else np.argsort(media, kind="stable")
+    again, first = _repeated(media, samples, checksums, by_stamp)
+    clock: Floats | None = None
+    if not tolerance and _is_exact(media, samples, by_stamp, again):
+        order, scatter = by_stamp, 0.0
+        starts = media if order is None else media[order]
     else:
-        kept = np.arange(len(media)) if plain is None else np.sort(plain)
-        some, believed, ran, scatter = _believed(
-            media[kept], samples[kept], in_order, tolerance, head
+        order, starts, clock, scatter = _with_repeated(
+            media, samples, again, first, tolerance, head
         )
-        place, rate = np.empty(len(media)), np.zeros(len(media))
-        rank = np.empty(len(media), np.int64)
-        place[kept[some]], rate[kept[some]], rank[kept[some]] = believed, ran, np.arange(len(some))
-        place[again], rate[again], rank[again] = place[first], rate[first], rank[first]
-        order = np.lexsort((np.arange(len(media)), rank))
-        starts, clock = place[order], rate[order]
-        if not (starts[1:] >= starts[:-1]).all():  # an overlap that reaches behind what came
-            later = np.argsort(starts, kind="stable")
-            starts, clock, order = starts[later], clock[later], order[later]
-        if (order[1:] > order[:-1]).all():
-            order = None
     stamps = media
     if order is not None:
         stamps, samples = media[order], samples[order]
@@ -132,15 +111,18 @@ def media_order(
     )
 
 
-def _exact(media: Floats, samples: npt.NDArray[np.int32], order: Positions | None) -> Floats | None:
-    """Return when packets begin, where stamps are exact and nothing but packets is missing.
-
-    So it is nearly always. `order` is theirs by their stamps; None for the order of arrival.
-    """
-    if order is not None:
-        media, samples = media[order], samples[order]
+def _is_exact(
+    media: Floats, samples: npt.NDArray[np.int32], by_stamp: Positions | None, again: Positions
+) -> bool:
+    """Tell whether stamps are exact and nothing but packets is missing: so it is nearly always."""
+    if len(again):
+        once = np.ones(len(media), bool)
+        once[again] = False
+        by_stamp = np.flatnonzero(once) if by_stamp is None else by_stamp[once[by_stamp]]
+    if by_stamp is not None:
+        media, samples = media[by_stamp], samples[by_stamp]
     if len(media) < 2:
-        return media
+        return True
     misses = media[1:] - media[:-1]
     misses -= samples[:-1] / RATE
     torn = np.flatnonzero(np.abs(misses) > HALF_SAMPLE)
@@ -148,16 +130,46 @@ def _exact(media: Floats, samples: npt.NDArray[np.int32], order: Positions | Non
         usual = np.minimum(samples[torn], samples[torn + 1]) / RATE
         whole = bool((misses[torn] >= usual * (0.5 - 1e-9)).all())
         if not whole or len(torn) > len(misses) / 4:
-            return None
+            return False
         if not (share(np.abs(misses) <= HALF_SAMPLE, torn) >= EXACT).all():
-            return None
+            return False
     # a clock that is a little off shows in the sum of all joins only
-    ran = float(misses.sum() - misses[torn].sum())
-    return media if abs(ran) <= 2 * HALF_SAMPLE else None
+    return abs(float(misses.sum() - misses[torn].sum())) <= 2 * HALF_SAMPLE
+
+
+def _with_repeated(
+    media: Floats,
+    samples: npt.NDArray[np.int32],
+    again: Positions,
+    first: Positions,
+    tolerance: float,
+    head: int,
+) -> tuple[Positions | None, Floats, Floats, float]:
+    """Put packets where they are believed, and those that came again where they stood first.
+
+    Returns:
+        The order (None for that of arrival), when each begins, the clock's rate there, and how
+        far stamps scatter.
+    """
+    once = np.ones(len(media), bool)
+    once[again] = False
+    kept = np.flatnonzero(once)
+    some, believed, ran, scatter = _believed(media[kept], samples[kept], tolerance, head)
+    place, rate = np.empty(len(media)), np.zeros(len(media))
+    rank = np.empty(len(media), np.int64)
+    place[kept[some]], rate[kept[some]], rank[kept[some]] = believed, ran, np.arange(len(some))
+    place[again], rate[again], rank[again] = place[first], rate[first], rank[first]
+    order = np.lexsort((np.arange(len(media)), rank))
+    starts, clock = place[order], rate[order]
+    if not (starts[1:] >= starts[:-1]).all():  # an overlap that reaches behind what came before
+        later = np.argsort(starts, kind="stable")
+        starts, clock, order = starts[later], clock[later], order[later]
+    arrived = bool((order[1:] > order[:-1]).all())
+    return None if arrived else order, starts, clock, scatter
 
 
 def _believed(
-    media: Floats, samples: npt.NDArray[np.int32], in_order: bool, tolerance: float, head: int
+    media: Floats, samples: npt.NDArray[np.int32], tolerance: float, head: int
 ) -> tuple[Positions, Floats, Floats, float]:
     """Return the order, when each begins, the clock's rate there, and how far stamps scatter."""
     every = np.arange(len(media))
@@ -305,14 +317,33 @@ def _odd(stamps: Floats, lasts: Floats, misses: Floats) -> Positions:
             odd[at + inner] = True
     if not odd.any():
         return nothing
-    if not (stamps[1:] >= stamps[:-1]).all():  # what fits into a hole came late
-        order = np.argsort(stamps, kind="stable")
-        ordered, count = stamps[order], lasts[order]
-        beside = np.abs(ordered[1:] - ordered[:-1] - count[:-1])
-        fits = np.maximum(beside[1:], beside[:-1]) < count[1:-1] / 8
-        odd[order[1:-1][fits]] = False
+    if not (stamps[1:] >= stamps[:-1]).all():
+        odd[_fitting(stamps, lasts, odd)] = False
     found = np.flatnonzero(odd)
     return found[share(odd, found) * 33 <= _OFTEN]
+
+
+def _fitting(stamps: Floats, lasts: Floats, odd: Mask) -> Positions:
+    """Return which odd packets fit into a hole by their stamps: they came late, and are not wrong.
+
+    Packets beside one another are taken together. They fit if nothing overlaps there, and if one
+    follows another to the sample: what is missing beside them was lost.
+    """
+    order = np.argsort(stamps, kind="stable")
+    ordered, count = stamps[order], lasts[order]
+    joins = ordered[1:] - ordered[:-1] - count[:-1]
+    near = np.maximum(np.abs(joins[1:]), np.abs(joins[:-1])) < count[1:-1] / 8
+    single = order[1:-1][near & odd[order[1:-1]]]
+    runs = np.flatnonzero(np.diff(odd[order], prepend=False, append=False)).reshape(-1, 2)
+    runs = runs[(runs[:, 0] > 0) & (runs[:, 1] < len(order))]
+    if not len(runs):
+        return single
+    edges = np.column_stack([runs[:, 0] - 1, runs[:, 1]]).ravel()  # of their joins
+    joins = np.append(joins, 0.0)  # the last edge may lie behind all
+    room = np.minimum.reduceat(joins, edges)[::2] >= -HALF_SAMPLE
+    follows = np.minimum.reduceat(np.abs(joins), edges)[::2] <= HALF_SAMPLE
+    places = [np.arange(low, high) for low, high in runs[room & follows].tolist()]
+    return np.concatenate([single, order[np.concatenate([np.arange(0), *places])]])
 
 
 def _ordered(stamps: Floats, lasts: Floats) -> Positions:

@@ -112,7 +112,7 @@ def _gaps(options: argparse.Namespace) -> int:
 
     span = None if options.call is None else tuple(options.call)
     known = rl.analyse(options.capture, call=span, tolerance=options.tolerance)
-    found = known.gaps
+    found = known.discontinuities
     quality = rl.quality(known)
     if options.csv:
         found.to_csv(options.csv, index=False)
@@ -123,8 +123,12 @@ def _gaps(options: argparse.Namespace) -> int:
         rl.plot_gaps(known, figure.subplots())
         figure.savefig(options.plot, dpi=150)
     if options.json:
-        rows = found.to_json(orient="records", date_format="iso", double_precision=9)
-        print(f'{{"quality": {quality.to_json(double_precision=9)}, "gaps": {rows}}}')
+        rows, every = (
+            frame.to_json(orient="records", date_format="iso", double_precision=9)
+            for frame in (known.gaps, found)
+        )
+        told = quality.to_json(double_precision=9)
+        print(f'{{"quality": {told}, "gaps": {rows}, "discontinuities": {every}}}')
         return 0
     print(gap_table(found, everything=options.all))
     print(f"\n{quality['verdict']}")
@@ -214,10 +218,10 @@ def _report(options: argparse.Namespace) -> int:
     return 0
 
 
-def draw_overview(capture: Capture, path: Path) -> None:
+def draw_overview(source: Capture | rl.Analysis, path: Path) -> None:
     """Draw one picture of it all into a file."""
     from matplotlib.figure import Figure
 
     figure = Figure(figsize=(11, 7), layout="constrained")
-    rl.plot_overview(capture, figure)
+    rl.plot_overview(source, figure)
     figure.savefig(path, dpi=150)

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 from plans import SECONDS, SOURCE, draw
 
-from recall_lab.analysis.clocks import clock_steps
+from recall_lab.analysis.drift import clock_steps
 from recall_lab.capture.capture import Capture
 from recall_lab.errors import MissingTimestamps
 from recall_lab.receiver.faults import Faults

@@ -127,8 +127,8 @@ def test_several_streams(make, root: Path) -> None:  # type: ignore[no-untyped-d
     assert found[COLUMNS].equals(
         module.pd.concat([mos(one, 20) for one in streams], ignore_index=True)
     )
-    with pytest.raises(InvalidArgument, match="capture="):
-        mos([streams[0], "another"])
+    with pytest.raises(InvalidArgument, match="source"):
+        mos([streams[0], 7])
 
 
 def test_a_part_is_told_in_its_own_time(talk: np.ndarray) -> None:

@@ -20,6 +20,7 @@ _LATER: Final = 0.5  # of a packet: what comes again under the same time is a du
 _QUIET: Final = 8  # a payload that never exceeds it may be alike by chance
 _TONES: Final = 8  # that sound together: of a dial or ringing tone, with harmonics
 _TONE: Final = 0.999  # of the power is theirs
+_MOST_READ: Final = 100  # payloads read to see whether they sound: each is a request, far away
 _STUCK: Final = 1.0  # s, from which it is bad
 _LEAST_LEAPS: Final = 3
 
@@ -52,12 +53,7 @@ def stuck_packets(capture: Capture) -> list[Finding]:
     packets = capture.packets.assign(relative=capture.media)
     packets = packets[(packets["samples"] > 0) & packets["relative"].notna()]
     again = _again(packets)
-    crcs = packets["payload_crc"].to_numpy()
-    kept = np.zeros(len(again), bool)
-    for crc in np.unique(crcs[again]).tolist():
-        rows = np.flatnonzero(again & (crcs == crc))
-        if _sounds(_payload(capture, packets, int(rows[0]))):
-            kept[rows] = True
+    kept = again & _sounding(capture, packets, again)
     rows = np.flatnonzero(kept)
     if len(rows) < kind.threshold:
         return []
@@ -91,9 +87,23 @@ def _again(packets: pd.DataFrame) -> npt.NDArray[np.bool_]:
     return np.asarray(again & (crcs != 0))
 
 
-def _payload(capture: Capture, packets: pd.DataFrame, row: int) -> Samples:
-    at, size = packets["offset"].iloc[row], packets["samples"].iloc[row]
-    return capture.audio[int(at) : int(at + size)]
+def _sounding(
+    capture: Capture, packets: pd.DataFrame, again: npt.NDArray[np.bool_]
+) -> npt.NDArray[np.bool_]:
+    """Return which packets have a payload that sounds; of many, as most of those read do."""
+    crcs = packets["payload_crc"].to_numpy()
+    offset, samples = packets["offset"].to_numpy(), packets["samples"].to_numpy()
+    kinds, first = np.unique(np.where(again, crcs, 0), return_index=True)
+    some = kinds != 0
+    kinds, first = kinds[some], first[some]
+    read = np.unique(np.linspace(0, len(kinds) - 1, min(len(kinds), _MOST_READ)).astype(int))
+    sounds = np.ones(len(kinds), bool)
+    for one in read.tolist():
+        at, size = int(offset[first[one]]), int(samples[first[one]])
+        sounds[one] = _sounds(capture.audio[at : at + size])
+    if len(read) and sounds[read].mean() < 0.5:
+        sounds[np.setdiff1d(np.arange(len(kinds)), read)] = False
+    return np.isin(crcs, kinds[sounds])
 
 
 def _sounds(payload: Samples) -> bool:

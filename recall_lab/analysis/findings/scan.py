@@ -181,13 +181,16 @@ class _Found:
         if not len(at):
             return
         around = samples[at[:, None] + np.arange(-_BESIDE, _BESIDE)].astype(np.int32)
+        sides = around.reshape(len(around), 2, -1)
+        sound = sides.any(axis=2).all(axis=1)  # a step to zeros is no click, but a loss or a gate
+        around = around[sound]
         bends = np.abs(np.diff(around, n=2, axis=1))
         middle = slice(_BESIDE - 2, _BESIDE)  # of which the join is part
         leap = bends[:, middle].max(axis=1)
         bends[:, middle] = 0
         most = bends.max(axis=1)
         self.joins += int(np.count_nonzero(np.maximum(most, leap) >= _LEAST_LEAP))
-        self.leaps.append(first + at[(leap >= _LEAST_LEAP) & (leap > _LEAP * most)])
+        self.leaps.append(first + at[sound][(leap >= _LEAST_LEAP) & (leap > _LEAP * most)])
 
     def _edges(
         self, first: int, samples: Samples, rows: Samples, silent: npt.NDArray[np.bool_]

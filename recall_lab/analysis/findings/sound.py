@@ -34,7 +34,7 @@ _TEN_MS: Final = RATE // 100
 _EDGE: Final = 0.1  # of the peak around: an edge so loud cuts a word
 _SURE_EDGE: Final = 0.3
 _EVERY: Final = 60.0  # s of speech, in which one may be by chance: a gate that closes too soon
-_SPOKEN: Final = 12.0  # dB that peaks of words may lie below the RMS of the loudest second
+_SPOKEN: Final = 15.0  # dB that peaks of words may lie below the RMS of the loudest second
 _STEPS: Final = 32  # of the smallest there is: an edge so low may be rounding
 _LOW: Final = -60.0  # dBFS of the loudest second
 _AROUND: Final = 40  # frames of 5 ms on either side of a loss: 0.2 s
@@ -215,12 +215,12 @@ def narrow_band(found: Scan) -> list[Finding]:
 def zero_filled(found: Scan) -> npt.NDArray[np.int64]:
     """Return losses within words that were filled with zeros: first and last sample, half-open.
 
-    They last from 10 ms to 5 s, and stand in words: on either side the peak within 0.2 s is at
-    most 12 dB below the RMS of the loudest second. They cut into them: on either side the last
-    5 ms are within 20 dB of that peak, where they last a multiple of 10 ms, as packets do (up to
-    three samples more may be zero by chance); within 10 dB, where they last anything. A gate
-    closes when it has been quiet, and opens when it was. One that closes within 10 ms cuts into
-    words as losses do, and is told as such.
+    They last from 10 ms to 5 s. Words are where the peak within 0.2 s is at most 15 dB below the
+    RMS of the loudest second; an edge cuts into them where the last 5 ms are within 20 dB of that
+    peak. A loss has two such edges, and lasts a multiple of 10 ms, as packets do (up to three
+    samples more may be zero by chance). Where both edges are within 10 dB it may last anything;
+    where the first is, the second may lie in a pause. A gate closes when it has been quiet, and
+    opens at once. One that closes within 10 ms cuts into words as losses do, and is told as such.
     """
     runs, peak = found.zeros, found.peak
     if found.loud < _LOW:
@@ -233,11 +233,13 @@ def zero_filled(found: Scan) -> npt.NDArray[np.int64]:
     before = peak[np.maximum((runs[:, 0] // FRAME)[:, None] - steps, 0)].max(axis=1)
     after = peak[np.minimum((runs[:, 1] // FRAME)[:, None] + steps, len(peak) - 1)].max(axis=1)
     least = int(np.gcd.reduce(peak))  # more than one, where the sound has less than 16 bits
-    share = (runs[:, 2:] / np.maximum(np.column_stack([before, after]), 1)).min(axis=1)
-    spoken = dbfs_of_peak(np.minimum(before, after)) >= found.loud - _SPOKEN
-    spoken &= runs[:, 2:].min(axis=1) >= _STEPS * least
+    share = runs[:, 2:] / np.maximum(np.column_stack([before, after]), 1)
+    spoken = dbfs_of_peak(np.column_stack([before, after])) >= found.loud - _SPOKEN
+    spoken &= runs[:, 2:] >= _STEPS * least
     whole = (runs[:, 1] - runs[:, 0]) % _TEN_MS <= 3
-    return runs[spoken & ((whole & (share >= _EDGE)) | (share >= _SURE_EDGE)), :2]
+    cut = (spoken & (share >= _EDGE)).all(axis=1) & (whole | (share >= _SURE_EDGE).all(axis=1))
+    cut |= whole & (spoken & (share >= _SURE_EDGE))[:, 0]
+    return runs[cut, :2]
 
 
 def dbfs_of_peak(peak: npt.NDArray[np.int32]) -> npt.NDArray[np.float64]:

@@ -7,7 +7,7 @@ from typing import Any, Final
 
 import pandas as pd
 
-from recall_lab.analysis.analysis import Analysis, Call, analyse, each_of
+from recall_lab.analysis.analysis import Analysis, Call, analyse, analyses_of
 from recall_lab.analysis.findings.catalogue import CATALOGUE
 from recall_lab.analysis.findings.clocks import rate_by_clocks, ratio_of
 from recall_lab.analysis.findings.samples import findings_of_samples
@@ -59,12 +59,11 @@ def findings(
         ['missing', 'conflicting_audio']
     """
     options: dict[str, Any] = {"call": call, "mute": mute, "tolerance": tolerance}
-    several = each_of(source)
+    several = analyses_of(source, **options)
     if several is None:
         return table_of(findings_of(analyse(source, **options), sound=sound))
     parts = []
-    for one in several:
-        known = analyse(one, **options)
+    for known in several:
         part = table_of(findings_of(known, sound=sound))
         part.insert(0, "stream", pd.Series(known.capture.info.stem, part.index, dtype="str"))
         parts.append(part)

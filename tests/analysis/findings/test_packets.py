@@ -52,6 +52,12 @@ def test_a_ring_of_packets_that_goes_round(talk: np.ndarray, make) -> None:  # t
     assert found.value == 9
 
 
+def test_many_that_come_again_are_all_counted(talk: np.ndarray, make) -> None:  # type: ignore[no-untyped-def]
+    rows = np.repeat(talk[: 150 * 1600].reshape(-1, 1600), 2, axis=0)
+    (found,) = stuck_packets(captured(make, rows.ravel()))
+    assert (found.value, found.severity) == (150, "bad")
+
+
 def test_what_is_alike_by_nature_is_not_stuck(talk: np.ndarray, make) -> None:  # type: ignore[no-untyped-def]
     time = np.arange(10 * RATE) / RATE
     tone = np.rint(8000 * np.sin(2 * np.pi * 440 * time)).astype(np.int16)
@@ -80,6 +86,14 @@ def test_samples_that_are_dropped_between_packets_leap(  # type: ignore[no-untyp
     assert set(found.leaps.tolist()) <= set(range(packet, len(short), packet))
     # the same leaps where no packets meet are none of theirs
     assert clicks(scan(captured(make, short, packet - 7))) == []
+
+
+def test_packets_that_are_zeros_do_not_click(talk: np.ndarray, make) -> None:  # type: ignore[no-untyped-def]
+    rows = talk.reshape(-1, 320).copy()
+    rows[::7] = 0
+    found = scan(captured(make, rows.ravel(), 320))
+    assert found.joins > 100
+    assert len(found.leaps) == 0
 
 
 def test_joins_are_where_audio_goes_on(make) -> None:  # type: ignore[no-untyped-def]
