@@ -13,6 +13,7 @@ import numpy.typing as npt
 import pandas as pd
 
 from recall_lab.analysis.axis import FILLS, Timeline
+from recall_lab.analysis.clock_rate import ClockRate, clock_rate_of
 from recall_lab.analysis.clocks import Seconds, Step, steps_of, timed
 from recall_lab.analysis.delays import Stall, delays_of, running_jitter, stalls_of
 from recall_lab.analysis.joins import Found, Stood, find
@@ -183,7 +184,14 @@ class Analysis:
 
         Where it stood; and where it runs slower than both by more than an oscillator does.
         """
-        return float(sum(one.seconds for one in self.stood))
+        slow = self.clock_rate
+        short = 0.0 if slow is None else slow.seconds
+        return float(sum(one.seconds for one in self.stood)) + short
+
+    @cached_property
+    def clock_rate(self) -> ClockRate | None:
+        """How fast the media clock runs against wall clocks, where no oscillator does so."""
+        return clock_rate_of(self.packets, self.drift, self.clock_steps, replayed=self.replayed)
 
     @cached_property
     def pace(self) -> float:
