@@ -164,7 +164,8 @@ class Followed:
             absolute, sums = (
                 self.follower.column(name)[before:] for name in ("absolute", "payload_crc")
             )
-            self.continuity.extend(relative, samples, absolute, sums)
+            arrived = self.follower.column("monotonic")[before:]
+            self.continuity.extend(relative, samples, absolute, sums, arrived)
         known = np.flatnonzero(np.abs(relative) <= MAX_RELATIVE)  # NaN compares false
         if len(known):
             self.end = float(relative[known[-1]] + samples[known[-1]] / RATE)
