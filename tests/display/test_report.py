@@ -17,7 +17,6 @@ import soundfile
 from builders import make_events
 from PIL import Image
 
-from recall_lab.analysis.gaps import gaps
 from recall_lab.capture.capture import Capture
 from recall_lab.capture.info import CaptureInfo
 from recall_lab.capture.reader import load
