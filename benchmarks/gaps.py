@@ -62,8 +62,8 @@ def capture_of(
     if scatter:
         arrays["relative"] += rng.normal(0, scatter, len(sent))
     arrays["absolute"][:] = spoken
-    arrays["received"][:] = spoken
-    arrays["monotonic"][:] = spoken
+    arrays["received"][:] = np.maximum.accumulate(spoken)
+    arrays["monotonic"][:] = arrays["received"]
     arrays["offset"][:] = np.arange(len(sent)) * samples
     arrays["samples"][:] = samples
     arrays["connection"][:] = 1

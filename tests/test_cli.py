@@ -132,6 +132,11 @@ def test_compare_and_repair(tmp_path: Path, root: Path) -> None:
     audio, _ = soundfile.read(tmp_path / "whole.flac", dtype="int16")
     original, _ = soundfile.read(recording, dtype="int16")
     assert np.corrcoef(audio, original[: len(audio)])[0, 1] > 0.999
+    assert "polarity" not in told
+    soundfile.write(tmp_path / "turned.wav", -original, 16_000)
+    told = run("compare", capture, tmp_path / "turned.wav", cwd=tmp_path)
+    assert re.search(r"^polarity +inverted$", told, re.MULTILINE)
+    assert "note: the recording's wave is upside down: " in told
     np.random.default_rng(1).integers(-99, 99, 64_000).astype("<i2").tofile(tmp_path / "x.bin")
     told = run("compare", capture, tmp_path / "x.bin", cwd=tmp_path, code=1)
     assert "can't be aligned with this recording" in told

@@ -13,6 +13,7 @@ import numpy.typing as npt
 import pandas as pd
 
 from recall_lab.analysis.axis import FILLS, Timeline
+from recall_lab.analysis.clock_rate import ClockRate, clock_rate_of
 from recall_lab.analysis.clocks import Seconds, Step, steps_of, timed
 from recall_lab.analysis.delays import Stall, delays_of, running_jitter, stalls_of
 from recall_lab.analysis.joins import Found, Stood, find
@@ -21,6 +22,7 @@ from recall_lab.analysis.rates import PAIRS, drifts, pace_of
 from recall_lab.analysis.tables import epoch_table, gap_table
 from recall_lab.analysis.unkept import unkept
 from recall_lab.capture.capture import Capture
+from recall_lab.capture.frame import arrivals
 from recall_lab.capture.media_order import MediaOrder, media_order
 from recall_lab.capture.reader import load
 from recall_lab.errors import InvalidArgument, NotRealTime
@@ -182,12 +184,22 @@ class Analysis:
 
         Where it stood; and where it runs slower than both by more than an oscillator does.
         """
-        return float(sum(one.seconds for one in self.stood))
+        slow = self.clock_rate
+        short = 0.0 if slow is None else slow.seconds
+        return float(sum(one.seconds for one in self.stood)) + short
+
+    @cached_property
+    def clock_rate(self) -> ClockRate | None:
+        """How fast the media clock runs against wall clocks, where no oscillator does so."""
+        return clock_rate_of(self.packets, self.drift, self.clock_steps, replayed=self.replayed)
 
     @cached_property
     def pace(self) -> float:
         """How fast the media clock ran against our own: 1.0, or a replay; NaN if unknown."""
-        return pace_of(self.packets, self.held)
+        arrived = arrivals(self.packets)
+        if self.held is not None:  # time of which the media clock knows nothing is no pace
+            arrived = arrived - self.held
+        return pace_of(self.packets["relative"].to_numpy(), arrived)
 
     @property
     def replayed(self) -> bool:

@@ -118,18 +118,18 @@ def _counted(line: MediaOrder) -> tuple[Floats, Floats]:
     return by_samples, line.stamps
 
 
-def pace_of(packets: pd.DataFrame, held: Floats | None = None) -> float:
+def pace_of(media: Floats, arrived: Floats) -> float:
     """Return how fast media time ran against arrival: 1.0 in a call; NaN where it is not known.
 
     By the median of the pace between stretches of the call that lie apart: a stall moves few.
-    `held` is by how much arrivals are to be put back where the media clock stood, s.
+
+    Args:
+        media: when packets were spoken, s, in the order of arrival.
+        arrived: when they arrived, s.
     """
-    size = len(packets)
+    size = len(media)
     if size < _PACED:
         return float("nan")
-    media, arrived = packets["relative"].to_numpy(), arrivals(packets)
-    if held is not None:
-        arrived = arrived - held
     edges = np.linspace(0, size, min(33, size // 4 + 1)).astype(np.int64)
     heads, sizes = edges[:-1], np.diff(edges)
     spoken, came = (np.add.reduceat(values, heads) / sizes for values in (media, arrived))
@@ -163,7 +163,8 @@ def _estimate(first: Floats, second: Floats, steps: int) -> dict[str, float]:
         low, high = _interval(points, slope)
         # the delay grows by second - first: a slope below zero means that the first is faster
         answer["drift"], answer["low"], answer["high"] = (
-            1e6 * (1 / (1 + rate) - 1) for rate in (slope, high, low)
+            1e6 * (1 / (1 + rate) - 1) if rate > -1 else np.nan  # the second stood: all at once
+            for rate in (slope, high, low)
         )
     return answer | {"windows": len(points.times), "steps": steps}
 

@@ -112,7 +112,7 @@ def _gaps(options: argparse.Namespace) -> int:
 
     span = None if options.call is None else tuple(options.call)
     known = rl.analyse(options.capture, call=span, tolerance=options.tolerance)
-    found = known.gaps
+    found = known.discontinuities
     quality = rl.quality(known)
     if options.csv:
         found.to_csv(options.csv, index=False)
@@ -123,8 +123,12 @@ def _gaps(options: argparse.Namespace) -> int:
         rl.plot_gaps(known, figure.subplots())
         figure.savefig(options.plot, dpi=150)
     if options.json:
-        rows = found.to_json(orient="records", date_format="iso", double_precision=9)
-        print(f'{{"quality": {quality.to_json(double_precision=9)}, "gaps": {rows}}}')
+        rows, every = (
+            frame.to_json(orient="records", date_format="iso", double_precision=9)
+            for frame in (known.gaps, found)
+        )
+        told = quality.to_json(double_precision=9)
+        print(f'{{"quality": {told}, "gaps": {rows}, "discontinuities": {every}}}')
         return 0
     print(gap_table(found, everything=options.all))
     print(f"\n{quality['verdict']}")
@@ -168,12 +172,15 @@ def _save(options: argparse.Namespace) -> int:
 
 
 def _compare(options: argparse.Namespace) -> int:
+    from recall_lab.analysis.findings.comparison import findings_of_comparison
     from recall_lab.display.terminal import table
 
     capture = rl.load(options.capture)
     found = rl.compare(capture, options.recording)
     facts = found.facts()
     print("\n".join(f"{name:<22}{fact}" for name, fact in facts.items()))
+    for one in findings_of_comparison(found):
+        print(f"\n{one.severity}: {one.evidence}. {one.advice}")
     worst = found.gaps.nlargest(10, "speech")
     if len(worst):
         print(f"\nthe {counted(len(worst), 'gap')} with the most speech in the recording:\n")
@@ -214,10 +221,10 @@ def _report(options: argparse.Namespace) -> int:
     return 0
 
 
-def draw_overview(capture: Capture, path: Path) -> None:
+def draw_overview(source: Capture | rl.Analysis, path: Path) -> None:
     """Draw one picture of it all into a file."""
     from matplotlib.figure import Figure
 
     figure = Figure(figsize=(11, 7), layout="constrained")
-    rl.plot_overview(capture, figure)
+    rl.plot_overview(source, figure)
     figure.savefig(path, dpi=150)

@@ -57,13 +57,13 @@ def _demo(options: argparse.Namespace) -> int:
     print("\n--- What is missing, and why\n")
     span = (0.0, float(truth["samples"].sum()) / 16_000)
     known = rl.analyse(capture, call=span)
-    print(gap_table(known.gaps))
+    print(gap_table(known.discontinuities))
     lost = truth.loc[truth["fate"] != "sent", "samples"].groupby(truth["fate"]).sum() / 16_000
     print("the bot:", ", ".join(f"{seconds:.3f} s {fate}" for fate, seconds in lost.items()))
     print(f"\n{rl.quality(known)['verdict']}")
 
     picture = folder / "overview.png"
-    draw_overview(capture, picture)
+    draw_overview(known, picture)
     print(f"\nThe picture: {picture}")
     print(f"The report, for a browser: {rl.report(known, folder / 'report.html')}")
     print("Next: make lab, and open notebooks/00_quickstart.ipynb")

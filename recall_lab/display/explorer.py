@@ -261,7 +261,7 @@ class Explorer(anywidget.AnyWidget):
             lane.set(yticks=[], ylim=(0, 1), ylabel="gaps")
             lane.yaxis.label.set(rotation=0, ha="right", va="center")
             for ax in talk:
-                draw_speakers(ax, self._people, (start, end), 0.0)
+                draw_speakers(ax, self._people, (start, end))
                 ax.tick_params(axis="y", labelsize="x-small")
             for ax in (wave, sound, *talk, lane):
                 time_axis(ax, start, end)

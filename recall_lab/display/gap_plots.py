@@ -17,6 +17,8 @@ from recall_lab.analysis.causes import CAUSES
 from recall_lab.analysis.clocks import repaired_spans
 from recall_lab.analysis.gaps import gaps as find_gaps
 from recall_lab.capture.capture import Capture
+from recall_lab.display.clock_map import ClockMap, clock_map
+from recall_lab.display.clock_marks import draw_epochs, draw_steps, draw_unexplained, keys
 from recall_lab.display.style import (
     BLUE,
     GREEN,
@@ -29,7 +31,6 @@ from recall_lab.display.style import (
     WINE,
     bars,
     ink,
-    shift_of,
     time_axis,
 )  # fmt: skip
 from recall_lab.display.style import (
@@ -59,6 +60,9 @@ FILLED: Final[dict[str, Any]] = {
 }
 """How audio is drawn that was filled in from a recording: there, but not received."""
 
+KINDS: Final = ("gap", "unexplained")
+"""Discontinuities that are told in seconds."""
+
 _THERE = BLUE
 _NARROWEST = 1 / 600  # of the width: a gap is never drawn narrower, or it would not be seen
 
@@ -76,7 +80,9 @@ def plot_gaps(
 
     Gaps are coloured by cause and never narrower than can be seen; overlaps (triangles),
     duplicates (dots) and late packets (crosses) stand above the lane; the bands below are the
-    connections. What :func:`recall_lab.repair` filled in is hatched.
+    connections. What :func:`recall_lab.repair` filled in is hatched. Where time passed by both
+    wall clocks and not by the media clock, the lane is crossed out; a dashed line is where
+    ``relative`` begins again.
 
     Args:
         source: as for :func:`recall_lab.analyse`; or a list, such as the streams of a recording.
@@ -106,16 +112,21 @@ def plot_gaps(
         height = 1.5 + 0.55 * len(streams)
         _, ax = plt.subplots(figsize=(10, max(2.2, height)), layout="constrained")
     found = [one.discontinuities for one in known]
-    shifts = [shift_of(one, clock) for one in known]
-    spans = [one.call or _span_of(one, rows) for one, rows in zip(known, found, strict=True)]
-    start = min(s[0] + shift for s, shift in zip(spans, shifts, strict=True))
-    end = max(s[1] + shift for s, shift in zip(spans, shifts, strict=True))
+    axes = [clock_map(one, clock) for one in known]
+    spans = [
+        axis.extent(*(one.call or _span_of(one, rows)))
+        for one, rows, axis in zip(known, found, axes, strict=True)
+    ]
+    start, end = min(low for low, _ in spans), max(high for _, high in spans)
     least = (end - start) * _NARROWEST
     seen: dict[str, float] = dict.fromkeys(CAUSES, 0.0)
-    filled = 0.0
+    filled, stood, epochs, steps = 0.0, 0.0, 0, 0
     marks: dict[str, int] = {"overlap": 0, "duplicate": 0, "reordered": 0}
-    for lane, (one, rows, shift) in enumerate(zip(known, found, shifts, strict=True)):
-        filled += _lane(ax, lane, one, rows, shift, least)
+    for lane, (one, rows, axis) in enumerate(zip(known, found, axes, strict=True)):
+        filled += _lane(ax, lane, one, rows, axis, least)
+        stood += draw_unexplained(ax, one, axis, (lane - 0.24, 0.48), (start, end))
+        epochs += draw_epochs(ax, one, axis, (lane - 0.4, lane + 0.4), (start, end))
+        steps += draw_steps(ax, one, axis, (lane - 0.4, lane + 0.4), (start, end))
         missing = rows[rows["kind"] == "gap"]
         for cause, seconds in missing.groupby("cause")["duration"].sum().items():
             seen[str(cause)] += seconds
@@ -127,7 +138,7 @@ def plot_gaps(
     ax.tick_params(axis="y", length=0)
     ax.spines[["top", "right", "left"]].set_visible(False)
     time_axis(ax, start, end, clock)
-    _legend(ax, seen, marks, filled)
+    _legend(ax, seen, marks, filled, [*keys(stood, epochs, steps)])
     if title is None:
         title = _title(streams, found)
     set_title(ax, title)
@@ -186,36 +197,39 @@ def plot_gap_histogram(
 
 
 def _lane(
-    ax: Axes, lane: int, known: Analysis, rows: pd.DataFrame, shift: float, least: float
+    ax: Axes, lane: int, known: Analysis, rows: pd.DataFrame, axis: ClockMap, least: float
 ) -> float:
     """Draw one stream; return how many seconds of it were filled in."""
     capture = known.capture
     start, end = known.extent
-    ax.broken_barh([(start + shift, end - start)], (lane - 0.2, 0.4), facecolor=_THERE, zorder=1)
-    filled = draw_fills(ax, capture, (lane - 0.2, 0.4), shift, least)
+    there = axis.spans([start], [end])
+    wide = bars(there.start, there.end, 0.0)
+    ax.broken_barh(wide, (lane - 0.2, 0.4), facecolor=_THERE, zorder=1)
+    filled = draw_fills(ax, capture, (lane - 0.2, 0.4), axis, least)
     missing = rows[rows["kind"] == "gap"]
     for cause in CAUSES:
         some = missing[missing["cause"] == cause]
-        wide = bars(some["start"].to_numpy() + shift, some["end"].to_numpy() + shift, least)
+        drawn = axis.spans(some["start"], some["end"])
+        wide = bars(drawn.start, drawn.end, least)
         if not len(wide):
             continue
         # nothing behind, so that what is missing looks missing
         ax.broken_barh(wide, (lane - 0.21, 0.42), facecolor=ax.get_facecolor(), zorder=2)
         ax.broken_barh(wide, (lane - 0.2, 0.4), facecolor=COLORS[cause], edgecolor="none", zorder=3)
     for kind, marker in (("overlap", "v"), ("duplicate", "."), ("reordered", "x")):
-        at = rows.loc[rows["kind"] == kind, "start"].to_numpy() + shift
+        at = axis(rows.loc[rows["kind"] == kind, "start"])
         if len(at) > 2000:  # more can't be told apart
             at = at[:: len(at) // 2000 + 1]
         ax.plot(
             at, np.full(len(at), lane - 0.32), marker, color=ink(), markersize=4, zorder=4,
             linestyle="none",
         )  # fmt: skip
-    _connections(ax, lane, known, shift)
+    _connections(ax, lane, known, axis)
     return filled
 
 
 def draw_fills(
-    ax: Axes, capture: Capture, band: tuple[float, float], shift: float, least: float
+    ax: Axes, capture: Capture, band: tuple[float, float], axis: ClockMap, least: float
 ) -> float:
     """Draw what was filled in from a recording; return how many seconds that is.
 
@@ -223,17 +237,18 @@ def draw_fills(
         ax: where to draw.
         capture: of which.
         band: bottom and height of the bars.
-        shift: what is added to times.
+        axis: where times stand.
         least: width of the narrowest.
     """
     fills = repaired_spans(capture)
-    wide = bars(fills["start"].to_numpy() + shift, fills["end"].to_numpy() + shift, least)
+    drawn = axis.spans(fills["start"], fills["end"])
+    wide = bars(drawn.start, drawn.end, least)
     if wide:
         ax.broken_barh(wide, band, zorder=2, **FILLED)
     return float(fills["duration"].sum())
 
 
-def _connections(ax: Axes, lane: int, known: Analysis, shift: float) -> None:
+def _connections(ax: Axes, lane: int, known: Analysis, axis: ClockMap) -> None:
     """Draw the connections as bands of two greys under the lane."""
     packets = known.packets
     if packets.empty:
@@ -241,29 +256,35 @@ def _connections(ax: Axes, lane: int, known: Analysis, shift: float) -> None:
     ends = packets["relative"] + packets["samples"] / RATE
     bands = pd.DataFrame({"start": packets["relative"], "end": ends}).groupby(packets["connection"])
     for at, (_, band) in enumerate(bands):
-        start, end = float(band["start"].min()), float(band["end"].max())
+        drawn = axis.spans([band["start"].min()], [band["end"].max()])
         ax.broken_barh(
-            [(start + shift, end - start)], (lane + 0.26, 0.07),
+            bars(drawn.start, drawn.end, 0.0), (lane + 0.26, 0.07),
             facecolor="0.45" if at % 2 == 0 else "0.65", zorder=1,
         )  # fmt: skip
 
 
-def _legend(ax: Axes, seen: dict[str, float], marks: dict[str, int], filled: float) -> None:
-    keys: list[Patch | Line2D] = [Patch(facecolor=_THERE, label="audio")]
+def _legend(
+    ax: Axes,
+    seen: dict[str, float],
+    marks: dict[str, int],
+    filled: float,
+    clocks: list[Patch | Line2D],
+) -> None:
+    told: list[Patch | Line2D] = [Patch(facecolor=_THERE, label="audio")]
     if filled:
-        keys.append(Patch(label=f"filled: {filled:.2f} s", **FILLED))
+        told.append(Patch(label=f"filled: {filled:.2f} s", **FILLED))
     for cause, seconds in seen.items():
         if seconds:
-            keys.append(Patch(facecolor=COLORS[cause], label=f"{cause}: {seconds:.2f} s"))
+            told.append(Patch(facecolor=COLORS[cause], label=f"{cause}: {seconds:.2f} s"))
     symbols = {"overlap": "v", "duplicate": ".", "reordered": "x"}
     for kind, count in marks.items():
         if count:
             label = f"{kind}: {count:,}"
-            keys.append(
+            told.append(
                 Line2D([], [], color=ink(), marker=symbols[kind], linestyle="none", label=label)
             )
-    keys.append(Line2D([], [], color="0.45", linewidth=3, label="connections"))
-    ax.legend(handles=keys, loc="upper left", bbox_to_anchor=(1, 1.05), frameon=False)
+    told += [*clocks, Line2D([], [], color="0.45", linewidth=3, label="connections")]
+    ax.legend(handles=told, loc="upper left", bbox_to_anchor=(1, 1.05), frameon=False)
 
 
 def _span_of(known: Analysis, found: pd.DataFrame) -> tuple[float, float]:
@@ -285,11 +306,10 @@ def _names(streams: list[Capture]) -> list[str]:
 
 
 def _title(streams: list[Capture], found: list[pd.DataFrame]) -> str:
-    missing = pd.concat(found)
-    missing = missing[missing["kind"] == "gap"]
-    if not len(missing):
-        return f"{streams[0].info.recording}: nothing is missing"
-    total = float(missing["duration"].sum())
     several = len({one.info.recording for one in streams}) > 1
     name = counted(len(streams), "stream") if several else streams[0].info.recording
-    return f"{name}: {total:.2f} s missing in {counted(len(missing), 'gap')}"
+    seconds = {kind: [one.loc[one["kind"] == kind, "duration"] for one in found] for kind in KINDS}
+    gaps = sum(map(len, seconds["gap"]))
+    total, stood = (sum(float(one.sum()) for one in seconds[kind]) for kind in KINDS)
+    told = f"{total:.2f} s missing in {counted(gaps, 'gap')}" if gaps else "nothing is missing"
+    return f"{name}: {told}, {stood:.2f} s unexplained" if stood else f"{name}: {told}"

@@ -141,11 +141,12 @@ class Strip:
             columns[..., : COLUMNS - shift] = columns[..., shift:]
         self._end = end
         capture = last((fresh + 1) * STEP)
-        start, reached = capture.span
+        ahead = _ahead(capture)
+        start, reached = (edge - ahead for edge in capture.span)
         # no more than is shown: a stamp gone wrong may lie years away
         low, high = (min(max(edge * STEP, start), reached) for edge in (end - fresh - 1, end))
-        line = axis_of(capture, low, high)
-        first = round(((end - fresh) * STEP - line.start) * RATE)
+        line = axis_of(capture, low + ahead, high + ahead)
+        first = round(((end - fresh) * STEP + ahead - line.start) * RATE)
         found = columns_of(line, first, _STEP, fresh)
         self._reached = int(min(reached / STEP, end))
         begins = np.arange(end - fresh, end) * STEP
@@ -177,6 +178,18 @@ class Strip:
         pixels = _COLORS[np.where(known, shade, 0).clip(0, 255).astype(np.uint8)]
         pixels[~known] = _NONE
         return pixels
+
+
+def _ahead(capture: Capture) -> float:
+    """Return by how much the media clock of a part is ahead of its last stamps, s.
+
+    Where ``relative`` begins again within it, those before are on one clock with those after, and
+    the picture ends at what the newest stamp says.
+    """
+    known = np.flatnonzero(np.isfinite(capture.media))
+    if not len(known):
+        return 0.0
+    return float(capture.media[known[-1]] - capture.packets["relative"].iloc[known[-1]])
 
 
 def _label(ax: Axes, last: bool) -> None:

@@ -8,12 +8,21 @@ import matplotlib.pyplot as plt
 import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure, SubFigure
+from matplotlib.lines import Line2D
 from matplotlib.patches import Patch
 
 from recall_lab.analysis.analysis import Analysis, Call, analyse
 from recall_lab.analysis.causes import CAUSES
 from recall_lab.analysis.speech import speech
 from recall_lab.analysis.timeline import axis_of
+from recall_lab.display.clock_map import ClockMap, clock_map
+from recall_lab.display.clock_marks import (
+    draw_epochs,
+    draw_steps,
+    draw_through,
+    draw_unexplained,
+    keys,
+)
 from recall_lab.display.gap_plots import COLORS, FILLED, draw_fills
 from recall_lab.display.people_plot import (
     ROW_COLORS,
@@ -22,7 +31,7 @@ from recall_lab.display.people_plot import (
     people_of,
 )
 from recall_lab.display.sound_plots import plot_levels, plot_spectrogram, plot_waveform
-from recall_lab.display.style import BLUE, GREEN, bars, shift_of, time_axis
+from recall_lab.display.style import BLUE, GREEN, bars, ink, time_axis
 from recall_lab.display.words import WORD_ROWS, draw_words
 from recall_lab.text import printable
 
@@ -76,7 +85,7 @@ def plot_overview(
         >>> plot_overview(rl.load("captures/9f3c.bin"))  # doctest: +SKIP
     """
     known = analyse(source, call=call, tolerance=tolerance)
-    shift = shift_of(known, clock)
+    axis = clock_map(known, clock)
     people = people_of(known.capture)
     more = {}
     if len(people.words):
@@ -91,7 +100,7 @@ def plot_overview(
     grid = figure.add_gridspec(len(names), 1, height_ratios=heights)
     lanes = {name: figure.add_subplot(grid[at]) for at, name in enumerate(names)}
     line = axis_of(known, start, end)
-    low, high = line.start + shift, max(line.end, line.start + 1e-3) + shift
+    span = low, high = axis.extent(line.start, max(line.end, line.start + 1e-3))
     plot_waveform(
         known, lanes["waveform"], clock=clock, start=start, end=end, title=title,
     )  # fmt: skip
@@ -102,17 +111,20 @@ def plot_overview(
     plot_levels(known, lanes["level"], clock=clock, start=start, end=end, title="")
     found = speech(known, detector=detector, start=start, end=end)
     least = (high - low) * _NARROWEST
-    spoken = bars(found["start"].to_numpy() + shift, found["end"].to_numpy() + shift, 0.0)
-    lanes["speech"].broken_barh(spoken, (0, 1), facecolor=GREEN)
+    spoken = axis.spans(found["start"], found["end"])
+    lanes["speech"].broken_barh(bars(spoken.start, spoken.end, 0.0), (0, 1), facecolor=GREEN)
     share = found["duration"].sum() / max(line.end - line.start, 1e-3)
     _aside(lanes["speech"], [Patch(facecolor=GREEN, label=f"speech: {share:.0%}")])
-    _gap_lane(lanes["gaps"], known, (low, high), shift, least)
+    _gap_lane(lanes["gaps"], known, span, axis, least)
+    if not known.capture.packets.empty:
+        for name, color in (("waveform", ink()), ("spectrogram", "white"), ("level", ink())):
+            draw_through(lanes[name], known, axis, color)
     for name in more:
         time_axis(lanes[name], low, high, clock)
     if "words" in lanes:
-        _word_lane(lanes["words"], people, (low - shift, high - shift), shift)
+        _word_lane(lanes["words"], people.on(axis), span)
     if "speakers" in lanes:
-        draw_speakers(lanes["speakers"], people, (low - shift, high - shift), shift)
+        draw_speakers(lanes["speakers"], people.on(axis), span)
         lanes["speakers"].tick_params(axis="y", labelsize="x-small")
     for name, ax in lanes.items():
         legend = ax.get_legend()
@@ -131,10 +143,10 @@ def plot_overview(
     return lanes
 
 
-def _word_lane(ax: Axes, people: People, span: tuple[float, float], shift: float) -> None:
+def _word_lane(ax: Axes, people: People, span: tuple[float, float]) -> None:
     """Write the words, or draw how many there are."""
     names = () if len(people.spans) else people.labels  # where no lane tells whose is which
-    told = draw_words(ax, people.words, span, shift, ROW_COLORS, names)
+    told = draw_words(ax, people.words, span, ROW_COLORS, names)
     ax.annotate(
         told, (1, 0.5), (9, 0), xycoords="axes fraction", textcoords="offset points", va="center",
         fontsize="small",
@@ -146,7 +158,7 @@ def _gap_lane(
     ax: Axes,
     known: Analysis,
     span: tuple[float, float],
-    shift: float,
+    axis: ClockMap,
     least: float,
 ) -> None:
     """Draw what is there, and what is missing in the colours of its causes."""
@@ -156,25 +168,29 @@ def _gap_lane(
         _aside(ax, [Patch(facecolor="0.8", label="no packets to tell by")])
         return
     start, end = known.extent
-    ax.broken_barh([(start + shift, end - start)], (0, 1), facecolor=BLUE, zorder=1)
-    found = known.gaps
-    found = found[found["end"] + shift > span[0]]
-    found = found[found["start"] + shift < span[1]]
-    keys = [Patch(facecolor=BLUE, label="audio")]
-    filled = draw_fills(ax, capture, (0, 1), shift, least)
+    there = axis.spans([start], [end])
+    ax.broken_barh(bars(there.start, there.end, 0.0), (0, 1), facecolor=BLUE, zorder=1)
+    found = known.found.of("gap")
+    told: list[Patch | Line2D] = [Patch(facecolor=BLUE, label="audio")]
+    filled = draw_fills(ax, capture, (0, 1), axis, least)
     if filled:
-        keys.append(Patch(label=f"filled: {filled:.2f} s", **FILLED))
+        told.append(Patch(label=f"filled: {filled:.2f} s", **FILLED))
     for cause in CAUSES:
-        some = found[found["cause"] == cause]
-        if len(some):
-            wide = bars(some["start"].to_numpy() + shift, some["end"].to_numpy() + shift, least)
+        some = found.cause == cause
+        drawn = axis.spans(found.start[some], found.end[some])
+        shown = (drawn.end > span[0]) & (drawn.start < span[1])
+        if shown.any():
+            wide = bars(drawn.start[shown], drawn.end[shown], least)
             ax.broken_barh(wide, (0, 1), facecolor=COLORS[cause], zorder=2)
-            lost = float(np.sum(some["duration"]))
-            keys.append(Patch(facecolor=COLORS[cause], label=f"{printable(cause)}: {lost:.2f} s"))
-    _aside(ax, keys)
+            lost = float(found.duration[some][np.unique(drawn.of[shown])].sum())
+            told.append(Patch(facecolor=COLORS[cause], label=f"{printable(cause)}: {lost:.2f} s"))
+    stood = draw_unexplained(ax, known, axis, (0, 1), span)
+    epochs = draw_epochs(ax, known, axis, (-0.1, 1.1), span)
+    told += keys(stood, epochs, draw_steps(ax, known, axis, (-0.1, 1.1), span))
+    _aside(ax, told)
 
 
-def _aside(ax: Axes, keys: list[Patch]) -> None:
+def _aside(ax: Axes, told: list[Patch | Line2D]) -> None:
     ax.legend(
-        handles=keys, loc="center left", bbox_to_anchor=(1, 0.5), frameon=False, fontsize="small"
+        handles=told, loc="center left", bbox_to_anchor=(1, 0.5), frameon=False, fontsize="small"
     )

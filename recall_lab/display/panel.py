@@ -13,8 +13,9 @@ from typing import Final
 
 import numpy as np
 
+from recall_lab.display.followed import Stream
 from recall_lab.display.gap_plots import COLORS
-from recall_lab.display.live import Look, Stream
+from recall_lab.display.live import Look
 from recall_lab.display.style import GREEN, GREY, ORANGE, VERMILION
 from recall_lab.text import counted, excerpt, player_time, printable, safe_html, shortened, tallied
 
@@ -81,6 +82,7 @@ def text_of(look: Look) -> str:
     for stream in look.streams[-_LINES:]:
         facts = [f"{stream.recording} {name_of(stream)}", player_time(stream.seconds)]
         facts += [f"{stream.rate:.1f} packets/s", _level(stream), *_missing_words(stream)]
+        facts += [_replay(stream)] * stream.replayed
         lines.append("  " + ", ".join(filter(None, facts)))
     if len(look.streams) > _LINES:
         lines.append(f"  and {len(look.streams) - _LINES:,} streams that began earlier")
@@ -137,10 +139,21 @@ def _cells(stream: Stream, *, running: bool) -> dict[str, tuple[str, str]]:
         "audio": (_NUMBER, player_time(stream.seconds)[:-2]),
         "packets/s": (_NUMBER, f"{stream.rate:.1f}"),
         "level, 1 s (dBFS)": (_CELL, _meter(stream)),
-        "delay": (_NUMBER, f"{1e3 * stream.delay:.0f} ms" if math.isfinite(stream.delay) else ""),
+        "delay": (_NUMBER, _delay(stream)),
         "missing": (_WORDS, _missing(stream)),
     }
     return cells if running else {name: cell for name, cell in cells.items() if name not in _NOW}
+
+
+def _delay(stream: Stream) -> str:
+    """Return how late packets come; of a replay, that it is one."""
+    if stream.replayed:
+        return f"none: {_replay(stream)}"
+    return f"{1e3 * stream.delay:.0f} ms" if math.isfinite(stream.delay) else ""
+
+
+def _replay(stream: Stream) -> str:
+    return "a replay, all at once" if stream.pace > 1e6 else f"a replay, {stream.pace:.3g} times"
 
 
 def _meter(stream: Stream) -> str:

@@ -19,6 +19,7 @@ from recall_lab.analysis.analysis import analyse
 from recall_lab.analysis.people import Source, names_of, speakers, streams_of
 from recall_lab.analysis.transcript import transcript
 from recall_lab.capture.capture import Capture
+from recall_lab.display.clock_map import RELATIVE, ClockMap, clock_map
 from recall_lab.display.style import (
     BLUE,
     GREEN,
@@ -29,7 +30,6 @@ from recall_lab.display.style import (
     SKY,
     VERMILION,
     bars,
-    shift_of,
     time_axis,
 )  # fmt: skip
 from recall_lab.display.style import (
@@ -56,7 +56,7 @@ class People(NamedTuple):
     Attributes:
         labels: of the rows, from top to bottom.
         spans: who speaks when: ``participant``, ``row`` (int64), ``start``, ``end`` (float64,
-            s on the relative clock), ``complete`` (bool), by start.
+            s on the relative clock, or :meth:`on` another), ``complete`` (bool), by start.
         words: ``row`` (int64, -1 for nobody that is known), ``text`` (str, fit to be shown),
             ``start``, ``end`` (float64, s), ``utterance`` (int64), by start.
     """
@@ -64,6 +64,16 @@ class People(NamedTuple):
     labels: tuple[str, ...]
     spans: pd.DataFrame
     words: pd.DataFrame
+
+    def on(self, axis: ClockMap) -> People:
+        """Return the same with times as they stand on an axis."""
+        found = axis.spans(self.spans["start"], self.spans["end"])
+        spans = self.spans.iloc[found.of].assign(start=found.start, end=found.end)
+        words = self.words.assign(
+            start=axis(self.words["start"]), end=axis.until(self.words["end"])
+        )
+        ordered = words.sort_values("start", kind="stable", ignore_index=True)
+        return People(self.labels, spans.reset_index(drop=True), ordered)
 
 
 def people_of(capture: Source) -> People:
@@ -139,7 +149,7 @@ def plot_speakers(
     """
     streams = streams_of(captures)
     kept = [one for one in streams if isinstance(one, Capture)]
-    shift = shift_of(analyse(kept[0]), clock) if kept else 0.0
+    axis = clock_map(analyse(kept[0]), clock) if kept else RELATIVE
     if not kept and clock != "relative":
         raise InvalidArgument("clock", clock, "'relative', where there are no packets")
     people = people_of(streams)
@@ -152,8 +162,9 @@ def plot_speakers(
         start=people.spans["start"].clip(low, high), end=people.spans["end"].clip(low, high)
     )
     inside = inside[inside["end"] > inside["start"]]
-    time_axis(ax, low + shift, high + shift, clock)
-    draw_speakers(ax, people, (low, high), shift, (0.05, 0.42) if words else (-0.3, 0.3))
+    shown, span = people.on(axis), axis.extent(low, high)
+    time_axis(ax, *span, clock)
+    draw_speakers(ax, shown, span, (0.05, 0.42) if words else (-0.3, 0.3))
     for row, seconds in inside.assign(length=inside["end"] - inside["start"]).groupby("row"):
         told = float(seconds["length"].sum())
         ax.text(
@@ -162,8 +173,8 @@ def plot_speakers(
         )  # fmt: skip
     if words:
         for row in range(len(people.labels)):
-            mine = people.words[people.words["row"] == row]
-            write_words(ax, mine, (low, high), shift, row - 0.17)
+            mine = shown.words[shown.words["row"] == row]
+            write_words(ax, mine, span, row - 0.17)
     if not inside["complete"].all():
         key = Patch(facecolor="0.5", alpha=0.45, label="an end was not told")
         ax.legend(
@@ -184,16 +195,14 @@ def draw_speakers(
     ax: Axes,
     people: People,
     span: tuple[float, float],
-    shift: float,
     band: tuple[float, float] = (-0.4, 0.4),
 ) -> None:
     """Draw a row for each speaker, named at the left.
 
     Args:
         ax: where to draw; its x axis is not changed.
-        people: who speaks.
-        span: what is shown, s on the relative clock.
-        shift: what is added to times.
+        people: who speaks, with times as they stand on the axis.
+        span: what is shown, s.
         band: top and bottom of each bar, of its row.
     """
     least = (span[1] - span[0]) * _NARROWEST
@@ -202,7 +211,7 @@ def draw_speakers(
         mine = mine[(mine["end"] > span[0]) & (mine["start"] < span[1])]
         for complete, alpha in ((True, 1.0), (False, 0.45)):
             some = mine[mine["complete"] == complete]
-            wide = bars(some["start"].to_numpy() + shift, some["end"].to_numpy() + shift, least)
+            wide = bars(some["start"].to_numpy(), some["end"].to_numpy(), least)
             where = (row + band[0], band[1] - band[0])
             ax.broken_barh(wide, where, facecolor=color, alpha=alpha)
     ax.set_ylim(max(len(people.labels), 1) - 0.5, -0.5)

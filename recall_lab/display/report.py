@@ -19,6 +19,7 @@ from matplotlib.figure import Figure
 from recall_lab.analysis.analysis import Analysis, Call, analyse
 from recall_lab.analysis.axis import covered
 from recall_lab.analysis.levels import levels
+from recall_lab.analysis.loss import UNEXPLAINED
 from recall_lab.analysis.quality import quality
 from recall_lab.analysis.sound import sound
 from recall_lab.capture.capture import Capture
@@ -26,6 +27,7 @@ from recall_lab.display.overview_plot import plot_overview
 from recall_lab.display.page import facts, page, page_path, picture, write
 from recall_lab.display.player import wav_bytes
 from recall_lab.display.sound_plots import plot_spectrogram
+from recall_lab.display.terminal import clock_facts, replay
 from recall_lab.display.timing_plots import plot_clocks, plot_timing
 from recall_lab.text import counted, printable
 from recall_lab.wire.pcm import RATE
@@ -82,7 +84,6 @@ def report(
 def _page(known: Analysis, detector: str) -> str:
     capture = known.capture
     timed = not capture.packets.empty
-    found = known.gaps if timed else None
     measured = quality(known) if timed else None
     heard = sound(known)
     parts = [_head(capture)]
@@ -99,7 +100,7 @@ def _page(known: Analysis, detector: str) -> str:
             "missing, nor of when it was."
         )
         parts.append(f'<p class="verdict {"poor" if lost else ""}">{why}</p>')
-    parts.append(facts(_summary(capture, measured)))
+    parts.append(facts(_summary(known, measured)))
     told = "Waveform, spectrogram, level, speech and gaps over relative time"
     parts.append("<h2>Overview</h2>")
 
@@ -107,21 +108,20 @@ def _page(known: Analysis, detector: str) -> str:
         plot_overview(known, figure, detector=detector)
 
     parts.append(picture(draw, (11, 7), told))
-    if found is not None:
-        parts += ["<h2>What is missing</h2>", _gap_table(found)]
-    parts += ["<h2>Worst moments</h2>", _moments(known, found)]
+    if timed:
+        parts += ["<h2>What is missing</h2>", _gap_table(known)]
+    parts += ["<h2>Worst moments</h2>", _moments(known)]
     if timed:
         parts.append("<h2>Timing</h2>")
-        for plot, told in (
-            (plot_timing, "How late each packet came"),
-            (plot_clocks, "How far the clocks came apart"),
-        ):
+        parts += [f"<p>{html.escape(_sentence(told))}</p>" for told in clock_facts(known)]
+        plots = [(plot_timing, "How late each packet came")] if not known.replayed else []
+        for plot, told in (*plots, (plot_clocks, "How far the clocks came apart")):
             parts.append(picture(lambda f, p=plot: p(known, f.subplots()), (11, 3.6), told))  # type: ignore[misc]
     parts += ["<h2>Sound</h2>", facts(_sound_facts(heard))]
     if measured is not None:
         rows = "".join(
             f'<tr><td>{html.escape(str(name))}</td><td class="number">'
-            f"{html.escape(_number(value))}</td></tr>"
+            f"{html.escape(_measure(known, str(name), value))}</td></tr>"
             for name, value in measured.drop("verdict").items()
         )
         parts.append(
@@ -147,22 +147,45 @@ def _head(capture: Capture) -> str:
     return f"<h1>{html.escape(capture.info.stem)}</h1><div>{html.escape(who + when)}</div>"
 
 
-def _summary(capture: Capture, measured: pd.Series[Any] | None) -> dict[str, str]:
+def _summary(known: Analysis, measured: pd.Series[Any] | None) -> dict[str, str]:
     """Return the first things one asks for."""
+    capture = known.capture
     if measured is None:
         return {"audio": f"{capture.duration:,.1f} s", "damage": str(capture.damage)}
     missing = f"{measured['missing s']:,.2f} s in {counted(int(measured['gaps']), 'gap')}"
-    return {
+    told = {
         "length of the call": f"{measured['span s']:,.1f} s",
         "audio received": f"{measured['audio s']:,.1f} s in "
         + counted(int(measured["packets"]), "packet"),
         "missing": missing,
         "longest gap": f"{measured['longest gap s']:.2f} s",
-        "connections": f"{measured['connections']:,}",
-        "jitter": _number(measured["jitter ms"], "ms"),
-        "latest packet": _number(measured["delay max ms"], "ms above the fastest"),
-        "damage of the files": str(measured["damage"]),
     }
+    if known.unexplained:
+        told["unexplained"] = f"{known.unexplained:,.2f} s: the media clock stood"
+    if measured["epochs"] > 1:
+        told["epochs"] = f"{measured['epochs']:,}: relative begins again"
+    told["connections"] = f"{measured['connections']:,}"
+    if known.replayed:
+        told["jitter, latest packet"] = f"not told: {replay(known)}"
+    else:
+        told["jitter"] = _number(measured["jitter ms"], "ms")
+        told["latest packet"] = _number(measured["delay max ms"], "ms above the fastest")
+    return told | {"damage of the files": str(measured["damage"])}
+
+
+_OF_ARRIVAL: Final = ("jitter", "delay", "stalls", "longest stall")
+
+
+def _measure(known: Analysis, name: str, value: Any) -> str:
+    """Return a measure in words: what arrival tells is none for a replay."""
+    drift = name.startswith("drift") and "/received" in name
+    if known.replayed and (drift or name.startswith(_OF_ARRIVAL)):
+        return "not told: a replay"
+    return _number(value)
+
+
+def _sentence(told: str) -> str:
+    return f"{told[:1].upper()}{told[1:]}."
 
 
 def _sound_facts(heard: pd.Series[Any]) -> dict[str, str]:
@@ -182,15 +205,18 @@ def _sound_facts(heard: pd.Series[Any]) -> dict[str, str]:
     }
 
 
-def _gap_table(found: pd.DataFrame) -> str:
-    rows = found[found["kind"] == "gap"]
+def _gap_table(known: Analysis) -> str:
+    found = known.discontinuities
+    rows = found[found["kind"].isin(["gap", "unexplained"])]
     if rows.empty:
         return "<p>Nothing.</p>"
-    by_cause = rows.groupby("cause")["duration"].agg(["sum", "count"])
+    by_cause = rows.groupby(["kind", "cause"])["duration"].agg(["sum", "count"])
     by_cause = by_cause.sort_values("sum", ascending=False)
     causes = ", ".join(
         f"{cause}: {seconds:,.2f} s in {counted(int(count), 'gap')}"
-        for cause, seconds, count in by_cause.itertuples()
+        if kind == "gap"
+        else f"unexplained ({cause}): {seconds:,.2f} s in {counted(int(count), 'place')}"
+        for (kind, cause), seconds, count in by_cause.itertuples()
     )
     shown = rows.head(_LISTED)
     cells = "".join(
@@ -201,7 +227,7 @@ def _gap_table(found: pd.DataFrame) -> str:
         )
     )
     more = len(rows) - len(shown)
-    rest = f"<p>... and {counted(more, 'gap')} more.</p>" if more else ""
+    rest = f"<p>... and {more:,} more.</p>" if more else ""
     return (
         f'<p>{html.escape(causes)}</p><div class="wide"><table><thead><tr>'
         '<th class="number">start (s)</th><th class="number">lasts (s)</th><th>cause</th>'
@@ -209,11 +235,11 @@ def _gap_table(found: pd.DataFrame) -> str:
     )
 
 
-def _moments(known: Analysis, found: pd.DataFrame | None) -> str:
+def _moments(known: Analysis) -> str:
     """Return the moments in which most was lost or clipped, each to be seen and heard."""
-    worst = worst_moments(known, found)
+    worst = worst_moments(known)
     if not worst:
-        lost = "" if found is None else "nothing was lost, and "
+        lost = "" if known.capture.packets.empty else "nothing was lost, and "
         return f"<p>None: {lost}nothing is clipped.</p>"
     parts = []
     for start, end, why in worst:
@@ -231,38 +257,50 @@ def _moments(known: Analysis, found: pd.DataFrame | None) -> str:
     return f'<div class="moments">{"".join(parts)}</div><p>Played with the peak at -1 dBFS.</p>'
 
 
-def worst_moments(known: Analysis, found: pd.DataFrame | None) -> list[tuple[float, float, str]]:
+def worst_moments(source: Any) -> list[tuple[float, float, str]]:
     """Return begin, end (s) and what is wrong of the worst few seconds, the worst first.
 
-    Windows are compared by what was lost in them (not what nobody said), and then by clipping.
+    Windows are compared by what was lost in them or is unexplained (not what nobody said), and
+    then by clipping.
 
     Args:
-        known: whose moments.
-        found: its gaps; None where there are no packets.
+        source: as for :func:`recall_lab.analyse`, with packets or without.
     """
-    start, end = known.extent if found is not None else known.capture.span
+    known = analyse(source)
+    timed = not known.capture.packets.empty
+    start, end = known.extent if timed else known.capture.span
     level = levels(known, max(_CLIP / _STEPS, (end - start) / _MOST_STEPS))
     if level.empty:
         return []
     edges = np.append(level["start"].to_numpy(), end)
-    lost = np.zeros(len(level))
-    if found is not None:
-        rows = found[(found["kind"] == "gap") & ~found["cause"].isin(NOT_LOST)]
-        lost = np.diff(covered(rows["start"].to_numpy(), rows["end"].to_numpy(), edges))
+    lost, untold = np.zeros(len(level)), np.zeros(len(level))
+    if timed:
+        gaps, stood = known.found.of("gap"), known.found.of("unexplained")
+        kept = ~np.isin(gaps.cause.astype(str), (*NOT_LOST, UNEXPLAINED))
+        lost = np.diff(covered(gaps.start[kept], gaps.end[kept], edges))
+        open_ = gaps.cause == UNEXPLAINED
+        untold = np.diff(covered(gaps.start[open_], gaps.end[open_], edges))
+        at = np.clip(np.searchsorted(edges, stood.start, "right") - 1, 0, len(level) - 1)
+        np.add.at(untold, at, stood.duration)  # no time at all on the axis
     clipped, clips = level["clipped"].to_numpy() / RATE, level["clips"].to_numpy()
     taken = np.zeros(len(level), bool)
     moments: list[tuple[float, float, str]] = []
     while len(moments) < _WORST:
-        score = np.convolve(np.where(taken, 0, lost + clipped), np.ones(_STEPS), "full")
+        wrong = np.where(taken, 0, lost + untold + clipped)
+        score = np.convolve(wrong, np.ones(_STEPS), "full")
         last = int(score.argmax())  # of the steps of the moment
         some = slice(max(last - _STEPS + 1, 0), last + 1)
         if score[last] < 1 / RATE:
             break
         # what is worst stands in the middle, as far as the capture goes
-        weights = np.where(taken[some], 0, lost[some] + clipped[some])
-        middle = float(np.average(edges[:-1][some] + np.diff(edges)[some] / 2, weights=weights))
+        middles = edges[:-1][some] + np.diff(edges)[some] / 2
+        middle = float(np.average(middles, weights=wrong[some]))
         low = min(max(middle - _CLIP / 2, start), max(end - _CLIP, start))
-        why = [f"{lost[some].sum():.2f} s lost"] if lost[some].any() else []
+        why = [
+            f"{seconds[some].sum():.2f} s {told}"
+            for seconds, told in ((lost, "lost"), (untold, "unexplained"))
+            if seconds[some].any()
+        ]
         if clips[some].any():
             why.append(counted(int(clips[some].sum()), "clipped peak"))
         moments.append((low, min(low + _CLIP, end), ", ".join(why)))

@@ -20,13 +20,13 @@ from recall_lab.analysis.levels import frame_of_levels, measure, windows_of
 from recall_lab.analysis.overview import overview
 from recall_lab.analysis.spectrum import decibels, mel_edges, spectrogram
 from recall_lab.analysis.timeline import axis_of
+from recall_lab.display.clock_map import ClockMap, clock_map
 from recall_lab.display.style import (
     BLUE,
     ORANGE,
     PURPLE,
     VERMILION,
     bars,
-    shift_of,
     time_axis,
 )  # fmt: skip
 from recall_lab.display.style import (
@@ -90,16 +90,19 @@ def plot_waveform(
         >>> plot_waveform(rl.load("captures/9f3c.bin"))  # doctest: +SKIP
     """
     known = analyse(source, tolerance=tolerance)
-    shift = shift_of(known, clock)
+    axis = clock_map(known, clock)
     if ax is None:
         _, ax = plt.subplots(figsize=(10, 3), layout="constrained")
     line = axis_of(known, start, end)
     times, low, high = _envelope(line, columns)
-    ax.fill_between(times + shift, low, high, color=color, linewidth=0.4, step="mid")
+    for piece in axis.pieces(times):
+        ax.fill_between(
+            axis(times[piece]), low[piece], high[piece], color=color, linewidth=0.4, step="mid"
+        )
     peak = float(np.nanmax(np.abs([low, high]), initial=0.0)) if len(times) else 0.0
     limit = 1.15 * peak or 1.0
     ax.set_ylim(-limit, limit)
-    _finish(ax, known, line, clock, shift, title, "", hatch=missing)
+    _finish(ax, known, line, (axis, clock), title, "", hatch=missing)
     ax.set_ylabel("amplitude\n(full scale = 1)")
     ax.axhline(0, color="0.6", linewidth=0.5, zorder=0)
     return ax
@@ -139,7 +142,7 @@ def plot_levels(
         >>> plot_levels(rl.load("captures/9f3c.bin"))  # doctest: +SKIP
     """
     known = analyse(source, tolerance=tolerance)
-    shift = shift_of(known, clock)
+    axis = clock_map(known, clock)
     if ax is None:
         _, ax = plt.subplots(figsize=(10, 3), layout="constrained")
     line = axis_of(known, start, end)
@@ -148,23 +151,29 @@ def plot_levels(
     edges = windows_of(len(line), every)
     measured = measure(line, edges)
     found = frame_of_levels(line, edges, measured)
-    times = found["start"].to_numpy() + shift
+    times = found["start"].to_numpy()
     middles = times + every / 2
     for name, color, label in (("peak", ORANGE, "peak"), ("rms", BLUE, "RMS")):
         # digital silence has no level; below the axis it leaves the picture as a line
         values = found[name].to_numpy().clip(-200)
-        ax.plot(middles, values, color=color, linewidth=0.8, label=label, drawstyle="steps-mid")
+        for piece in axis.pieces(middles):
+            ax.plot(
+                axis(middles[piece]), values[piece], color=color, linewidth=0.8, label=label,
+                drawstyle="steps-mid",
+            )  # fmt: skip
+            label = "_"  # once in the legend
     ax.set_ylim(-100, 3)
     marked = (("clips", VERMILION, 1.0, "clipping"), ("silence", PURPLE, -97.5, "digital silence"))
     for name, color, height, label in marked:
         some = times[found[name].to_numpy() > (0.5 if name == "silence" else 0)]
-        for begin, width in bars(some, some + every, every):
+        wide = axis.spans(some, some + every)
+        for begin, width in bars(wide.start, wide.end, every):
             ax.plot([begin, begin + width], [height, height], color=color, linewidth=3, label=label)
-            label = "_"  # once in the legend
+            label = "_"
     with np.errstate(divide="ignore", invalid="ignore"):
         rms = 10 * np.log10(2 * measured.squares.sum() / measured.heard.sum())
     told = f"RMS {rms:.1f} dBFS" if len(line) else ""
-    _finish(ax, known, line, clock, shift, title, told, inside=False)
+    _finish(ax, known, line, (axis, clock), title, told, inside=False)
     ax.set_ylabel("level (dBFS)")
     ax.grid(axis="y", alpha=0.25)
     ax.spines[["top", "right"]].set_visible(False)
@@ -226,7 +235,7 @@ def plot_spectrogram(
     if not np.isfinite(limits).all() or not limits[0] < limits[1]:
         raise InvalidArgument("limits", limits, "two levels in dBFS, the lower first")
     known = analyse(source, tolerance=tolerance)
-    shift = shift_of(known, clock)
+    axis = clock_map(known, clock)
     if ax is None:
         _, ax = plt.subplots(figsize=(10, 3.6), layout="constrained")
     line = axis_of(known, start, end)
@@ -243,12 +252,15 @@ def plot_spectrogram(
         power, reference = np.where(short.missing > 0, np.nan, short.values), short.reference
     edges = _row_edges(frequency, len(frequencies))
     if len(times):
-        image = ax.imshow(
-            decibels(_rows(power, frequencies, edges), reference),
-            extent=(times[0] - width / 2 + shift, times[-1] + width / 2 + shift, 0, len(edges) - 1),
-            origin="lower", aspect="auto", interpolation="auto",
-            cmap=cmap, vmin=limits[0], vmax=limits[1], zorder=1,
-        )  # fmt: skip
+        rows = decibels(_rows(power, frequencies, edges), reference)
+        for piece in axis.pieces(times):
+            first, last = axis(times[piece][[0, -1]]).tolist()
+            image = ax.imshow(
+                rows[:, piece],
+                extent=(first - width / 2, last + width / 2, 0, len(edges) - 1),
+                origin="lower", aspect="auto", interpolation="auto",
+                cmap=cmap, vmin=limits[0], vmax=limits[1], zorder=1,
+            )  # fmt: skip
         if colorbar:
             # beside the axes, not out of them: a picture above or below keeps the same width
             beside = ax.inset_axes((1.01, 0.0, 0.012, 1.0))
@@ -257,9 +269,9 @@ def plot_spectrogram(
     ax.set_facecolor("0.6")
     ax.set_ylim(0, len(edges) - 1)
     shown = _TICKS[frequency]
-    rows = np.interp(shown, edges, np.arange(len(edges), dtype=np.float64))
-    ax.set_yticks(rows, [f"{f / 1e3:g}" for f in shown])
-    _finish(ax, known, line, clock, shift, title, "")
+    heights = np.interp(shown, edges, np.arange(len(edges), dtype=np.float64))
+    ax.set_yticks(heights, [f"{f / 1e3:g}" for f in shown])
+    _finish(ax, known, line, (axis, clock), title, "")
     ax.set_ylabel("frequency (kHz)")
     return ax
 
@@ -275,8 +287,7 @@ def _finish(
     ax: Axes,
     known: Analysis,
     line: Timeline,
-    clock: str,
-    shift: float,
+    placed: tuple[ClockMap, str],
     title: str | None,
     told: str,
     *,
@@ -285,15 +296,20 @@ def _finish(
 ) -> None:
     """Set the time axis and the title, and mark what is missing."""
     start, end = line.start, max(line.end, line.start + 1 / RATE)
-    time_axis(ax, start + shift, end + shift, clock)
+    axis, clock = placed
+    low, high = axis.extent(start, end)
+    time_axis(ax, low, high, clock)
     spans = _missing(known, line)
     if hatch and len(spans):
-        hatch_missing(ax, spans + shift, (end - start) / _COLUMNS)
+        drawn = axis.spans(spans[:, 0], spans[:, 1])
+        hatch_missing(ax, np.column_stack(drawn[:2]), (high - low) / _COLUMNS)
     if title is None:
         lost = float((spans[:, 1] - spans[:, 0]).sum())
         lasts = f"{end - start:.1f} s" if end - start < 600 else player_time(end - start)[:-4]
         facts = [lasts if len(line) else "no audio", told]
         facts.append(f"{lost:.2f} s missing in {counted(len(spans), 'gap')}" if len(spans) else "")
+        stood = _stood(known, line)
+        facts.append(f"{stood:.2f} s unexplained" if stood else "")
         title = f"{known.capture.info.stem}: " + ", ".join(filter(None, facts))
     set_title(ax, title)
     keys, labels = ax.get_legend_handles_labels()
@@ -330,6 +346,15 @@ def _missing(known: Analysis, line: Timeline) -> npt.NDArray[np.float64]:
     spans = np.column_stack([missing.start, missing.end])
     spans = spans.clip(line.start, line.end)
     return spans[spans[:, 1] > spans[:, 0]]
+
+
+def _stood(known: Analysis, line: Timeline) -> float:
+    """Return for how long the media clock stood within a line, s."""
+    if known.capture.packets.empty:
+        return 0.0
+    stood = known.found.of("unexplained")
+    inside = (stood.start >= line.start) & (stood.start <= line.end)
+    return float(stood.duration[inside].sum())
 
 
 def _row_edges(frequency: str, bins: int) -> npt.NDArray[np.float64]:

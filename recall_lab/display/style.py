@@ -11,12 +11,10 @@ from matplotlib import rcParams
 from matplotlib.axes import Axes
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
+from matplotlib.font_manager import FontProperties
 from matplotlib.ticker import FuncFormatter, MaxNLocator
 from PIL import Image
 
-from recall_lab.analysis.analysis import Analysis
-from recall_lab.capture.frame import nanoseconds
-from recall_lab.errors import InvalidArgument
 from recall_lab.text import shortened
 
 # the palette of Okabe and Ito (2008)
@@ -69,27 +67,6 @@ def title(ax: Axes, text: str) -> None:
     ax.set_title(shortened(text, 100), loc="left", parse_math=False)
 
 
-def shift_of(known: Analysis, clock: str) -> float:
-    """Return what is to be added to relative times to draw them on a clock.
-
-    Args:
-        known: whose clocks they are.
-        clock: ``"relative"``, or ``"absolute"``: seconds since 1970 UTC.
-
-    Raises:
-        InvalidArgument: for a clock that is neither.
-        MissingTimestamps: for ``"absolute"``, of audio without packets.
-    """
-    if clock not in ("relative", "absolute"):
-        raise InvalidArgument("clock", clock, "'relative' or 'absolute'")
-    if clock == "relative" or known.standing.empty:
-        return 0.0
-    packets = known.standing
-    apart = nanoseconds(packets["absolute"]) / 1e9 - packets["relative"].to_numpy()
-    # of most packets, so that one that was stamped before the clock was set does not shift all
-    return float(np.median(apart))
-
-
 def time_axis(ax: Axes, start: float, end: float, clock: str = "relative") -> None:
     """Label the x axis as relative time: seconds, minutes or hours as fits the span.
 
@@ -112,15 +89,31 @@ def time_axis(ax: Axes, start: float, end: float, clock: str = "relative") -> No
         _wall_clock(ax, start, end)
 
 
+_ROUND: Final = (
+    0.01, 0.02, 0.05, 0.1, 0.2, 0.5, 1, 2, 5, 10, 15, 30, 60, 120, 300, 600, 900, 1800, 3600,
+    7200, 10_800, 21_600,
+)  # fmt: skip
+
+
+def _room(ax: Axes, letters: int) -> int:
+    """Return how many labels of so many letters stand beside each other under an axes."""
+    size = 0.62 * float(FontProperties(size=rcParams["xtick.labelsize"]).get_size_in_points())
+    inches = float(ax.get_window_extent().width) / ax.figure.dpi
+    return max(int(0.9 * inches * 72 / (size * (letters + 1.5))), 2)
+
+
 def _wall_clock(ax: Axes, start: float, end: float) -> None:
     """Label the axis as times of day, UTC."""
     # NumPy's times: a sender's clock may be in any year, and pandas can't name them all
+    shown = slice(5) if end - start >= 7200 else slice(8) if end - start >= 10 else slice(12)
     ticks = [tick for tick in ax.get_xticks() if start <= tick <= end]
+    most = _room(ax, shown.stop)
+    if len(ticks) > most:
+        ticks = _ticks(start, end, _ROUND, most)
     days, times = zip(
         *(str(np.datetime64(round(at * 1e3), "ms")).split("T") for at in (start, end, *ticks)),
         strict=True,
     )
-    shown = slice(5) if end - start >= 7200 else slice(8) if end - start >= 10 else slice(12)
     ax.set_xticks(ticks, [time[shown] for time in times[2:]])
     ax.set_xlim(start, end if end > start else start + 1)
     dates = days[0] if days[0] == days[1] else f"{days[0]} to {days[1]}"
@@ -141,10 +134,10 @@ def bars(
     return [(a, b - a) for a, b in zip(low[heads].tolist(), reached[tails].tolist(), strict=True)]
 
 
-def _ticks(start: float, end: float, steps: tuple[int, ...]) -> list[float]:
-    """Return round times, about ten of them."""
-    step = next((s for s in steps if (end - start) / s <= 12), steps[-1])
-    while (end - start) / step > 12:
+def _ticks(start: float, end: float, steps: tuple[float, ...], most: int = 12) -> list[float]:
+    """Return round times, about ten of them, or `most`."""
+    step = next((s for s in steps if (end - start) / s <= most), steps[-1])
+    while (end - start) / step > most:
         step *= 2
     first = -(-start // step) * step
     return [first + step * at for at in range(int((end - first) // step) + 1)]

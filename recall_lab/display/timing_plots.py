@@ -2,17 +2,18 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from textwrap import fill
-from typing import Any
+from typing import Any, Final, NamedTuple
 
 import matplotlib.pyplot as plt
 import numpy as np
 import numpy.typing as npt
+from matplotlib import rcParams
 from matplotlib.axes import Axes
 from matplotlib.ticker import ScalarFormatter
 
 from recall_lab.analysis.analysis import Analysis, analyse
-from recall_lab.analysis.drift import clock_steps
 from recall_lab.analysis.rates import PAIRS, envelope
 from recall_lab.analysis.timing import jitter, latency, stalls
 from recall_lab.capture.frame import arrivals, nanoseconds
@@ -29,11 +30,19 @@ from recall_lab.display.style import (
 from recall_lab.display.style import (
     title as set_title,
 )
+from recall_lab.display.terminal import replay
 from recall_lab.errors import NotRealTime
 from recall_lab.text import counted
 from recall_lab.wire.pcm import RATE
 
 _POINTS = 4_000  # drawn at most, the highest and lowest of each column among them
+_LEAST = 0.1  # ms above and below, shown at least
+_TOLD = 4  # jumps of clocks that the legend tells one by one
+Floats = npt.NDArray[np.float64]
+
+_LINES: Final[dict[str, Any]] = {
+    "step": ":", "stood": "-.", "restart": (0, (3, 1.5)), "leap": (0, (1, 1)),
+}  # fmt: skip
 
 
 def plot_timing(source: Any, ax: Axes | None = None, *, title: str | None = None) -> Axes:
@@ -112,8 +121,9 @@ def plot_clocks(source: Any, ax: Axes | None = None, *, title: str | None = None
     """Plot how far each pair of clocks has come apart since the first packet.
 
     Of what arrived only the fastest packets count, as the network holds up the others. A level
-    line means that both run alike, a slope is drift, a jump a clock that was set. The
-    legend gives the drift and its 95 % interval.
+    line means that both run alike, a slope is drift, a jump a clock that was set: vertical lines
+    say which, and where the media clock stood, leapt or began again. The legend gives the drift
+    and its 95 % interval. Of a replay only the sender's own clocks are drawn.
 
     Args:
         source: as for :func:`recall_lab.analyse`.
@@ -138,21 +148,18 @@ def plot_clocks(source: Any, ax: Axes | None = None, *, title: str | None = None
     lasts = relative + packets["samples"].to_numpy() / RATE
     wall = nanoseconds(packets["absolute"])
     absolute = (wall - wall[:1]) / 1e9 + (lasts - relative)
-    ours = arrivals(packets)
-    if known.held is not None:  # told by the steps
-        ours = ours - known.held[known.packets["samples"].to_numpy() > 0]
-    clocks = {"relative": lasts, "absolute": absolute, "received": ours}
+    clocks = {"relative": lasts, "absolute": absolute, "received": arrivals(packets)}
     rates = known.drift
     colors = (BLUE, VERMILION, SKY)
     start, end = known.extent
     window = min(10.0, (end - start) / 50) or 1.0
+    jumps = _jumps(known)
     pairs = [pair for pair in PAIRS[:3] if not (known.replayed and pair.endswith("received"))]
     for pair, color in zip(pairs, colors, strict=False):
         first, second = (clocks[name] for name in pair.split("/"))
         times, apart = relative, 1e3 * (first - second)
         if pair.endswith("received"):  # of what arrived, only the fastest tell of the clocks
-            points = envelope(relative, -apart, window)
-            times, apart = points.times, -points.values
+            times, apart = _fastest(relative, apart, window, [jump.at for jump in jumps])
         apart = apart - apart[:1]
         kept = _thin(apart)
         rate = rates.loc[pair]
@@ -163,37 +170,92 @@ def plot_clocks(source: Any, ax: Axes | None = None, *, title: str | None = None
             times[kept], apart[kept], color=color, linewidth=1.2,
             label=f"{pair.replace('/', ' - ')}\n{told}",
         )  # fmt: skip
-    steps = clock_steps(known)
-    for at, (when, step, clock) in enumerate(
-        zip(steps["relative"], steps["step"], steps["clock"], strict=True)
-    ):
-        label = f"step of {clock}: {step:+.3f} s" if at < 4 else None
-        ax.axvline(when, color=ink(), linewidth=1, linestyle=":", label=label)
+    low, high = ax.get_ylim()
+    ax.set_ylim(min(low, -_LEAST), max(high, _LEAST))  # the rounding of floats is not worth a look
+    for at, jump in enumerate(jumps):
+        label = jump.told if at < _TOLD else None
+        ax.axvline(jump.at, color=ink(), linewidth=1.2, linestyle=_LINES[jump.kind], label=label)
+    if len(jumps) > _TOLD:
+        ax.plot([], [], " ", label=f"and {len(jumps) - _TOLD:,} more")
+    if known.replayed:
+        ax.plot([], [], " ", label=f"{replay(known)}:\nour own clock tells nothing")
     time_axis(ax, start, end)
     ax.set_ylabel("apart since the start (ms)")
     ax.spines[["top", "right"]].set_visible(False)
     ax.legend(loc="upper left", bbox_to_anchor=(1, 1), frameon=False)
     if title is None:
-        jumps = counted(len(steps), "step") if len(steps) else "no steps"
-        clocks_told = "the sender's clocks (a replay)" if known.replayed else "three clocks"
-        title = f"{known.capture.info.stem}: {clocks_told}, {jumps}"
+        facts = ["the sender's clocks (a replay)" if known.replayed else "three clocks"]
+        counts = Counter(jump.kind for jump in jumps)
+        facts.append(counted(counts["step"], "step") if counts["step"] else "no steps")
+        facts += [counted(counts["leap"], "leap")] * bool(counts["leap"])
+        facts += [f"{known.unexplained:.2f} s unexplained"] * bool(counts["stood"])
+        facts += [counted(counts["restart"] + 1, "epoch")] * bool(counts["restart"])
+        title = f"{known.capture.info.stem}: {', '.join(facts)}"
     set_title(ax, title)
     return ax
+
+
+def _fastest(
+    times: Floats, apart: Floats, window: float, jumps: list[float]
+) -> tuple[Floats, Floats]:
+    """Return the upper envelope of what lies between jumps, with an edge at each of them."""
+    cuts = np.unique(jumps)
+    part = np.searchsorted(cuts, times, "right")
+    when, values = [], []
+    for number in np.unique(part).tolist():
+        some = part == number
+        points = envelope(times[some], -apart[some], window)
+        edges = [cuts[number - 1 : number] if number else cuts[:0], cuts[number : number + 1]]
+        when.append(np.concatenate([edges[0], points.times, edges[1]]))
+        ends = [
+            np.repeat(points.values[at], len(edge)) for at, edge in zip((0, -1), edges, strict=True)
+        ]
+        values.append(-np.concatenate([ends[0], points.values, ends[1]]))
+    return np.concatenate([times[:0], *when]), np.concatenate([apart[:0], *values])
+
+
+class _Jump(NamedTuple):
+    at: float
+    kind: str
+    told: str
+
+
+def _jumps(known: Analysis) -> list[_Jump]:
+    """Return where one of the clocks did not simply run on, by time."""
+    told = {
+        "restart": lambda by: f"relative begins again\n({-by:,.1f} s back)",
+        "leap": lambda by: f"relative leaps: {by:+,.3f} s",
+        "stood": lambda by: f"unexplained: {by:,.3f} s\n(the media clock stood)",
+    }
+    media = known.capture.media
+    found = [
+        _Jump(float(media[one.at]), one.kind, told[one.kind](one.seconds))
+        for one in known.capture.epochs.breaks
+    ]
+    stood = {jump.at for jump in found if jump.kind == "stood"}
+    found += [
+        _Jump(float(at), "step", f"step of {clock}: {step:+.3f} s")
+        for clock, at, step, *_ in known.clock_steps
+        if clock == "received" or float(at) not in stood  # the same, seen from the wall clock
+    ]
+    return sorted(found)
 
 
 def _refused(ax: Axes, known: Analysis, title: str | None) -> Axes:
     """Say in place of a picture that arrival times tell nothing."""
     told = str(NotRealTime(known.capture.info.stem, known.pace))
+    letter = 0.55 * float(rcParams["font.size"]) * ax.figure.dpi / 72  # pixels, about
+    width = min(max(int(0.9 * ax.get_window_extent().width / letter), 20), 90)
     ax.text(
-        0.5, 0.5, fill(told, 90), transform=ax.transAxes, ha="center", va="center",
-        parse_math=False,
+        0.5, 0.5, fill(told, width), transform=ax.transAxes, ha="center", va="center",
+        parse_math=False, linespacing=1.5,
     )  # fmt: skip
     ax.set_axis_off()
     set_title(ax, f"{known.capture.info.stem}: a replay" if title is None else title)
     return ax
 
 
-def _thin(values: npt.NDArray[np.float64]) -> npt.NDArray[np.int64]:
+def _thin(values: Floats) -> npt.NDArray[np.int64]:
     """Return which points to draw: all, or of each column the highest and the lowest."""
     size = len(values)
     if size <= _POINTS:

@@ -17,7 +17,8 @@ from collections.abc import Iterator
 from functools import partial
 from typing import TYPE_CHECKING, Any, Final
 
-from recall_lab.display.live import Live, Look, Receiving, Stream
+from recall_lab.display.followed import Stream
+from recall_lab.display.live import Live, Look, Receiving
 from recall_lab.display.live_picture import SECONDS, Picture
 from recall_lab.display.panel import html_of, name_of, text_of
 from recall_lab.errors import InvalidArgument, MissingExtra, NoNotebook

@@ -41,7 +41,6 @@ def draw_words(
     ax: Axes,
     words: pd.DataFrame,
     span: tuple[float, float],
-    shift: float,
     colors: Sequence[str],
     names: Sequence[str] = (),
 ) -> str:
@@ -51,10 +50,9 @@ def draw_words(
 
     Args:
         ax: where to draw; its x axis has to be set.
-        words: ``row``, ``text``, ``start``, ``utterance``, by start (see
+        words: ``row``, ``text``, ``start`` (s on the axis), ``utterance``, by start (see
             :class:`recall_lab.display.people_plot.People`).
-        span: what is shown, s on the relative clock.
-        shift: what is added to times.
+        span: what is shown, s.
         colors: of the rows.
         names: of the rows, to be written before each utterance; none where another lane tells.
 
@@ -72,33 +70,30 @@ def draw_words(
     laid = _laid(words, span, _points(ax), WORD_ROWS)
     for one in laid:
         color = colors[one.row] if one.row >= 0 else ink()
-        ax.plot([one.x + shift] * 2, [one.line - 0.4, one.line + 0.4], color=color, linewidth=2)
-        _write(ax, one.x + shift, one.line, one.text)
+        ax.plot([one.x] * 2, [one.line - 0.4, one.line + 0.4], color=color, linewidth=2)
+        _write(ax, one.x, one.line, one.text)
     if laid or words.empty:
         return counted(len(words), "word")
     width = (span[1] - span[0]) / _BINS
     counts, edges = np.histogram(words["start"], _BINS, span)
     most = counts.max()
     heights = (WORD_ROWS - 0.5) - counts / most * (WORD_ROWS - 0.2)
-    ax.stairs(heights, edges + shift, baseline=WORD_ROWS - 0.5, fill=True, color="0.55")
+    ax.stairs(heights, edges, baseline=WORD_ROWS - 0.5, fill=True, color="0.55")
     return f"{counted(len(words), 'word')},\nup to {most / width * 60:,.0f} a minute"
 
 
-def write_words(
-    ax: Axes, words: pd.DataFrame, span: tuple[float, float], shift: float, y: float
-) -> None:
+def write_words(ax: Axes, words: pd.DataFrame, span: tuple[float, float], y: float) -> None:
     """Write what one participant says on one line, as far as there is room; the rest is left out.
 
     Args:
         ax: where to write.
-        words: ``row``, ``text``, ``start``, ``utterance``, by start.
-        span: what is shown, s on the relative clock.
-        shift: what is added to times.
+        words: ``row``, ``text``, ``start`` (s on the axis), ``utterance``, by start.
+        span: what is shown, s.
         y: where the line is.
     """
     words = words[(words["start"] >= span[0]) & (words["start"] < span[1])]
     for one in _laid(words, span, _points(ax), 1, thin=True):
-        _write(ax, one.x + shift, y, one.text)
+        _write(ax, one.x, y, one.text)
 
 
 def legible(text: str) -> str:

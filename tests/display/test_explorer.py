@@ -195,8 +195,8 @@ def test_what_is_shown_can_be_set(lossy: Capture) -> None:
 
 def test_the_list_has_the_longest_gaps_in_order(make) -> None:  # type: ignore[no-untyped-def]
     lengths = RNG.uniform(0.01, 0.5, MOST_GAPS + 200)
-    relative = np.cumsum(lengths + 0.01)
-    explorer = rl.explore(make(relative, 160))
+    relative = np.arange(20 * len(lengths)) * 0.01 + np.repeat(np.cumsum(lengths), 20)
+    explorer = rl.explore(make(relative, 160))  # twenty packets between two gaps
     assert explorer.facts["gapsInAll"] == len(lengths) - 1
     shown = explorer.facts["gaps"]
     assert len(shown) == MOST_GAPS

@@ -80,7 +80,7 @@ def test_no_gap_is_too_narrow_to_be_seen_in_ten_hours(axes: Axes) -> None:
 
 
 def test_the_histogram_counts_every_gap(axes: Axes) -> None:
-    found = rl.gaps(arrive(draw(4).plan)).query("kind == 'gap'")
+    found = rl.gaps(arrive(draw(4).plan))
     rl.plot_gap_histogram(found, axes)
     tops = [patch.get_height() for patch in axes.patches]
     assert sum(tops) == len(found)
@@ -137,8 +137,10 @@ def test_arguments_that_cannot_be(axes: Axes) -> None:
     capture = make_capture([0.0])
     with pytest.raises(InvalidArgument, match="clock"):
         rl.plot_gaps(capture, axes, clock="wall")
-    with pytest.raises(InvalidArgument, match="captures"):
+    with pytest.raises(InvalidArgument, match="at least one of: a capture"):
         rl.plot_gaps([], axes)
+    with pytest.raises(InvalidArgument, match="source=7 .*a capture, what analyse"):
+        rl.plot_gaps(7, axes)
     with pytest.raises(InvalidArgument, match="bins"):
         rl.plot_gap_histogram(capture, axes, bins=0)
     assert isinstance(rl.gaps(capture), pd.DataFrame)

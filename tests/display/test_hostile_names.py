@@ -17,7 +17,8 @@ from matplotlib.text import Text
 import recall_lab as rl
 from recall_lab.capture.capture import Capture
 from recall_lab.capture.info import CaptureInfo
-from recall_lab.display.live import Look, Stream
+from recall_lab.display.followed import Stream
+from recall_lab.display.live import Look
 from recall_lab.display.live_picture import Picture
 from recall_lab.display.panel import html_of, name_of, text_of
 from recall_lab.wire.messages import Participant

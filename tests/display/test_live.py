@@ -22,7 +22,7 @@ def test_what_a_call_did_is_what_the_truth_says(tmp_path: Path, speech: np.ndarr
         live = Live(rx)
         assert live.look().streams == []
         with rl.start_simulation(
-            speech, rx.url, speed=4, packet=0.1, faults=faults, recording="r", participant=4
+            speech, rx.url, packet=0.1, faults=faults, recording="r", participant=4
         ) as bot:
             while not bot.done:
                 seen = live.look()
@@ -36,7 +36,7 @@ def test_what_a_call_did_is_what_the_truth_says(tmp_path: Path, speech: np.ndarr
         (stream,) = seen.streams
         capture = rx.capture()
     found = rl.gaps(capture)
-    missing = found[found["kind"] == "gap"]
+    missing = found
     assert (stream.recording, stream.participant, stream.packets) == ("r", 4, len(capture.packets))
     assert stream.seconds == pytest.approx(capture.duration)
     assert stream.end == pytest.approx(capture.span[1])
@@ -141,12 +141,12 @@ def test_causes_are_told_within_a_share_of_the_time(
     monkeypatch.setattr("recall_lab.display.live.time.thread_time", lambda: spent[0])
     told = []
 
-    def slow(capture: rl.Capture) -> object:
+    def slow(capture: rl.Capture) -> rl.Analysis:
         spent[0] += 0.004
         told.append(capture.info.recording)
-        return rl.gaps(capture)
+        return rl.analyse(capture)
 
-    monkeypatch.setattr("recall_lab.display.live.gaps", slow)
+    monkeypatch.setattr("recall_lab.display.followed.analyse", slow)
     now = [0.0]
     monkeypatch.setattr("recall_lab.display.live.time.monotonic", lambda: now[0])
     live = Live(Still(tmp_path, 40))  # type: ignore[arg-type]

@@ -8,7 +8,8 @@ from typing import Any
 
 import pytest
 
-from recall_lab.display.live import Look, Stream
+from recall_lab.display.followed import Stream
+from recall_lab.display.live import Look
 from recall_lab.display.panel import MOST_ROWS, html_of, name_of, text_of
 from recall_lab.receiver.settings import Status
 

@@ -156,7 +156,7 @@ def test_the_worst_moments_are_where_most_was_lost(make) -> None:  # type: ignor
     audio = np.full(1600 * int((~lost).sum()), 900, np.int16)
     audio[-16_000:-15_000] = 32_767
     capture = make(starts[~lost], 1600, audio=audio, participant=7)
-    found = worst_moments(capture, gaps(capture))
+    found = worst_moments(capture)
     assert [round((start + end) / 2) for start, end, _ in found] == [20, 80, 97]
     assert [why for *_, why in found] == ["0.90 s lost", "0.30 s lost", "1 clipped peak"]
     # two seconds on a participant's open connection are a mute: nobody spoke, nothing was lost

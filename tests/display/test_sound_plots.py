@@ -32,6 +32,9 @@ def capture(starts: list[float], samples: np.ndarray, name: str = "r1") -> Captu
     records["offset"] = np.arange(len(starts)) * size * 2
     records["length"] = size * 2
     records["relative"] = starts
+    ticks = np.rint(np.array(starts) * 1e9).astype(np.int64)
+    for clock in ("absolute", "received", "monotonic"):
+        records[clock] = ticks + 10**18
     return Capture(samples, frame_of_records(records), CaptureInfo(recording=name))
 
 
