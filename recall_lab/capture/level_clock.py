@@ -55,8 +55,11 @@ def _rate(misses: Floats, lasts: Floats) -> float:
         return rate != 0 and ran / (rate * total) > 0.25
 
     middle = float(np.median(misses / lasts))
-    if np.count_nonzero(np.abs(misses - middle * lasts) <= _TIGHT) > size / 2 and stays(middle):
-        return middle
+    if np.count_nonzero(np.abs(misses - middle * lasts) <= _TIGHT) > size / 2:
+        # no grid makes so little from packet to packet: what outweighs it is something else
+        fine = abs(middle) * usual < HALF_SAMPLE and abs(small) > abs(middle) * total / 4
+        if fine or stays(middle):
+            return middle
     level = np.concatenate([[0.0], np.cumsum(misses)])
     time = np.concatenate([[0.0], np.cumsum(lasts)])
     least, best = np.inf, 0.0

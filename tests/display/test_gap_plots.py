@@ -139,7 +139,7 @@ def test_arguments_that_cannot_be(axes: Axes) -> None:
         rl.plot_gaps(capture, axes, clock="wall")
     with pytest.raises(InvalidArgument, match="at least one of: a capture"):
         rl.plot_gaps([], axes)
-    with pytest.raises(InvalidArgument, match="source=7 .*a capture, what analyse"):
+    with pytest.raises(InvalidArgument, match=r"source=7 .*a capture, what analyse"):
         rl.plot_gaps(7, axes)
     with pytest.raises(InvalidArgument, match="bins"):
         rl.plot_gap_histogram(capture, axes, bins=0)
