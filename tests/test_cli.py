@@ -99,7 +99,7 @@ def test_gaps_as_a_table_as_csv_as_json_and_as_a_picture(tmp_path: Path, root: P
         pd.read_csv(tmp_path / "g.csv")["cause"].tolist() == gaps(load(capture))["cause"].tolist()
     )
     assert (tmp_path / "g.png").read_bytes()[:4] == b"\x89PNG"
-    parsed = json.loads(run("gaps", capture, "--json", "--span", "20", "40", cwd=tmp_path))
+    parsed = json.loads(run("gaps", capture, "--json", "--call", "20", "40", cwd=tmp_path))
     assert parsed["quality"]["span s"] == 20
     assert [row["cause"] for row in parsed["gaps"]][::6] == ["unknown", "unknown"]
     lossy = run("gaps", root / "data/standup-lossy", "--all", cwd=tmp_path)
