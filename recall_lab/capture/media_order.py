@@ -127,9 +127,10 @@ def _is_exact(
     misses -= samples[:-1] / RATE
     torn = np.flatnonzero(np.abs(misses) > HALF_SAMPLE)
     if len(torn):
+        if len(torn) > len(misses) / 4:
+            return False
         usual = np.minimum(samples[torn], samples[torn + 1]) / RATE
-        whole = bool((misses[torn] >= usual * (0.5 - 1e-9)).all())
-        if not whole or len(torn) > len(misses) / 4:
+        if not (misses[torn] >= usual * (0.5 - 1e-9)).all():
             return False
         if not (share(np.abs(misses) <= HALF_SAMPLE, torn) >= EXACT).all():
             return False
