@@ -108,12 +108,12 @@ def _page(misses: Floats, lasts: Floats, low: int, high: int) -> tuple[Floats, F
     torn = np.abs(misses) > HALF_SAMPLE
     # nearly always: exact stamps, and whole packets lost
     at = np.flatnonzero(torn)
-    rate = drift_of(misses, lasts, at) if len(at) < len(misses) / 2 else 0.0
-    left = misses[at] - rate * lasts[at]
-    if (np.abs(left) >= usual[at] * (0.5 - 1e-9)).all():
-        # what scatters comes back; a lone packet that was put off does, too
-        lone = len(at) < len(misses) / 2 and (len(at) < 2 or bool((np.diff(at) > 1).all()))
-        if (left > 0).all() or (lone and (share(~torn, at) >= EXACT).all()):
+    if len(at) < len(misses) / 2:
+        rate = drift_of(misses, lasts, at)
+        left = misses[at] - rate * lasts[at]
+        whole = bool((np.abs(left) >= usual[at] * (0.5 - 1e-9)).all())
+        lone = len(at) < 2 or bool((np.diff(at) > 1).all() or (left > 0).all())
+        if whole and lone and (share(~torn, at) >= EXACT).all():
             sizes = np.zeros(len(misses))
             sizes[at] = left
             return sizes[low:high], np.full(high - low, rate)
@@ -184,12 +184,7 @@ def _without_scatter(sizes: Floats, misses: Floats, torn: Mask, usual: Floats) -
             near = slice(max(int(at[place]) - 64, 0), int(at[place]) + 65)
             limits[place] = _scatter(misses[near], torn[near])
         else:
-            step = 64
-            each = [
-                _scatter(misses[low : low + step], torn[low : low + step])
-                for low in range(0, len(misses), step)
-            ]
-            limits[rough] = np.array(each)[at[rough] // step]
+            limits[rough] = _scatter_by(64, misses, torn)[at[rough] // 64]
     limits[rough] = np.minimum(limits[rough], 0.49 * usual[at[rough]])
     kept: list[list[float]] = []  # join, size, limit
     for join, size, limit in zip(at.tolist(), sizes[at].tolist(), limits.tolist(), strict=True):
@@ -228,3 +223,19 @@ def _scatter(misses: Floats, torn: Mask) -> float:
     """Return by how much torn joins miss, but for the few that miss by most; s."""
     values = np.abs(misses[torn])
     return float(np.quantile(values, _SCATTER)) if len(values) else 0.0
+
+
+def _scatter_by(step: int, misses: Floats, torn: Mask) -> Floats:
+    """Return the scatter of each `step` joins in a row."""
+    values = np.full(-(-len(misses) // step) * step, np.inf)
+    values[: len(misses)][torn] = np.abs(misses[torn])
+    values = np.sort(values.reshape(-1, step), axis=1)
+    count = np.isfinite(values).sum(axis=1)
+    place = _SCATTER * np.maximum(count - 1, 0)
+    below = place.astype(np.int64)
+    rows = np.arange(len(values))
+    low = values[rows, below]
+    high = values[rows, np.minimum(below + 1, np.maximum(count - 1, 0))]
+    with np.errstate(invalid="ignore"):
+        found = low + (high - low) * (place - below)
+    return np.where(count > 0, found, 0.0)

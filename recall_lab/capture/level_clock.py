@@ -7,7 +7,7 @@ from typing import Final
 
 import numpy as np
 
-from recall_lab.capture.level_steps import HALF_SAMPLE, Floats, Positions
+from recall_lab.capture.level_steps import HALF_SAMPLE, Floats, Positions, median_of
 
 CLOCK: Final = 1.1e-3
 """Share by which a sample clock may be off: 1,000 ppm and what it takes to measure them."""
@@ -45,7 +45,7 @@ def _rate(misses: Floats, lasts: Floats) -> float:
     size = len(misses)
     if np.count_nonzero(np.abs(misses) <= _TIGHT) > size / 2:
         return 0.0
-    usual, total = float(np.median(lasts)), float(lasts.sum())
+    usual, total = median_of(lasts), float(lasts.sum())
     small = float(misses[np.abs(misses) < 0.75 * usual].sum())
     whole = float(misses.sum())
 
@@ -54,7 +54,7 @@ def _rate(misses: Floats, lasts: Floats) -> float:
         ran = small if abs(rate) < 0.25 else whole
         return rate != 0 and ran / (rate * total) > 0.25
 
-    middle = float(np.median(misses / lasts))
+    middle = median_of(misses / lasts)
     if np.count_nonzero(np.abs(misses - middle * lasts) <= _TIGHT) > size / 2:
         # no grid makes so little from packet to packet: what outweighs it is something else
         fine = abs(middle) * usual < HALF_SAMPLE and abs(small) > abs(middle) * total / 4
@@ -84,7 +84,7 @@ def _slope(misses: Floats, lasts: Floats) -> float:
     """Return the slope of the level over all: a clock, where joins tell one; 0.0 else."""
     if len(misses) < 64:
         return 0.0
-    usual, scatter = float(np.median(lasts)), float(np.median(np.abs(misses)))
+    usual, scatter = median_of(lasts), median_of(np.abs(misses))
     rough = scatter >= usual / 16
     # a lost packet is no slope; where stamps scatter as far, it can't be told apart
     level = np.cumsum(misses if rough else np.where(np.abs(misses) < usual / 4, misses, 0.0))
@@ -98,7 +98,7 @@ def _slope(misses: Floats, lasts: Floats) -> float:
         rate, width = _shortest_half(slopes[right - left <= 8])
         rate = 0.0 if abs(rate) < 3 * width / 4 else rate
     else:
-        rate = float(np.median(slopes))  # Theil and Sen
+        rate = median_of(slopes)  # Theil and Sen
         low, high = np.quantile(values - rate * times, (0.15, 0.85))
         if abs(rate) * times[-1] < 3 * (high - low):  # no more than what scatters
             rate = 0.0
@@ -114,7 +114,8 @@ def _shortest_half(values: Floats) -> tuple[float, float]:
     half = len(values) // 2
     widths = values[half:] - values[: len(values) - half]
     at = int(np.argmin(widths))
-    return float(np.median(values[at : at + half + 1])), float(widths[at])
+    low, high = values[at + half // 2], values[at + (half + 1) // 2]
+    return float(low + high) / 2, float(widths[at])
 
 
 def drift_of(misses: Floats, lasts: Floats, torn: Positions) -> float:
@@ -139,18 +140,18 @@ def _noise(misses: Floats, torn: Positions) -> float:
 
 def take_out_clock(sizes: Floats, clock: Floats, lasts: Floats) -> None:
     """Take small steps of one size at regular distances for what they are: a clock on a grid."""
-    usual = float(np.median(lasts))
+    usual = median_of(lasts)
     at = np.flatnonzero((sizes != 0) & (np.abs(sizes) < usual / 4))
     if len(at) < _REGULAR:
         return
-    size = float(np.median(sizes[at]))
+    size = median_of(sizes[at])
     alike = np.abs(sizes[at] - size) <= max(0.02 * abs(size), HALF_SAMPLE)
     total = float(lasts.sum())
     if alike.mean() < 0.9 or abs(sizes[at].sum()) > CLOCK * total:
         return
     at = at[alike]
     apart = np.diff(np.cumsum(lasts)[at])
-    between = float(np.median(apart))
+    between = median_of(apart)
     turns = np.maximum(np.rint(apart / between), 1)
     if np.mean(np.abs(apart / turns - between) <= 0.25 * between) < 0.8:
         return
