@@ -148,7 +148,7 @@ FAULTS: list[tuple[str, str, str, Fault]] = [
     # finding, strength, the least severity, what is done
     *(("missing", f"{100 * share:g} % of the packets, 5 min", severity,
        of_bot(300, loss=share, burst=1.5))
-      for share, severity in ((0.005, "warning"), (0.02, "bad"), (0.05, "bad"))),
+      for share, severity in ((0.005, "note"), (0.02, "warning"), (0.05, "bad"))),
     ("missing", "one packet of 5 min", "note", lost_one),
     ("missing", "a broken connection, 3 s of 5 min", "warning",
      of_bot(300, disconnects=lambda rng: (float(rng.uniform(5, 250)),))),
@@ -173,7 +173,8 @@ FAULTS: list[tuple[str, str, str, Fault]] = [
       for ppm in (300, 900)),
     ("overlap", "5 %, 1 min", "warning", of_columns(60, twice)),
     ("duplicates", "2 % of the packets", "note", of_bot(60, duplicates=0.02)),
-    ("conflicting_audio", "a packet or more", "warning", of_columns(60, conflicting, duplicates=0.05)),
+    ("conflicting_audio", "a packet or more", "warning",
+     of_columns(60, conflicting, duplicates=0.05)),
     ("replayed", "2 to 1,000 times", "note", of_columns(60, fast)),
     ("late_packets", "delays of 0.5 s in the mean", "note", of_bot(60, jitter=0.5)),
     ("stamps_scatter", "by 2 ms", "note", of_bot(60, scatter=0.002)),
