@@ -76,7 +76,7 @@ def clock_rate_of(
     )  # of an unknown rate nothing is told
     if wall:
         alike = abs(ours - wall) < _ALIKE * abs(wall)
-        seconds = max(-wall * 1e-6 * span, 0.0)
+        seconds = max(span * (1 / (1 + 1e-6 * wall) - 1), 0.0)
         if alike or replayed:
             than = "both wall clocks" if alike else "the sender's wall clock"
             return ClockRate(wall, than, seconds, True)
