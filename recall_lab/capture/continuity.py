@@ -153,7 +153,7 @@ def _page(misses: Floats, lasts: Floats, low: int, high: int) -> tuple[Floats, F
     clock = np.where(beyond, 0.0, clock)
     if abs(float((clock * lasts).sum())) <= 2 * HALF_SAMPLE:  # less than a sample in all is none
         clock = np.zeros(len(clock))
-    return _without_scatter(sizes, misses, torn, usual)[low:high], clock[low:high]
+    return _without_scatter(sizes, misses, torn, usual, beyond)[low:high], clock[low:high]
 
 
 def _drift(misses: Floats, lasts: Floats, torn: Positions) -> float:
@@ -215,16 +215,16 @@ def _rate(misses: Floats, lasts: Floats) -> float:
     small = float(misses[np.abs(misses) < 0.75 * usual].sum())
     whole = float(misses.sum())
 
-    def stays(rate: float) -> bool:
+    def stays(rate: float, least: float = 0.25) -> bool:
         """Tell whether the level runs like that in the end, too: it does not on a grid."""
         ran = small if abs(rate) < 0.25 else whole
-        return rate != 0 and ran / (rate * total) > 0.25
+        return rate != 0 and ran / (rate * total) > least
 
     middle = float(np.median(misses / lasts))
     if np.count_nonzero(np.abs(misses - middle * lasts) <= _TIGHT) > size / 2:
         # no grid makes so little from packet to packet: what outweighs it is something else
         fine = abs(middle) * usual < HALF_SAMPLE and abs(small) > abs(middle) * total / 4
-        if fine or stays(middle):
+        if fine or stays(middle, 0.8):
             return middle
     level = np.concatenate([[0.0], np.cumsum(misses)])
     time = np.concatenate([[0.0], np.cumsum(lasts)])
@@ -397,7 +397,9 @@ def _height(level: Floats, first: Positions, count: Positions) -> tuple[Floats, 
     return middle, spread
 
 
-def _without_scatter(sizes: Floats, misses: Floats, torn: Mask, usual: Floats) -> Floats:
+def _without_scatter(
+    sizes: Floats, misses: Floats, torn: Mask, usual: Floats, beyond: Mask
+) -> Floats:
     """Cancel what goes up and comes down again by less than the stamps scatter around it.
 
     Pairs of neighbours with opposite signs are taken together as long as the smaller one lies
@@ -409,19 +411,20 @@ def _without_scatter(sizes: Floats, misses: Floats, torn: Mask, usual: Floats) -
     rough = share(torn, at, 64) > _SCATTERS
     if not rough.any():
         return sizes
-    limits = np.full(len(at), HALF_SAMPLE / 2)
-    for place in np.flatnonzero(rough).tolist() if rough.sum() < 64 else [-1]:
-        if place >= 0:
+    limits, floors = np.full(len(at), HALF_SAMPLE / 2), np.zeros(len(at))
+    if rough.sum() < 64:
+        for place in np.flatnonzero(rough).tolist():
             near = slice(max(int(at[place]) - 64, 0), int(at[place]) + 65)
-            limits[place] = _scatter(misses[near], torn[near])
-        else:
-            step = 64
-            each = [
-                _scatter(misses[low : low + step], torn[low : low + step])
-                for low in range(0, len(misses), step)
-            ]
-            limits[rough] = np.array(each)[at[rough] // step]
+            floors[place], limits[place] = _scatter(misses[near], torn[near])
+    else:
+        step = 64
+        each = [
+            _scatter(misses[low : low + step], torn[low : low + step])
+            for low in range(0, len(misses), step)
+        ]
+        floors[rough], limits[rough] = np.array(each)[at[rough] // step].T
     limits[rough] = np.minimum(limits[rough], 0.49 * usual[at[rough]])
+    floors = np.minimum(floors, limits)
     kept: list[list[float]] = []  # join, size, limit
     for join, size, limit in zip(at.tolist(), sizes[at].tolist(), limits.tolist(), strict=True):
         kept.append([join, size, limit])
@@ -448,6 +451,15 @@ def _without_scatter(sizes: Floats, misses: Floats, torn: Mask, usual: Floats) -
     found = np.zeros(len(sizes))
     for place_of, left, _ in kept:
         found[int(place_of)] += left
+    # what is less than stamps miss by anyway is a part of what lies beside it
+    floor = np.zeros(len(sizes))
+    floor[at] = np.where(beyond[at], 0.0, floors)
+    told = np.flatnonzero(found)
+    for join in told[np.abs(found[told]) < floor[told]].tolist():
+        beside = told[(np.abs(told - join) <= _SEGMENT) & (np.abs(found[told]) >= floor[told])]
+        if len(beside):
+            found[beside[np.argmin(np.abs(beside - join))]] += found[join]
+        found[join] = 0.0
     return found
 
 
@@ -455,10 +467,13 @@ def _cancels(one: list[float], other: list[float]) -> bool:
     return one[1] * other[1] < 0 and min(abs(one[1]), abs(other[1])) < max(one[2], other[2])
 
 
-def _scatter(misses: Floats, torn: Mask) -> float:
-    """Return by how much torn joins miss, but for the few that miss by most; s."""
+def _scatter(misses: Floats, torn: Mask) -> tuple[float, float]:
+    """Return by how much torn joins miss: the median, and all but the few that miss by most; s."""
     values = np.abs(misses[torn])
-    return float(np.quantile(values, _SCATTER)) if len(values) else 0.0
+    if not len(values):
+        return 0.0, 0.0
+    middle, most = np.quantile(values, (0.5, _SCATTER)).tolist()
+    return middle, most
 
 
 def _take_out_clock(sizes: Floats, clock: Floats, lasts: Floats) -> None:
