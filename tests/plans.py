@@ -188,8 +188,11 @@ def _draw_field(rng: np.random.Generator, seed: int, noise: float) -> FieldCall:
         **sound,
     )
     start = float(rng.choice([0, 5, 1234.5]))
-    packets = cut(len(SOURCE), length, seed)
-    table = plan(SOURCE, packets, faults, start=start, epoch=1_767_225_600_000_000_000)
+    size = len(SOURCE)
+    if isinstance(length, float):  # that the last one is shorter would be all that tells of ends
+        size -= size % round(length * 16_000)
+    packets = cut(size, length, seed)
+    table = plan(SOURCE[:size], packets, faults, start=start, epoch=1_767_225_600_000_000_000)
     return FieldCall(table, truth_of(table), faults, packet, start, not stamp)
 
 

@@ -54,6 +54,7 @@ _AROUND: Final = 16  # joins on either side that tell whether stamps are exact
 EXACT: Final = 0.35
 """Share of the joins around that are whole where stamps are exact."""
 
+_BESIDE: Final = 32  # joins within which a step belongs to another
 _SCATTERS: Final = 0.25  # of them are torn: what comes back within the scatter is scatter
 _SCATTER: Final = 0.97  # of the torn joins miss by less than the scatter
 
@@ -137,7 +138,7 @@ def _page(misses: Floats, lasts: Floats, low: int, high: int) -> tuple[Floats, F
     clock = np.where(beyond, 0.0, clock)
     if abs(float((clock * lasts).sum())) <= 2 * HALF_SAMPLE:  # less than a sample in all is none
         clock = np.zeros(len(clock))
-    return _without_scatter(sizes, misses, torn, usual)[low:high], clock[low:high]
+    return _without_scatter(sizes, misses, torn, usual, beyond)[low:high], clock[low:high]
 
 
 def share(of: Mask, at: Positions, around: int = _AROUND) -> Floats:
@@ -166,7 +167,9 @@ def _without_lone(misses: Floats, torn: Mask, exact: Floats) -> tuple[Floats, Ma
     return misses, np.abs(misses) > HALF_SAMPLE
 
 
-def _without_scatter(sizes: Floats, misses: Floats, torn: Mask, usual: Floats) -> Floats:
+def _without_scatter(
+    sizes: Floats, misses: Floats, torn: Mask, usual: Floats, beyond: Mask
+) -> Floats:
     """Cancel what goes up and comes down again by less than the stamps scatter around it.
 
     Pairs of neighbours with opposite signs are taken together as long as the smaller one lies
@@ -178,14 +181,16 @@ def _without_scatter(sizes: Floats, misses: Floats, torn: Mask, usual: Floats) -
     rough = share(torn, at, 64) > _SCATTERS
     if not rough.any():
         return sizes
-    limits = np.full(len(at), HALF_SAMPLE / 2)
-    for place in np.flatnonzero(rough).tolist() if rough.sum() < 64 else [-1]:
-        if place >= 0:
+    limits, floors = np.full(len(at), HALF_SAMPLE / 2), np.zeros(len(at))
+    if rough.sum() < 64:
+        for place in np.flatnonzero(rough).tolist():
             near = slice(max(int(at[place]) - 64, 0), int(at[place]) + 65)
-            limits[place] = _scatter(misses[near], torn[near])
-        else:
-            limits[rough] = _scatter_by(64, misses, torn)[at[rough] // 64]
+            floors[place], limits[place] = _scatter(misses[near], torn[near])
+    else:
+        middles, most = _scatter_by(64, misses, torn)
+        floors[rough], limits[rough] = middles[at[rough] // 64], most[at[rough] // 64]
     limits[rough] = np.minimum(limits[rough], 0.49 * usual[at[rough]])
+    floors = np.minimum(floors, limits)
     kept: list[list[float]] = []  # join, size, limit
     for join, size, limit in zip(at.tolist(), sizes[at].tolist(), limits.tolist(), strict=True):
         kept.append([join, size, limit])
@@ -212,6 +217,15 @@ def _without_scatter(sizes: Floats, misses: Floats, torn: Mask, usual: Floats) -
     found = np.zeros(len(sizes))
     for place_of, left, _ in kept:
         found[int(place_of)] += left
+    # what is less than stamps miss by anyway is a part of what lies beside it
+    floor = np.zeros(len(sizes))
+    floor[at] = np.where(beyond[at], 0.0, floors)
+    told = np.flatnonzero(found)
+    for join in told[np.abs(found[told]) < floor[told]].tolist():
+        beside = told[(np.abs(told - join) <= _BESIDE) & (np.abs(found[told]) >= floor[told])]
+        if len(beside):
+            found[beside[np.argmin(np.abs(beside - join))]] += found[join]
+        found[join] = 0.0
     return found
 
 
@@ -219,23 +233,28 @@ def _cancels(one: list[float], other: list[float]) -> bool:
     return one[1] * other[1] < 0 and min(abs(one[1]), abs(other[1])) < max(one[2], other[2])
 
 
-def _scatter(misses: Floats, torn: Mask) -> float:
-    """Return by how much torn joins miss, but for the few that miss by most; s."""
+def _scatter(misses: Floats, torn: Mask) -> tuple[float, float]:
+    """Return by how much torn joins miss: the median, and all but the few that miss by most; s."""
     values = np.abs(misses[torn])
-    return float(np.quantile(values, _SCATTER)) if len(values) else 0.0
+    if not len(values):
+        return 0.0, 0.0
+    middle, most = np.quantile(values, (0.5, _SCATTER)).tolist()
+    return middle, most
 
 
-def _scatter_by(step: int, misses: Floats, torn: Mask) -> Floats:
-    """Return the scatter of each `step` joins in a row."""
+def _scatter_by(step: int, misses: Floats, torn: Mask) -> tuple[Floats, Floats]:
+    """Return the same of each `step` joins in a row."""
     values = np.full(-(-len(misses) // step) * step, np.inf)
     values[: len(misses)][torn] = np.abs(misses[torn])
     values = np.sort(values.reshape(-1, step), axis=1)
     count = np.isfinite(values).sum(axis=1)
-    place = _SCATTER * np.maximum(count - 1, 0)
-    below = place.astype(np.int64)
-    rows = np.arange(len(values))
-    low = values[rows, below]
-    high = values[rows, np.minimum(below + 1, np.maximum(count - 1, 0))]
-    with np.errstate(invalid="ignore"):
-        found = low + (high - low) * (place - below)
-    return np.where(count > 0, found, 0.0)
+    rows, last = np.arange(len(values)), np.maximum(count - 1, 0)
+    found = []
+    for share_of in (0.5, _SCATTER):
+        place = share_of * last
+        below = place.astype(np.int64)
+        low, high = values[rows, below], values[rows, np.minimum(below + 1, last)]
+        with np.errstate(invalid="ignore"):
+            between = low + (high - low) * (place - below)
+        found.append(np.where(count > 0, between, 0.0))
+    return found[0], found[1]

@@ -49,16 +49,16 @@ def _rate(misses: Floats, lasts: Floats) -> float:
     small = float(misses[np.abs(misses) < 0.75 * usual].sum())
     whole = float(misses.sum())
 
-    def stays(rate: float) -> bool:
+    def stays(rate: float, least: float = 0.25) -> bool:
         """Tell whether the level runs like that in the end, too: it does not on a grid."""
         ran = small if abs(rate) < 0.25 else whole
-        return rate != 0 and ran / (rate * total) > 0.25
+        return rate != 0 and ran / (rate * total) > least
 
     middle = median_of(misses / lasts)
     if np.count_nonzero(np.abs(misses - middle * lasts) <= _TIGHT) > size / 2:
         # no grid makes so little from packet to packet: what outweighs it is something else
         fine = abs(middle) * usual < HALF_SAMPLE and abs(small) > abs(middle) * total / 4
-        if fine or stays(middle):
+        if fine or stays(middle, 0.8):
             return middle
     level = np.concatenate([[0.0], np.cumsum(misses)])
     time = np.concatenate([[0.0], np.cumsum(lasts)])
