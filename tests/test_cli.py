@@ -99,7 +99,7 @@ def test_gaps_as_a_table_as_csv_as_json_and_as_a_picture(tmp_path: Path, root: P
         pd.read_csv(tmp_path / "g.csv")["cause"].tolist() == gaps(load(capture))["cause"].tolist()
     )
     assert (tmp_path / "g.png").read_bytes()[:4] == b"\x89PNG"
-    parsed = json.loads(run("gaps", capture, "--json", "--span", "20", "40", cwd=tmp_path))
+    parsed = json.loads(run("gaps", capture, "--json", "--call", "20", "40", cwd=tmp_path))
     assert parsed["quality"]["span s"] == 20
     assert [row["cause"] for row in parsed["gaps"]][::6] == ["unknown", "unknown"]
     lossy = run("gaps", root / "data/standup-lossy", "--all", cwd=tmp_path)
@@ -132,6 +132,11 @@ def test_compare_and_repair(tmp_path: Path, root: Path) -> None:
     audio, _ = soundfile.read(tmp_path / "whole.flac", dtype="int16")
     original, _ = soundfile.read(recording, dtype="int16")
     assert np.corrcoef(audio, original[: len(audio)])[0, 1] > 0.999
+    assert "polarity" not in told
+    soundfile.write(tmp_path / "turned.wav", -original, 16_000)
+    told = run("compare", capture, tmp_path / "turned.wav", cwd=tmp_path)
+    assert re.search(r"^polarity +inverted$", told, re.MULTILINE)
+    assert "note: the recording's wave is upside down: " in told
     np.random.default_rng(1).integers(-99, 99, 64_000).astype("<i2").tofile(tmp_path / "x.bin")
     told = run("compare", capture, tmp_path / "x.bin", cwd=tmp_path, code=1)
     assert "can't be aligned with this recording" in told

@@ -93,7 +93,10 @@ def test_what_a_disk_has_not_kept_is_found_and_not_forgotten(
     [
         (("survey", "nothing"), "no capture at 'nothing'"),
         (("survey", "none"), "no captures in none"),
-        (("survey", "calls", "--measures", "loudness"), "quality, levels, speech, checksums"),
+        (
+            ("survey", "calls", "--measures", "loudness"),
+            "quality, sound, levels, speech, checksums, mos",
+        ),
         (("survey", "calls", "--measures", "quality,", "--into", "x"), "measures=''"),
         (("survey", "calls", "--csv", "no/x.csv"), "--csv='no/x.csv' is not valid"),
         (("survey", "calls", "--csv", "x.xlsx"), "ends in .csv"),

@@ -20,6 +20,9 @@ _CLEAN: Final = (1000, 1001, 1005)
 
 _MOSTLY: Final = 0.5  # of a gap, by the journal: then whatever else was there cost less
 
+NOTHING_TELLS: Final = "nothing tells a loss from the silence of all"
+"""The evidence where there is none."""
+
 Says: TypeAlias = Callable[[Positions], list[str]]
 """Gives the evidence for the holes at some positions, a sentence each."""
 
@@ -225,8 +228,7 @@ def long(seen: Evidence) -> tuple[Bools, Says]:
 @_rule("unknown")
 def nothing_tells(seen: Evidence) -> tuple[Bools, Says]:
     """mixed: it lasts `mute` or longer, and nothing tells a loss from the silence of all"""
-    said = "nothing tells a loss from the silence of all"
-    return ~_nowhere(seen), lambda at: _while_open(seen, at, said)
+    return ~_nowhere(seen), lambda at: _while_open(seen, at, NOTHING_TELLS)
 
 
 def _nowhere(seen: Evidence) -> Bools:

@@ -145,10 +145,11 @@ def _steps(times: Seconds, ahead: Seconds, quantum: float) -> list[tuple[int, fl
     moved = np.diff(ahead)
     if not len(moved):
         return []
-    scatter = 1.4826 * float(np.median(np.abs(moved - np.median(moved))))
+    usual = float(np.median(moved))  # of a clock at another rate: no step
+    scatter = 1.4826 * float(np.median(np.abs(moved - usual)))
     bound = max(_LEAST_STEP, 1.5 * quantum, 10 * scatter) + _FASTEST_DRIFT * np.abs(np.diff(times))
     found = []
-    for at in (np.flatnonzero(np.abs(moved) > bound) + 1).tolist():
+    for at in (np.flatnonzero(np.abs(moved - usual) > bound) + 1).tolist():
         before = ahead[max(0, at - _AROUND) : at]
         after = ahead[at : at + _AROUND]
         if min(len(before), len(after)) < 2:  # an odd stamp at the edge would look the same

@@ -9,6 +9,8 @@ import numpy.typing as npt
 import pandas as pd
 
 from recall_lab.analysis.causes import CAUSES
+from recall_lab.analysis.findings.clocks import NOT_OURS
+from recall_lab.analysis.findings.time import GROWING
 from recall_lab.analysis.loss import KNOWN_LOST, LOST, UNEXPLAINED
 from recall_lab.errors import InvalidArgument
 from recall_lab.text import counted, printable, shortened
@@ -28,7 +30,10 @@ _TEXTS: Final = ("source", "recording", "name", "verdict", "damage", "error")
 _HEARD: Final = "sound"  # where it was measured
 _NUMBERS: Final = (AVAILABLE, "missing s", *(f"missing s: {cause}" for cause in CAUSES))
 _NEEDED: Final = (*_TEXTS, "participant", "start", *_NUMBERS)
-_SHOWN: Final = ("duration", "jitter ms", "rms", "silence", "speech")  # where they were measured
+_HIDDEN: Final = "unexplained s"
+# where they were measured
+_SHOWN: Final = ("duration", "jitter ms", "rms", "silence", "speech", _HIDDEN)
+_RANKS: Final = ("failed", "poor", "usable", "good", "empty")
 
 
 def checked(frame: pd.DataFrame) -> pd.DataFrame:
@@ -83,8 +88,9 @@ def _verdicts(frame: pd.DataFrame) -> pd.Series[str]:
 def worst_first(frame: pd.DataFrame) -> pd.DataFrame:
     """Return a survey in order, the worst first, with what is wrong of each in words.
 
-    First what could not be measured; then by how much of the expected audio is missing, what is
-    damaged before what is not; last the calls in which nothing was expected.
+    First what could not be measured; then what is poor, what is usable or damaged, what is good,
+    each by how much of the expected audio is missing, and what is damaged before what is not; last
+    the calls in which nothing was expected.
 
     Args:
         frame: of :func:`recall_lab.survey`, with ``quality``.
@@ -99,8 +105,9 @@ def worst_first(frame: pd.DataFrame) -> pd.DataFrame:
           Outliers, 1993, section 3.3). Where more than half are alike, the MAD is 0, and the
           mean of the absolute deviations stands for it:
           ``(x - median) / (1.2533 * mean deviation)``.
-        - ``why`` (str): error, availability with the causes of what is missing, damage, silence;
-          empty where there is nothing to say
+        - ``why`` (str): the error, the worst that clocks and files tell and that the sound tells
+          (the worse of both first), damage; whether the capture may still grow. Empty where there
+          is nothing to say
 
     Raises:
         InvalidArgument: for another frame.
@@ -116,10 +123,12 @@ def worst_first(frame: pd.DataFrame) -> pd.DataFrame:
     if "silence" in frame.columns:
         silent = frame["silence"].to_numpy() >= _SILENT
     damaged = (frame["damage"] != "").to_numpy()
-    bad = failed | silent | damaged | kind.isin(("usable", "poor")).to_numpy()
+    worse = kind.isin(("usable", "poor")).to_numpy()
+    growing = frame["verdict"].str.contains(GROWING, regex=False).to_numpy()
+    bad = failed | silent | damaged | worse | growing
     rows = frame.assign(
         kind=kind,
-        outlier=_stand_out(100 - there) & kind.isin(("usable", "poor")).to_numpy(),
+        outlier=_stand_out(100 - there) & worse,
         why=_reasons(frame, bad, silent),
     )
     order = np.lexsort(
@@ -128,7 +137,7 @@ def worst_first(frame: pd.DataFrame) -> pd.DataFrame:
             ~silent,
             ~damaged,
             np.where(np.isnan(there), np.where(damaged, 100, np.inf), there),
-            ~failed,
+            _ranks(kind, failed, silent),
         )
     )
     return rows.iloc[order]
@@ -172,6 +181,7 @@ def summary(frame: pd.DataFrame) -> str:
         if len(by_day) > 1:
             said.append(f"The most on {by_day.idxmax()}: {lasting(float(by_day.max()))}.")
     unexplained = float(frame[f"missing s: {UNEXPLAINED}"].sum())
+    unexplained += float(frame[_HIDDEN].sum()) if _HIDDEN in frame.columns else 0.0
     if unexplained > 0:
         said.append(f"Not there, and nothing tells why: {lasting(unexplained)}.")
     if lost or unexplained > 0:
@@ -180,6 +190,8 @@ def summary(frame: pd.DataFrame) -> str:
         said.append("What the damaged ones have lost is not known; nothing else was lost.")
     elif kinds.get("good") == len(frame) - failed > 0:
         said.append("Nothing was lost.")
+    if _HEARD not in frame.columns:
+        said.append("The sound was not looked at: a survey with 'sound' among its measures does.")
     return " ".join(said)
 
 
@@ -251,16 +263,35 @@ def _reasons(
     )  # fmt: skip
     for at, error, sound, verdict, damage, zeros in columns:
         reasons = [printable(error)] if error else []
-        for text in (sound, verdict):
-            kind, _, said = text.partition(": ")
-            if kind in ("usable", "poor"):
-                reasons.append(said)
+        reasons += _worst_of(verdict, sound)
         if zeros and not sound:
             reasons.append("nothing but digital silence")
         if damage and damage not in verdict:
             reasons.append(f"damage: {printable(damage)}")
         told[at] = "; ".join(reasons)
     return pd.Series(told, index=frame.index, dtype="str")
+
+
+def _worst_of(verdict: str, sound: str) -> list[str]:
+    """Return what the verdicts of clocks and of the sound say: the worse first, or the clocks'."""
+    kind, _, said = verdict.partition(": ")
+    heard, _, how = sound.partition(": ")
+    if heard == "poor" and said.startswith(NOT_OURS):
+        kind = ""  # the sound knows more of it
+    parts = sorted([(kind, said), (heard, how)], key=lambda part: part[0] != "poor")
+    told = [said for kind, said in parts if kind in ("usable", "poor")]
+    if GROWING in verdict and not any(GROWING in one for one in told):
+        told.append(verdict[verdict.index(GROWING) :])
+    return told
+
+
+def _ranks(
+    kind: pd.Series[str], failed: npt.NDArray[np.bool_], silent: npt.NDArray[np.bool_]
+) -> npt.NDArray[np.int64]:
+    """Return 0 for what comes first in a list of the worst, and so on."""
+    as_bad = kind.mask(kind == "damaged", "usable").mask(silent & (kind == "good"), "usable")
+    ranks = np.array([_RANKS.index(one) for one in as_bad], np.int64)
+    return np.where(failed, 0, ranks)
 
 
 def _lost(frame: pd.DataFrame) -> dict[str, float]:

@@ -16,8 +16,8 @@ from recall_lab.analysis.delays import Stall, delay_percentiles
 from recall_lab.analysis.findings.verdict import findings_of, verdict_of
 from recall_lab.analysis.loss import LOST
 from recall_lab.analysis.rates import PAIRS
-from recall_lab.capture.continuity import HALF_SAMPLE
 from recall_lab.capture.frame import nanoseconds
+from recall_lab.capture.level_steps import HALF_SAMPLE
 from recall_lab.errors import InvalidArgument
 from recall_lab.text import counted, html_table
 from recall_lab.wire.pcm import RATE
@@ -69,12 +69,12 @@ def quality(
 
         - ``verdict`` (str): ``good``, ``usable``, ``poor`` or ``empty``, with the evidence of the
           worst of :func:`recall_lab.findings`, from which it follows
-        - ``availability %``: audio there of the span; ``availability without silence %``: with
-          mutes, pauses and silence by design not held against it
+        - ``availability %``: audio there of the time that passed; ``availability without
+          silence %``: with mutes, pauses and silence by design not held against it
         - ``span s``, ``audio s``, ``missing s``, and ``missing s: CAUSE`` for each cause;
-          ``twice s``; ``unexplained s``: time that passed by both wall clocks, and not by the
-          media clock; ``repaired s``: filled in by :func:`recall_lab.repair`, so neither missing
-          nor received
+          ``twice s``; ``unexplained s``: time that passed by wall clocks, and not by the
+          media clock, which stood or runs slow; ``repaired s``: filled in by
+          :func:`recall_lab.repair`, so neither missing nor received
         - ``gaps``, ``overlaps``, ``duplicates``, ``conflicting duplicates``, ``reordered``,
           ``longest gap s``, ``packets``, ``packets without audio``, ``connections``, ``epochs``
         - ``jitter ms`` (RFC 3550, the last), ``jitter mean ms``, ``jitter max ms``, ``delay p50
@@ -114,6 +114,7 @@ def quality_of(found: Analysis, *, sound: bool = True) -> Quality:
     held_against = sum(by_cause[cause] for cause in LOST) + found.unexplained
     length = end - start
     expected = length - lost + held_against
+    passed = length + found.unexplained
     delays, running, late = _arrival(found)
     rates = found.drift["drift"]
     repaired = repaired_seconds(capture.packets)
@@ -123,7 +124,7 @@ def quality_of(found: Analysis, *, sound: bool = True) -> Quality:
         {
             "verdict": verdict_of(findings_of(found, sound=sound), sound=sound)
             + (f"; {repaired:.2f} s of it from a recording" if repaired else ""),
-            "availability %": 100 * (length - lost) / length if length > 0 else np.nan,
+            "availability %": 100 * (length - lost) / passed if passed > 0 else np.nan,
             "availability without silence %": there,
             "span s": length,
             "audio s": capture.duration,

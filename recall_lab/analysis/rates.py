@@ -163,7 +163,8 @@ def _estimate(first: Floats, second: Floats, steps: int) -> dict[str, float]:
         low, high = _interval(points, slope)
         # the delay grows by second - first: a slope below zero means that the first is faster
         answer["drift"], answer["low"], answer["high"] = (
-            1e6 * (1 / (1 + rate) - 1) for rate in (slope, high, low)
+            1e6 * (1 / (1 + rate) - 1) if rate > -1 else np.nan  # the second stood: all at once
+            for rate in (slope, high, low)
         )
     return answer | {"windows": len(points.times), "steps": steps}
 

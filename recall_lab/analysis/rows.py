@@ -17,7 +17,7 @@ import pandas as pd
 from recall_lab.analysis.measures import ALL, OF, columns_of
 from recall_lab.errors import InvalidArgument
 
-FORMAT: Final = 1
+FORMAT: Final = 2
 """Of a row: an older one has to be measured anew, a newer one is left to who knows it."""
 
 _OURS: Final = {"version": "str", "measured": "str", "surveyed": "int64"}

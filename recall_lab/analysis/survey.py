@@ -49,16 +49,19 @@ def survey(
     """Measure every stream of many captures, on all cores or on a cluster.
 
     A capture that can't be measured is a row with its error, never an exception. With only
-    ``"quality"`` no audio is read, only the index: thousands of captures a minute.
+    ``"quality"`` no audio is read, only the index: thousands of captures a minute. Then nothing
+    is looked for of what is about format or sound in docs/findings.md, but another sample rate;
+    the verdict says so.
 
     Args:
         source: a folder, gone through to its depths; a pattern such as ``"captures/2026-*"``; a
             URL that fsspec knows (``s3://bucket/captures``, ``gs://``, ``memory://`` ...); or a
             list of such, of captures too.
         measures: which of ``"quality"`` (availability, gaps by cause, jitter, delay, drift: from
-            the clocks), ``"levels"``, ``"speech"``, ``"checksums"`` and ``"mos"`` (from the
-            audio; the last needs ``pip install 'recall_lab[mos]'`` where the work is done, and
-            takes half a minute or so for an hour of audio).
+            the clocks), ``"sound"`` (findings of format and sound), ``"levels"``, ``"speech"``,
+            ``"checksums"`` and ``"mos"`` (from the audio; the last needs
+            ``pip install 'recall_lab[mos]'`` where the work is done, and takes half a minute or
+            so for an hour of audio).
         client: who does the work. None: processes on this machine, kept for a minute for the
             next survey. A ``dask.distributed.Client`` or any ``concurrent.futures.Executor``:
             used as it is, never closed; its workers need recall_lab, and see the same paths.
@@ -79,9 +82,12 @@ def survey(
           ``participant`` (Int64, NA for the mixed stream)
         - ``start`` (datetime64[ns, UTC]: the sender's wall clock at the first sample),
           ``duration`` (s, from the first to the last instant)
-        - of ``quality``: all of :func:`recall_lab.quality` under the same names (``verdict``,
-          ``availability %``, ``missing s: CAUSE``, ``jitter ms``, ``drift PAIR ppm`` ...);
-          counts are Int64
+        - of ``quality``: all of :func:`recall_lab.quality` but ``damage`` under the same names
+          (``verdict`` by clocks and files alone, ``availability %``, ``missing s: CAUSE``,
+          ``unexplained s``, ``twice s``, ``epochs``, ``jitter ms``, ``drift PAIR ppm``, ``speed``,
+          ``clock leaps``, ``stamps scatter by ms`` ...); counts are Int64
+        - of ``sound``: ``sound`` (str): the verdict on format and sound, such as ``good: ...`` or
+          ``poor: the two bytes of each sample are swapped ...``
         - of ``levels``: ``rms``, ``peak`` (dBFS), ``crest`` (dB), ``dc``, ``clips``, ``clipped``
           (Int64), ``silence`` (0 to 1), as in :func:`recall_lab.levels` over all
         - of ``speech``: ``speech`` (0 to 1, share of the duration)

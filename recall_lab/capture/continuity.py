@@ -36,13 +36,9 @@ from typing import Final, NamedTuple
 import numpy as np
 import numpy.typing as npt
 
+from recall_lab.capture.level_clock import CLOCK, drift_of, level_out, take_out_clock
+from recall_lab.capture.level_steps import HALF_SAMPLE, Floats, Mask, Positions, steps_of
 from recall_lab.wire.pcm import RATE
-
-HALF_SAMPLE: Final = 0.5 / RATE
-"""Seconds: closer than that, two instants are the same sample."""
-
-CLOCK: Final = 1.1e-3
-"""Share by which a sample clock may be off: 1,000 ppm and what it takes to measure them."""
 
 PAGE: Final = 8_192
 """Joins that are decided together."""
@@ -50,28 +46,16 @@ PAGE: Final = 8_192
 CONTEXT: Final = 512
 """Joins on either side of a page that are looked at."""
 
-Floats = npt.NDArray[np.float64]
-Mask = npt.NDArray[np.bool_]
-Positions = npt.NDArray[np.int64]
 
 ENOUGH: Final = 8
 """Joins below which nothing is said of how stamps scatter."""
 
-_BLOCK: Final = 1_024  # joins over which the level is taken to run evenly
-_LAGS: Final = (1, 4, 16, 64)  # packets over which it is seen to run
-_TIGHT: Final = 2e-6  # s: the same but for rounding to microseconds
-_WINDOW: Final = 16  # packets before and after a join
-_TRIMMED: Final = 0.15  # of them may lie anywhere
-_SEGMENT: Final = 32  # packets that tell how high the level is
-_SURE: Final = 4.0  # times its error that a step has to be
-_COARSER: Final = 4  # packets whose mean is one of the next scale
 _AROUND: Final = 16  # joins on either side that tell whether stamps are exact
 EXACT: Final = 0.35
 """Share of the joins around that are whole where stamps are exact."""
 
 _SCATTERS: Final = 0.25  # of them are torn: what comes back within the scatter is scatter
 _SCATTER: Final = 0.97  # of the torn joins miss by less than the scatter
-_REGULAR: Final = 12  # equal steps at equal distances that make a clock
 
 
 class Jumps(NamedTuple):
@@ -113,7 +97,7 @@ def jumps_of(starts: Floats, samples: npt.NDArray[np.integer], head: int = 0) ->
         first, last = max(low - CONTEXT, 0), min(high + CONTEXT, len(misses))
         part = _page(misses[first:last], lasts[first : last + 1], low - first, high - first)
         sizes[low:high], clock[low:high] = part
-    _take_out_clock(sizes, clock, lasts[:-1])
+    take_out_clock(sizes, clock, lasts[:-1])
     return Jumps(sizes, clock)
 
 
@@ -124,16 +108,16 @@ def _page(misses: Floats, lasts: Floats, low: int, high: int) -> tuple[Floats, F
     torn = np.abs(misses) > HALF_SAMPLE
     # nearly always: exact stamps, and whole packets lost
     at = np.flatnonzero(torn)
-    if len(at) < len(misses) / 2:
-        rate = _drift(misses, lasts, at)
-        left = misses[at] - rate * lasts[at]
-        whole = bool((np.abs(left) >= usual[at] * (0.5 - 1e-9)).all())
-        lone = len(at) < 2 or bool((np.diff(at) > 1).all() or (left > 0).all())
-        if whole and lone and (share(~torn, at) >= EXACT).all():
+    rate = drift_of(misses, lasts, at) if len(at) < len(misses) / 2 else 0.0
+    left = misses[at] - rate * lasts[at]
+    if (np.abs(left) >= usual[at] * (0.5 - 1e-9)).all():
+        # what scatters comes back; a lone packet that was put off does, too
+        lone = len(at) < len(misses) / 2 and (len(at) < 2 or bool((np.diff(at) > 1).all()))
+        if (left > 0).all() or (lone and (share(~torn, at) >= EXACT).all()):
             sizes = np.zeros(len(misses))
             sizes[at] = left
             return sizes[low:high], np.full(high - low, rate)
-    misses, clock, even = _level_out(misses, lasts)
+    misses, clock, even = level_out(misses, lasts)
     torn = np.abs(misses) > HALF_SAMPLE
     at = np.flatnonzero(torn)
     exact = np.zeros(len(misses))
@@ -141,7 +125,7 @@ def _page(misses: Floats, lasts: Floats, low: int, high: int) -> tuple[Floats, F
     misses, torn = _without_lone(misses, torn, exact)
     big = torn & (exact >= EXACT) & (np.abs(misses) >= usual * (0.5 - 1e-9))
     sizes = np.where(big, misses, 0.0)
-    sizes += _steps(misses - sizes, torn & ~big, lasts)
+    sizes += steps_of(misses - sizes, torn & ~big, lasts)
     if even:  # steps that only make up for a clock seen in steps
         small = (sizes != 0) & (np.abs(sizes) < usual / 4)
         ran = float((clock * lasts)[np.abs(clock) <= CLOCK].sum())
@@ -156,137 +140,12 @@ def _page(misses: Floats, lasts: Floats, low: int, high: int) -> tuple[Floats, F
     return _without_scatter(sizes, misses, torn, usual)[low:high], clock[low:high]
 
 
-def _drift(misses: Floats, lasts: Floats, torn: Positions) -> float:
-    """Return at which rate the level runs up in joins that are whole; 0.0 for less than a sample.
-
-    Sample clocks are so nearly right that no single join shows it, only many.
-    """
-    ran = float(misses.sum() - misses[torn].sum())
-    if abs(ran) <= 2 * HALF_SAMPLE or abs(ran) < 6 * _noise(misses, torn):
-        return 0.0
-    # on a grid finer than a sample the level runs, too, and falls back at the torn joins
-    small = torn[np.abs(misses[torn]) < lasts[torn] / 4]
-    if len(small) and abs(ran + misses[small].sum()) < abs(ran) / 4:
-        return 0.0
-    return ran / float(lasts.sum() - lasts[torn].sum())
-
-
-def _noise(misses: Floats, torn: Positions) -> float:
-    """Return the standard error of the sum of all joins that are whole, s."""
-    return float(np.sqrt(max(np.dot(misses, misses) - np.dot(misses[torn], misses[torn]), 0.0)))
-
-
 def share(of: Mask, at: Positions, around: int = _AROUND) -> Floats:
     """Return which share of the joins around each of `at` is marked."""
     count = np.concatenate([[0], np.cumsum(of)])
     low, high = np.maximum(at - around, 0), np.minimum(at + around + 1, len(of))
     found: Floats = (count[high] - count[low]) / (high - low)
     return found
-
-
-def _level_out(misses: Floats, lasts: Floats) -> tuple[Floats, Floats, bool]:
-    """Take out how the level runs all the time; tell how, and whether a clock was taken out."""
-    clock = np.zeros(len(misses))
-    count = max(1, round(len(misses) / _BLOCK))
-    edges = np.linspace(0, len(misses), count + 1).astype(np.int64).tolist()
-    for low, high in pairwise(edges):
-        if high - low >= 8:
-            clock[low:high] = _rate(misses[low:high], lasts[low:high])
-    even = False
-    if not clock.all():
-        rate = _slope(misses - clock * lasts, lasts)
-        if rate:
-            tried = np.where(clock == 0, rate, clock)
-            before, after = (
-                np.count_nonzero(np.abs(misses - run * lasts) > HALF_SAMPLE)
-                for run in (clock, tried)
-            )
-            if after <= 2 * before + 8:  # else they are steps between exact joins
-                clock, even = tried, True
-    return misses - clock * lasts, clock, even
-
-
-def _rate(misses: Floats, lasts: Floats) -> float:
-    """Return by which share the level of a block runs up from packet to packet; 0.0 if unsure."""
-    size = len(misses)
-    if np.count_nonzero(np.abs(misses) <= _TIGHT) > size / 2:
-        return 0.0
-    usual, total = _median(lasts), float(lasts.sum())
-    small = float(misses[np.abs(misses) < 0.75 * usual].sum())
-    whole = float(misses.sum())
-
-    def stays(rate: float) -> bool:
-        """Tell whether the level runs like that in the end, too: it does not on a grid."""
-        ran = small if abs(rate) < 0.25 else whole
-        return rate != 0 and ran / (rate * total) > 0.25
-
-    middle = _median(misses / lasts)
-    if np.count_nonzero(np.abs(misses - middle * lasts) <= _TIGHT) > size / 2 and stays(middle):
-        return middle
-    level = np.concatenate([[0.0], np.cumsum(misses)])
-    time = np.concatenate([[0.0], np.cumsum(lasts)])
-    least, best = np.inf, 0.0
-    nearest: tuple[float, float] | None = None
-    for lag in _LAGS:
-        if lag > size // 4:
-            break
-        rate, width = _shortest_half((level[lag:] - level[:-lag]) / (time[lag:] - time[:-lag]))
-        error = width / np.sqrt((size + 1 - lag) / lag) + 1e-7
-        nearest = nearest or (rate, error)
-        if abs(rate) > 5 * error and not stays(rate):
-            continue
-        # losses lift the level over many packets, but not from one to the next
-        if abs(rate) > CLOCK and abs(rate - nearest[0]) > 4 * nearest[1]:
-            continue
-        if error < least:
-            least, best = error, rate
-    return best if abs(best) > 5 * least else 0.0
-
-
-def _slope(misses: Floats, lasts: Floats) -> float:
-    """Return the slope of the level over all: a clock, where joins tell one; 0.0 else."""
-    if len(misses) < 64:
-        return 0.0
-    usual, scatter = _median(lasts), _median(np.abs(misses))
-    rough = scatter >= usual / 16
-    # a lost packet is no slope; where stamps scatter as far, it can't be told apart
-    level = np.cumsum(misses if rough else np.where(np.abs(misses) < usual / 4, misses, 0.0))
-    edges = np.linspace(0, len(misses), 65).astype(np.int64)
-    heads, sizes = edges[:-1], np.diff(edges)
-    values = np.add.reduceat(level, heads) / sizes
-    times = np.add.reduceat(np.cumsum(lasts), heads) / sizes
-    left, right = np.triu_indices(64, 1 if rough else 16)
-    slopes = (values[right] - values[left]) / (times[right] - times[left])
-    if rough:
-        rate, width = _shortest_half(slopes[right - left <= 8])
-        rate = 0.0 if abs(rate) < 3 * width / 4 else rate
-    else:
-        rate = _median(slopes)  # Theil and Sen
-        low, high = np.quantile(values - rate * times, (0.15, 0.85))
-        if abs(rate) * times[-1] < 3 * (high - low):  # no more than what scatters
-            rate = 0.0
-    return rate if abs(rate) <= CLOCK else 0.0
-
-
-def _shortest_half(values: Floats) -> tuple[float, float]:
-    """Return the middle and the width of the shortest interval that holds half of the values.
-
-    A mode that neither half of the values can move (Rousseeuw & Leroy 1988): losses lift some.
-    """
-    values = np.sort(values)
-    half = len(values) // 2
-    widths = values[half:] - values[: len(values) - half]
-    at = int(np.argmin(widths))
-    low, high = values[at + half // 2], values[at + (half + 1) // 2]
-    return float(low + high) / 2, float(widths[at])
-
-
-def _median(values: Floats) -> float:
-    """Return the median of at least one value; np.median takes ten times as long for so few."""
-    half = len(values) // 2
-    ordered = np.partition(values, (half - 1, half) if len(values) % 2 == 0 else half)
-    low = ordered[half - 1] if len(values) % 2 == 0 else ordered[half]
-    return float(low + ordered[half]) / 2
 
 
 def _without_lone(misses: Floats, torn: Mask, exact: Floats) -> tuple[Floats, Mask]:
@@ -305,129 +164,6 @@ def _without_lone(misses: Floats, torn: Mask, exact: Floats) -> tuple[Floats, Ma
     misses[lone] = np.where(first, one + other, 0.0)
     misses[lone + 1] = np.where(first, 0.0, one + other)
     return misses, np.abs(misses) > HALF_SAMPLE
-
-
-def _steps(misses: Floats, torn: Mask, lasts: Floats) -> Floats:
-    """Return the steps of the level that last, at every scale."""
-    sizes = np.zeros(len(misses))
-    at = np.flatnonzero(torn)
-    if not len(at):
-        return sizes
-    whole = ~torn
-    level = np.concatenate([[0.0], np.cumsum(misses)])
-    at, found = _refined(level, misses, at[_lasts(level, misses[at], at)], whole)
-    sizes[at] = found
-    least = 0.25 * _median(lasts)
-    width = _COARSER
-    while len(misses) // width >= 3 * _WINDOW:
-        rest = misses - sizes
-        level = np.concatenate([[0.0], np.cumsum(rest)])
-        count = len(level) // width
-        means = level[: count * width].reshape(count, width).mean(axis=1)
-        rises = np.diff(means)
-        every = np.arange(count - 1)
-        at = every[_lasts(means, rises, every)]
-        at, found = _refined(means, rises, at, np.zeros(count - 1, bool))
-        for block, size in zip(at.tolist(), found.tolist(), strict=True):
-            if abs(size) < least:
-                continue
-            low = max(block - 1, 0) * width
-            high = min((block + 3) * width, len(misses))
-            fits = np.where(torn[low:high], rest[low:high] * np.sign(size), -np.inf)
-            join = low + int(np.argmax(fits))
-            sizes[join] += size
-            rest[join] -= size
-        width *= _COARSER
-    return sizes
-
-
-def _lasts(level: Floats, misses: Floats, at: Positions) -> Mask:
-    """Tell at which joins the level before and the level after lie clear of one another."""
-    found: Mask = _rises(level, misses, at)
-    at = at[found]
-    misses = misses[found]
-    spans = []
-    for offset, step in ((0, -1), (1, 1)):
-        places = at[:, None] + offset + step * np.arange(_WINDOW)
-        outside = (places < 0) | (places >= len(level))
-        values = np.where(outside, np.inf, level[np.clip(places, 0, len(level) - 1)])
-        values.sort(axis=1)
-        count = _WINDOW - outside.sum(axis=1)
-        trimmed = (count * _TRIMMED).astype(np.int64)
-        rows = np.arange(len(at))
-        spans.append((values[rows, trimmed], values[rows, count - 1 - trimmed]))
-    (low_before, high_before), (low_after, high_after) = spans
-    clear = np.where(misses > 0, low_after - high_before, low_before - high_after)
-    found[found] = clear > HALF_SAMPLE
-    return found
-
-
-def _rises(level: Floats, misses: Floats, at: Positions) -> Mask:
-    """Tell at which joins the level can lie clear, cheaply: most that only scatter can't.
-
-    Each value before is held against one after. Where the two sides are clear of one another but
-    for what is trimmed, no more pairs than that can go the other way.
-    """
-    found = np.ones(len(at), bool)
-    last = len(level) - 2 * _WINDOW
-    if last < 0 or len(at) < 2 * _WINDOW:
-        return found
-    ahead = np.zeros(last + 1, np.int8)  # pairs around the join after each level in the middle
-    behind = np.zeros(last + 1, np.int8)
-    for away in range(_WINDOW):
-        low, high = _WINDOW - 1 - away, _WINDOW + away
-        apart = level[high : high + last + 1] - level[low : low + last + 1]
-        ahead += apart > 0
-        behind += apart < 0
-    inner = np.flatnonzero((at >= _WINDOW - 1) & (at - (_WINDOW - 1) <= last))
-    place = at[inner] - (_WINDOW - 1)
-    fits = np.where(misses[inner] > 0, ahead[place], behind[place])
-    found[inner] = fits >= _WINDOW - 2 * int(_WINDOW * _TRIMMED)
-    return found
-
-
-def _refined(level: Floats, misses: Floats, at: Positions, whole: Mask) -> tuple[Positions, Floats]:
-    """Drop steps that are within the scatter of the level on either side; return how high all are.
-
-    The least sure ones first, as what is left of them then belongs to the segments beside.
-    """
-    last = len(level) - 1
-    while len(at):
-        before = at - np.concatenate([[-1], at[:-1]])
-        after = np.append(at[1:], last) - at
-        joined = np.concatenate([[False], whole, [False]])
-        exact = ((before == 1) | joined[at]) & ((after == 1) | joined[at + 2])
-        sizes, sure = misses[at], np.full(len(at), np.inf)
-        loose = np.flatnonzero(~exact)
-        if len(loose):
-            some = at[loose]
-            count = np.minimum(before[loose], _SEGMENT)
-            middle, spread = _height(level, some - count + 1, count)
-            count_after = np.minimum(after[loose], _SEGMENT)
-            middle_after, spread_after = _height(level, some + 1, count_after)
-            sizes[loose] = middle_after - middle
-            error = np.maximum(spread, spread_after) * np.sqrt(1 / count + 1 / count_after)
-            with np.errstate(divide="ignore", invalid="ignore"):
-                sure[loose] = np.where(error > 0, np.abs(sizes[loose]) / error, np.inf)
-        weak = sure < _SURE
-        if not weak.any():
-            return at, sizes
-        beside = np.minimum(np.append(np.inf, sure[:-1]), np.append(sure[1:], np.inf))
-        weakest = weak & (sure <= beside)
-        at = at[~(weakest if weakest.any() else weak)]
-    return at, np.empty(0)
-
-
-def _height(level: Floats, first: Positions, count: Positions) -> tuple[Floats, Floats]:
-    """Return the median of the level over segments, and about its standard deviation there."""
-    places = first[:, None] + np.arange(_SEGMENT)
-    beyond = np.arange(_SEGMENT) >= count[:, None]
-    values = np.where(beyond, np.inf, level[np.minimum(places, len(level) - 1)])
-    values.sort(axis=1)
-    rows, trimmed = np.arange(len(first)), (count * _TRIMMED).astype(np.int64)
-    middle: Floats = (values[rows, (count - 1) // 2] + values[rows, count // 2]) / 2
-    spread: Floats = (values[rows, count - 1 - trimmed] - values[rows, trimmed]) / 2
-    return middle, spread
 
 
 def _without_scatter(sizes: Floats, misses: Floats, torn: Mask, usual: Floats) -> Floats:
@@ -503,24 +239,3 @@ def _scatter_by(step: int, misses: Floats, torn: Mask) -> Floats:
     with np.errstate(invalid="ignore"):
         found = low + (high - low) * (place - below)
     return np.where(count > 0, found, 0.0)
-
-
-def _take_out_clock(sizes: Floats, clock: Floats, lasts: Floats) -> None:
-    """Take small steps of one size at regular distances for what they are: a clock on a grid."""
-    usual = _median(lasts)
-    at = np.flatnonzero((sizes != 0) & (np.abs(sizes) < usual / 4))
-    if len(at) < _REGULAR:
-        return
-    size = _median(sizes[at])
-    alike = np.abs(sizes[at] - size) <= max(0.02 * abs(size), HALF_SAMPLE)
-    total = float(lasts.sum())
-    if alike.mean() < 0.9 or abs(sizes[at].sum()) > CLOCK * total:
-        return
-    at = at[alike]
-    apart = np.diff(np.cumsum(lasts)[at])
-    between = _median(apart)
-    turns = np.maximum(np.rint(apart / between), 1)
-    if np.mean(np.abs(apart / turns - between) <= 0.25 * between) < 0.8:
-        return
-    clock += sizes[at].sum() / total
-    sizes[at] = 0.0

@@ -40,9 +40,9 @@ def add(commands: Commands) -> None:
     )
     survey.add_argument("source", nargs="+", help="folder, pattern, or URL such as s3://bucket/dir")
     survey.add_argument(
-        "--measures", metavar="LIST", type=_names, default=["levels", "speech"],
-        help="of levels, speech, checksums, mos, with commas; quality alone reads no audio, and "
-        "is always measured (levels,speech)",
+        "--measures", metavar="LIST", type=_names, default=["sound", "levels", "speech"],
+        help="of sound, levels, speech, checksums, mos, with commas; quality alone reads no audio, "
+        "says nothing of format and sound, and is always measured (sound,levels,speech)",
     )  # fmt: skip
     survey.add_argument("--into", metavar="DIR", help="keep rows in a Parquet dataset, or a URL")
     survey.add_argument(

@@ -26,15 +26,14 @@ def test_the_worst_come_first() -> None:
 
 
 def test_each_says_why() -> None:
-    lost = {"missing s: reconnect": 90.0, "missing s: loss": 3.0, "missing s: mute": 500.0}
     frame = frame_of(
-        row(0), row(1, there=90.0, **lost, damage="34 bytes of a torn record"), failed(2, "A: b"),
+        row(0), row(1, there=90.0, damage="34 bytes of a torn record"), failed(2, "A: b"),
         row(3, silence=1.0), row(4, damage="a\x1b[31mb"),
     )  # fmt: skip
     why = worst_first(frame).sort_index()["why"].tolist()
     assert why == [
         "",
-        "90.00 % of the audio is there: reconnect 90.0 s, loss 3.0 s; "
+        "360.00 of 3600.0 s are missing in 9 gaps: loss 360.00 s; "
         "damage: 34 bytes of a torn record",
         "A: b",
         "nothing but digital silence",
@@ -137,3 +136,66 @@ def test_damaged_files_are_never_good() -> None:
     assert verdicts(frame).tolist() == ["good", "damaged", "damaged", "poor"]
     assert worst_first(frame)["recording"].str[-1].tolist() == ["3", "1", "2", "0"]
     assert "1 poor, 2 damaged, 1 good" in summary(frame)
+
+
+SWAPPED = "poor: the two bytes of each sample are swapped"
+LOUD = "usable: peaks are cut off"
+RATE = "poor: not 16 kHz mono, but 24 kHz: there are 1.500 times the samples"
+
+
+@pytest.mark.parametrize(
+    ("there", "sound", "more", "kind", "why"),
+    [
+        (100, "good: nothing is wrong with its sound", {}, "good", ""),
+        (100, SWAPPED, {}, "poor", "the two bytes of each sample are swapped"),
+        (99.5, SWAPPED, {}, "poor", "the two bytes of each sample are swapped; 18.00 of"),
+        (50, SWAPPED, {}, "poor", "1800.00 of 3600.0 s are missing in 9 gaps: loss 1800.00 s; the"),
+        (50, LOUD, {}, "poor", "1800.00 of 3600.0 s are missing in 9 gaps: loss 1800.00 s; peaks"),
+        (100, LOUD, {}, "usable", "peaks are cut off"),
+        (
+            100,
+            "poor: it is sampled at 24 kHz",
+            {"verdict": RATE},
+            "poor",
+            "it is sampled at 24 kHz",
+        ),
+        (100, "", {"verdict": RATE}, "poor", "not 16 kHz mono, but 24 kHz"),
+        (100, SWAPPED, {"error": "E: f"}, "poor", "E: f; the two bytes of each sample are swapped"),
+        (100, "", {"error": "BadAudio: f"}, "damaged", "BadAudio: f"),
+    ],
+)
+def test_the_worse_of_clocks_and_sound_comes_first(
+    there: float, sound: str, more: dict[str, str], kind: str, why: str
+) -> None:
+    found = worst_first(frame_of(row(0, there=there, sound=sound, **more))).iloc[0]
+    assert found["kind"] == kind
+    assert found["why"].startswith(why)
+    assert bool(found["why"]) == bool(why)
+    if "24 kHz" in sound:
+        assert "not 16 kHz mono" not in found["why"]
+
+
+def test_what_sounds_wrong_comes_before_what_is_good_though_all_is_there() -> None:
+    frame = frame_of(row(0), row(1, sound=LOUD), row(2, there=99.95), row(3, sound=SWAPPED))
+    assert worst_first(frame)["recording"].str[-1].tolist() == ["3", "1", "2", "0"]
+    assert "1 poor, 1 usable, 2 good" in summary(frame)
+
+
+def test_a_capture_that_may_still_grow_says_so() -> None:
+    open_ = "it may still grow: nothing tells that connection 1 has ended"
+    good = row(0)["verdict"] + "; " + open_
+    poor = row(1, there=50)["verdict"] + "; " + open_
+    frame = frame_of(row(0, verdict=good), row(1, there=50, verdict=poor), row(2))
+    rows = worst_first(frame).sort_index()
+    assert rows["kind"].tolist() == ["good", "poor", "good"]
+    assert rows["why"].iloc[0] == open_
+    assert rows["why"].iloc[1].count(open_) == 1
+    assert rows["why"].iloc[2] == ""
+
+
+def test_the_summary_says_what_was_not_looked_at_and_what_nothing_explains() -> None:
+    told = "The sound was not looked at"
+    assert told in summary(frame_of(row(0)).drop(columns="sound"))
+    assert told not in summary(frame_of(row(0)))
+    hidden = row(0, verdict="poor: 18.00 s passed") | {"unexplained s": 18.0}
+    assert "Not there, and nothing tells why: 18.0 s." in summary(frame_of(hidden))

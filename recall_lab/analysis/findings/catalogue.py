@@ -190,6 +190,13 @@ SOUND: Final = (
         "Look in the sender for samples that are dropped at the end of a buffer, filters that "
         "begin anew with each packet, and encoders that are flushed.",
     ),
+    Kind(
+        "inverted_polarity", "sound", "note",
+        "The recording's wave is upside down against the capture. Only rl.compare can tell.",
+        50, "% of windows", "as many have to agree on a place, or it is another meeting",
+        "Nobody hears it, and rl.repair turns its fills over. Multiply one of the two by -1 "
+        "before you add or subtract them.",
+    ),
 )  # fmt: skip
 
 
@@ -211,30 +218,35 @@ TIME: Final = (
     Kind(
         "missing", "time", "warning",
         "Audio of the call was lost: no packet brought it, or it could not be kept.",
-        0.1, "%", "a word in 1,000; 1 % is heard as cut words (ITU-T G.113), and bad",
-        "rl.gaps lists every gap with its cause and evidence. Repair it from the recording with "
+        0.1, "%",
+        "a word in 1,000, less is a note; 1 % is heard as cut words (ITU-T G.113), and bad",
+        "See rl.gaps for every gap with its cause and evidence. Repair it from the recording with "
         "rl.repair; for reconnects look at proxy timeouts and the receiver's log.", 1.0,
     ),
     Kind(
         "unexplained_gap", "time", "warning",
         "Audio is not there, and nothing tells whether it was lost or nobody was to be heard.",
-        0.1, "%", "as for missing; it may be that everybody was muted, so it is never bad",
+        0.1, "%",
+        "as for missing, less is a note; everybody may have been muted, so it is never bad",
         "Subscribe to participant_events.* and transcript.data on the same endpoint: they tell "
         "silence from loss. Give rl.analyse(beside=...) the separate streams.",
     ),
     Kind(
         "media_clock_stood", "time", "warning",
         "Time passed by both wall clocks and not by the media clock: a pause, or hidden loss.",
-        0.1, "%", "as for missing; the clocks part by 0.25 s at once or more",
+        0.1, "%", "as for missing, less is a note; the clocks part by 0.25 s at once or more",
         "If the recording was paused on purpose, nothing is wrong. Else audio vanished before it "
         "was stamped: look at the bot's load (a 4-core bot) and compare with the recording.", 1.0,
     ),
     Kind(
         "clock_rate", "time", "warning",
-        "The media clock runs otherwise than the wall clocks, by more than an oscillator can.",
-        0.1, "%", "crystals stay within 0.01 %, virtual machines within 0.1 %; 1 % is bad",
+        "The media clock runs otherwise than wall clocks, by more than an oscillator can.",
+        0.1, "%",
+        "crystals stay within 0.01 %, virtual machines within 0.1 %; from 0.25 s in all, in 10 s "
+        "or more; 1 % is bad, but where two clocks contradict each other",
         "Slower: audio is short all the time, look in the sender for buffers that are dropped. "
-        "Faster: it makes audio up. Compare with the recording.", 1.0,
+        "Faster: it makes audio up. Where clocks contradict each other, run NTP on both machines. "
+        "Compare with the recording.", 1.0,
     ),
     Kind(
         "dropped", "time", "bad",
@@ -265,7 +277,7 @@ TIME: Final = (
         "epochs", "time", "warning",
         "The media clock begins again: a bot that came back, or two calls in one file.",
         2, "epochs", "relative falls back and stays back while the other clocks go on",
-        "rl.epochs tells where. Cut the calls apart with capture.slice, and give each call a "
+        "See rl.epochs for where. Cut the calls apart with capture.slice, and give each call a "
         "recording id of its own.",
     ),
     Kind(
@@ -278,7 +290,7 @@ TIME: Final = (
         "wall_clock_set", "time", "note",
         "A wall clock was set during the call.",
         0.25, "s", "less is how clocks are kept right",
-        "rl.clock_steps tells which and where. Run NTP on the receiver's machine.",
+        "See rl.clock_steps for which and where. Run NTP on the receiver's machine.",
     ),
     Kind(
         "sample_clock", "time", "note",
@@ -297,12 +309,12 @@ TIME: Final = (
         "late_packets", "time", "note",
         "Packets came late: the network or the bot held them up.",
         0.5, "s", "a conversation suffers from 0.15 s on (ITU-T G.114); 5 s is a warning",
-        "rl.plot_timing shows when. Place the receiver nearer to the bot's region.",
+        "See rl.plot_timing for when. Place the receiver nearer to the bot's region.",
     ),
     Kind(
-        "receiver_stalls", "time", "warning",
-        "The receiver was held up itself.",
-        0.25, "s", "its own account of it",
+        "receiver_stalls", "time", "note",
+        "The receiver was held up itself: packets waited, and none was lost by it.",
+        0.25, "s", "its own account of it, and packets that waited; 5 s is a warning",
         "Take fewer streams for each process, or a machine that is not shared.",
     ),
     Kind(

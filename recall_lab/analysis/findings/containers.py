@@ -60,7 +60,12 @@ def containers(capture: Capture) -> list[Finding]:
     if name is not None:
         more = _packets_that_are(capture)
         each = f", and so do {more} of the first {_PACKETS} packets" if more > 1 else ""
-        return [kind.found(1 + more, f"the stream begins as a {name} file does{each}")]
+        return [
+            kind.found(
+                1 + more,
+                f"the bytes are a file, no samples: the stream begins as {name} does{each}",
+            )
+        ]
     return []
 
 

@@ -40,16 +40,21 @@ def layout_findings(found: Scan) -> list[Finding]:
             findings.append(
                 kind.found(
                     gain,
-                    f"read as {_NAMES[layout]} it is sound ({np.nanmean(bits[some, layout]):.1f} "
-                    f"bits a step), as it stands noise ({np.nanmean(bits[some, 0]):.1f})",
+                    f"{_SAID[layout]} (so it is sound, {np.nanmean(bits[some, layout]):.1f} bits a "
+                    f"step; as it stands noise, {np.nanmean(bits[some, 0]):.1f})",
                     *_times(found, first, last, whole),
                 )
             )
     return findings
 
 
-_NAMES: Final = ("16-bit little-endian", "16-bit big-endian", "shifted by a byte", "mu-law",
-                 "A-law", "two channels")  # fmt: skip
+_SAID: Final = (
+    "it is 16-bit little-endian", "the two bytes of each sample are swapped: read it big-endian",
+    "samples are off by a byte: read it from the next byte on",
+    "it is mu-law, not 16-bit samples: decode it", "it is A-law, not 16-bit samples: decode it",
+    "two channels take turns",
+)  # fmt: skip
+"""What is wrong, by :data:`recall_lab.analysis.findings.layouts.LAYOUTS`."""
 
 
 def not_audio(found: Scan) -> list[Finding]:
@@ -61,7 +66,9 @@ def not_audio(found: Scan) -> list[Finding]:
     least = float(np.median(bits.min(axis=1)))
     if least < kind.threshold:
         return []
-    return [kind.found(least, f"noise in whatever layout it is read: {least:.1f} bits a step")]
+    return [
+        kind.found(least, f"it is no sound, but noise however it is read: {least:.1f} bits a step")
+    ]
 
 
 def channels_apart(found: Scan) -> float:
@@ -93,8 +100,8 @@ def two_channels(found: Scan) -> list[Finding]:
     return [
         kind.found(
             by,
-            "two channels take turns: a sample is like the next but one "
-            f"({apart:.1f} bits a step), unlike the next ({within:.1f} from even to odd samples, "
+            "two channels are sent as one: each sample is like the next but one "
+            f"({apart:.1f} bits a step), not like the next ({within:.1f} from even to odd samples, "
             f"{across:.1f} from odd to even)",
         )
     ]
@@ -132,13 +139,14 @@ def wrong_rate(found: Scan, ratio: float) -> list[Finding]:
     if not off >= kind.threshold:
         return findings
     fits = rates_that_fit(ratio, stereo=bool(findings))
-    named = " or ".join(f"{one / 1000:g} kHz" for one in fits) or "no usual rate"
-    channels = "two channels" if findings else "one channel"
+    named = " or ".join(f"{one / 1000:g} kHz" for one in fits)
+    how = f"sampled at {named}, not at 16 kHz" if fits else "sampled at no usual rate"
+    channels = " in each of two channels" if findings else ""
     findings.append(
         kind.found(
             off,
-            f"{ratio:.3f} times the samples that the time has at 16 kHz: {rate:,.0f} Hz in "
-            f"{channels}; {named} fits",
+            f"it is {how}: there are {ratio:.3f} times the samples "
+            f"that the time has, {rate:,.0f} a second{channels}",
         )
     )
     return findings

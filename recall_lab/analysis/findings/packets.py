@@ -35,8 +35,8 @@ def clicks(found: Scan) -> list[Finding]:
     return [
         kind.found(
             share,
-            f"at {count:,} of {found.joins:,} joins of packets that sound the wave leaps by three "
-            "times what it does anywhere within 1 ms",
+            f"the wave leaps at {count:,} of {found.joins:,} joins of packets, by three times what "
+            "it does within 1 ms around",
             found.time(int(found.leaps[0])),
             found.end_time(int(found.leaps[-1])),
         )
@@ -63,8 +63,8 @@ def stuck_packets(capture: Capture) -> list[Finding]:
     return [
         kind.found(
             len(rows),
-            f"{len(rows):,} packets, {seconds:.2f} s, bring the payload of an earlier one again "
-            "under a later time",
+            f"the sender repeats itself: {len(rows):,} packets, {seconds:.2f} s, bring again what "
+            "an earlier one brought",
             float(relative[rows[0]]),
             float(relative[last] + samples[last] / RATE),
             severity="bad" if seconds >= _STUCK else None,

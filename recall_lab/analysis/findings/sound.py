@@ -17,6 +17,7 @@ from recall_lab.analysis.findings.counted import (
     dbfs,
 )  # fmt: skip
 from recall_lab.analysis.findings.values import Finding
+from recall_lab.text import counted
 from recall_lab.wire.pcm import FULL_SCALE, RATE
 
 Mask = npt.NDArray[np.bool_]
@@ -64,11 +65,10 @@ def silences(found: Scan, *, participant: bool = False) -> list[Finding]:
         if share >= _WHOLE:
             severity: Literal["bad", "warning", "note"] = "warning" if participant else "bad"
             seconds = len(quiet) * FRAME / RATE
-            what = "zero" if key == "digital_silence" else "-1, 0 or 1"
             return [
                 kind.found(
                     seconds,
-                    f"{100 * share:.4g} % of {seconds:.1f} s are {what}",
+                    f"{_QUIET[key]}: {100 * share:.4g} % of {seconds:.1f} s",
                     severity=severity,
                 )
             ]
@@ -79,13 +79,19 @@ def silences(found: Scan, *, participant: bool = False) -> list[Finding]:
             findings.append(
                 kind.found(
                     seconds,
-                    f"{seconds:.1f} s without a break",
+                    f"{_QUIET[key]} for {seconds:.1f} s without a break",
                     found.time(first * FRAME),
                     found.end_time(last * FRAME),
                     severity="note" if participant else None,
                 )
             )
     return findings
+
+
+_QUIET: Final = {
+    "digital_silence": "nothing but zeros",
+    "last_bit_only": "nothing but the last bit moves (-1, 0 and 1)",
+}
 
 
 def low_level(found: Scan) -> list[Finding]:
@@ -98,7 +104,7 @@ def low_level(found: Scan) -> list[Finding]:
     return [
         kind.found(
             found.loud,
-            f"the loudest second has {found.loud:.1f} dBFS, and no sample exceeds "
+            f"it is very low: the loudest second has {found.loud:.1f} dBFS, and no sample exceeds "
             f"{int(found.peak.max())} of {FULL_SCALE:,}",
         )
     ]
@@ -118,8 +124,8 @@ def clipping(found: Scan) -> list[Finding]:
     return [
         kind.found(
             share,
-            f"{cut:,} samples, {share:.2g} % of what sounds, are cut off at {top:.1f} dBFS; the "
-            f"longest run is {longest.longest} samples; within {seconds} s of the call",
+            f"peaks are cut off at {top:.1f} dBFS: {share:.2g} % of what sounds, {cut:,} samples "
+            f"within {seconds} s of the call, the longest run {longest.longest}",
         )
     ]
 
@@ -134,7 +140,12 @@ def dc_offset(found: Scan) -> list[Finding]:
     share = 100 * abs(mean) / FULL_SCALE
     if share < kind.threshold:
         return []
-    return [kind.found(share, f"the mean of what is not silent is {mean:+,.0f} of {FULL_SCALE:,}")]
+    return [
+        kind.found(
+            share,
+            f"the wave does not swing about zero: its mean is {mean:+,.0f} of {FULL_SCALE:,}",
+        )
+    ]
 
 
 def hum_of(found: Scan) -> tuple[float, float, int]:
@@ -171,7 +182,7 @@ def mains_hum(found: Scan) -> list[Finding]:
     return [
         kind.found(
             below,
-            f"{mains:g} Hz and multiples: {lines} lines of {level:.1f} dBFS together, "
+            f"it hums at {mains:g} Hz and multiples: {lines} lines of {level:.1f} dBFS together, "
             f"{-below:.0f} dB below the loudest second",
         )
     ]
@@ -198,7 +209,7 @@ def narrow_band(found: Scan) -> list[Finding]:
     edge = bandwidth_of(found)
     if not edge <= kind.threshold:
         return []
-    return [kind.found(edge, f"nothing within 50 dB of the loudest lies above {edge:,.0f} Hz")]
+    return [kind.found(edge, f"the sound ends at {edge:,.0f} Hz: what is above lies 50 dB lower")]
 
 
 def zero_filled(found: Scan) -> npt.NDArray[np.int64]:
@@ -250,8 +261,8 @@ def zero_filled_losses(found: Scan) -> list[Finding]:
     return [
         kind.found(
             len(losses),
-            f"{len(losses)} times zeros cut into words, {seconds:.2f} s in all, {share:.2g} % of "
-            "what sounds",
+            f"words are cut by zeros {counted(len(losses), 'time')}: {seconds:.2f} s in all, "
+            f"{share:.2g} % of what sounds",
             found.time(first),
             found.end_time(last),
             severity="bad" if share >= 1 else None,

@@ -9,8 +9,9 @@ import pandas as pd
 
 from recall_lab.analysis.analysis import Analysis, Call, analyse, analyses_of
 from recall_lab.analysis.findings.catalogue import CATALOGUE
+from recall_lab.analysis.findings.clocks import rate_by_clocks, ratio_of
 from recall_lab.analysis.findings.samples import findings_of_samples
-from recall_lab.analysis.findings.time import findings_of_time, ratio_of
+from recall_lab.analysis.findings.time import findings_of_time
 from recall_lab.analysis.findings.values import SEVERITIES, Finding
 
 WORDS: Final = {"bad": "poor", "warning": "usable"}
@@ -18,6 +19,9 @@ WORDS: Final = {"bad": "poor", "warning": "usable"}
 
 COLUMNS: Final = ("severity", "finding", "start", "end", "value", "unit", "evidence", "advice")
 """Of the frame of :func:`findings`."""
+
+MISSING: Final = ("missing", "unexplained_gap", "media_clock_stood")
+"""Findings of audio that is not there; less than their threshold is a note."""
 
 _ABOUT: Final = ("format", "time", "sound")  # what spoils the rest is told first
 _RESTATED: Final = ("missing", "overlap", "unexplained_gap")  # by a rate that is not 16 kHz
@@ -72,7 +76,8 @@ def findings_of(known: Analysis, *, sound: bool = True) -> list[Finding]:
 
 
 def _by_clocks(known: Analysis) -> list[Finding]:
-    return ordered(known.once(findings_of_time))
+    rate = rate_by_clocks(known)
+    return ordered([*rate, *_without_restated(known, bool(rate))])
 
 
 def findings_of_sound(known: Analysis) -> list[Finding]:
@@ -83,11 +88,15 @@ def findings_of_sound(known: Analysis) -> list[Finding]:
 
 
 def _all_of(known: Analysis) -> list[Finding]:
-    of_time, of_sound = known.once(findings_of_time), known.once(findings_of_sound)
+    of_sound = known.once(findings_of_sound)
     rate = ratio_of(known) is not None and any(one.finding in _RATE for one in of_sound)
-    if rate:
-        of_time = [one for one in of_time if one.finding not in _RESTATED]
-    return ordered([*of_sound, *of_time])
+    return ordered([*of_sound, *_without_restated(known, rate)])
+
+
+def _without_restated(known: Analysis, rate: bool) -> list[Finding]:
+    """Return what the clocks tell; another sample rate looks to them like gaps or overlaps."""
+    told = known.once(findings_of_time)
+    return [one for one in told if one.finding not in _RESTATED] if rate else told
 
 
 def ordered(told: Sequence[Finding]) -> list[Finding]:
@@ -114,24 +123,37 @@ def table_of(told: Sequence[Finding]) -> pd.DataFrame:
 
 def word_of(told: Sequence[Finding]) -> str:
     """Return ``good``, ``usable``, ``poor`` or ``empty``: what a capture with these is called."""
-    if any(one.finding == "empty" for one in told):
-        return "empty"
-    return WORDS.get(told[0].severity, "good") if told else "good"
+    worst = min((SEVERITIES.index(one.severity) for one in told), default=len(SEVERITIES))
+    word = WORDS.get(SEVERITIES[worst], "good") if told else "good"
+    empty = any(one.finding == "empty" for one in told)
+    return "empty" if empty and word != WORDS["bad"] else word
 
 
-def verdict_of(told: Sequence[Finding], *, sound: bool = True) -> str:
+def verdict_of(told: Sequence[Finding], *, clocks: bool = True, sound: bool = True) -> str:
     """Return the one line that follows from findings, which are in order.
 
     Args:
         told: all there are.
-        sound: whether the samples were looked at.
+        clocks, sound: whether clocks and files, and the samples, were looked at.
+
+    Returns:
+        The word, a colon, and the evidence of the worst finding; of a good one, what was looked
+        at and what little is missing. Whether it may still grow is told at the end.
     """
     word = word_of(told)
+    still = [one.evidence for one in told if one.finding == "open_capture"]
+    end = "".join(f"; {evidence}" for evidence in still)
     if word == "good":
-        heard = "and nothing is wrong with its sound" if sound else "its sound was not looked at"
-        return f"good: nothing is missing by its clocks, {heard}"
+        parts = [_of_clocks(told)] if clocks else []
+        parts += ["nothing is wrong with its sound"] if sound else ["its sound was not looked at"]
+        return f"good: {', '.join(parts)}{end}"
     worst = [one for one in told if one.severity != "note"]
-    first = next((one for one in worst if one.finding == "empty"), worst[0])
-    more = len(worst) - 1
-    rest = f" (and {more} more)" if more else ""
-    return f"{word}: {first.evidence}{rest}"
+    first = next((one for one in worst if one.finding == "empty" == word), worst[0])
+    more = f" (and {len(worst) - 1} more)" if len(worst) > 1 else ""
+    return f"{word}: {first.evidence}{more}{end}"
+
+
+def _of_clocks(told: Sequence[Finding]) -> str:
+    """Return what little is missing of a capture that is good."""
+    little = [one.evidence for one in told if one.finding in MISSING]
+    return "; ".join(little) or "nothing is missing by its clocks"

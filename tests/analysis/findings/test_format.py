@@ -43,7 +43,7 @@ def test_swapped_and_shifted_bytes_are_found_in_ten_seconds(ten: np.ndarray, gai
     assert (swapped.finding, swapped.severity, swapped.whole) == ("byte_order", "bad", True)
     (half,) = findings_of_samples(shifted(louder))
     assert (half.finding, half.severity, half.whole) == ("alignment", "bad", True)
-    assert "shifted by a byte" in half.evidence
+    assert "off by a byte" in half.evidence
 
 
 def test_a_fault_that_begins_within_the_call_has_its_time(talk: np.ndarray, make) -> None:  # type: ignore[no-untyped-def]
@@ -88,7 +88,7 @@ def test_a_wrong_rate_is_named(ten: np.ndarray, rate: int) -> None:
     samples = np.rint(soxr.resample(ten.astype(float), 16_000, rate)).astype(np.int16)
     found = findings_of_samples(samples, ratio=len(samples) / len(ten))
     assert names(found) == ["wrong_rate"]
-    assert f"{rate / 1000:g} kHz fits" in found[0].evidence
+    assert f"sampled at {rate / 1000:g} kHz, not at 16" in found[0].evidence
     assert found[0].value == pytest.approx(100 * abs(rate / 16_000 - 1), rel=1e-3)
 
 
