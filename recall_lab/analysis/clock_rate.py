@@ -66,9 +66,11 @@ def clock_rate_of(
         return None
     wall = _rate(drift, "relative/absolute")
     ours = np.nan if replayed else _rate(drift, "relative/received")
-    if np.isnan(wall):
-        absolute = _stepless(relative, packets, steps)
-        wall = _of_thirds(relative, absolute)
+    by_thirds = _of_thirds(relative, _stepless(relative, packets, steps))
+    if not np.isnan(wall):  # what rounded stamps make up is in steps that are none
+        wall = wall if abs(wall - by_thirds) < _ALIKE * abs(wall) else 0.0
+    else:
+        wall = by_thirds
         ours = _of_thirds(relative, arrivals(packets), fastest=True) if wall and not replayed else 0
     wall, ours = (
         rate if abs(rate) > OSCILLATOR and abs(rate) * span >= 1e6 * LEAST else 0.0
@@ -102,7 +104,7 @@ def _stepless(relative: Floats, packets: pd.DataFrame, steps: list[Step]) -> Flo
     wall = nanoseconds(packets["absolute"])
     absolute: Floats = (wall - wall[0]) / 1e9
     for clock, at, by, *_ in steps:
-        if clock == "absolute":
+        if clock == "absolute" and abs(by) >= LEAST:
             absolute = absolute - np.where(relative >= at, by, 0.0)
     return absolute
 
