@@ -35,8 +35,8 @@ def clicks(found: Scan) -> list[Finding]:
     return [
         kind.found(
             share,
-            f"at {count:,} of {found.joins:,} joins of packets that sound the wave leaps by three "
-            "times what it does anywhere within 1 ms",
+            f"at {count:,} of {found.joins:,} joins of packets that sound the wave leaps by "
+            "twice what it does anywhere within 1 ms",
             found.time(int(found.leaps[0])),
             found.end_time(int(found.leaps[-1])),
         )
