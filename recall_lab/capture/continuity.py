@@ -149,6 +149,112 @@ def share(of: Mask, at: Positions, around: int = _AROUND) -> Floats:
     return found
 
 
+<<<<<<< HEAD
+=======
+def _level_out(misses: Floats, lasts: Floats) -> tuple[Floats, Floats, bool]:
+    """Take out how the level runs all the time; tell how, and whether a clock was taken out."""
+    clock = np.zeros(len(misses))
+    count = max(1, round(len(misses) / _BLOCK))
+    edges = np.linspace(0, len(misses), count + 1).astype(np.int64).tolist()
+    for low, high in pairwise(edges):
+        if high - low >= 8:
+            clock[low:high] = _rate(misses[low:high], lasts[low:high])
+    even = False
+    if not clock.all():
+        rate = _slope(misses - clock * lasts, lasts)
+        if rate:
+            tried = np.where(clock == 0, rate, clock)
+            before, after = (
+                np.count_nonzero(np.abs(misses - run * lasts) > HALF_SAMPLE)
+                for run in (clock, tried)
+            )
+            if after <= 2 * before + 8:  # else they are steps between exact joins
+                clock, even = tried, True
+    return misses - clock * lasts, clock, even
+
+
+def _rate(misses: Floats, lasts: Floats) -> float:
+    """Return by which share the level of a block runs up from packet to packet; 0.0 if unsure."""
+    size = len(misses)
+    if np.count_nonzero(np.abs(misses) <= _TIGHT) > size / 2:
+        return 0.0
+    usual, total, whole = float(np.median(lasts)), float(lasts.sum()), float(misses.sum())
+    least = 0.75 * float(np.quantile(lasts, 0.1, method="lower"))  # of lengths, if several
+
+    def stays(rate: float, width: float) -> bool:
+        """Tell whether the level runs like that in the end, too: it does not on a grid."""
+        if rate == 0 or (abs(rate) >= 0.25 and whole / (rate * total) <= 0.25):
+            return False
+        small = np.abs(misses - rate * lasts) < least
+        share = float(misses[small].sum() / (rate * lasts[small].sum()))
+        if width * usual > _TIGHT:
+            return share > 0.25
+        # no grid makes so little from packet to packet: what outweighs it is something else
+        fine = abs(rate) * usual < HALF_SAMPLE and abs(share) > 0.25
+        return fine or share > 0.9
+
+    middle = float(np.median(misses / lasts))
+    tight = np.count_nonzero(np.abs(misses - middle * lasts) <= _TIGHT) > size / 2
+    if tight and stays(middle, 0.0):
+        return middle
+    level = np.concatenate([[0.0], np.cumsum(misses)])
+    time = np.concatenate([[0.0], np.cumsum(lasts)])
+    surest, best = np.inf, 0.0
+    nearest: tuple[float, float] | None = None
+    for lag in _LAGS:
+        if lag > size // 4:
+            break
+        rate, width = _shortest_half((level[lag:] - level[:-lag]) / (time[lag:] - time[:-lag]))
+        error = width / np.sqrt((size + 1 - lag) / lag) + 1e-7
+        nearest = nearest or (rate, error)
+        if abs(rate) > 5 * error and not stays(rate, width):
+            continue
+        # losses lift the level over many packets, but not from one to the next
+        if abs(rate) > CLOCK and abs(rate - nearest[0]) > 4 * nearest[1]:
+            continue
+        if error < surest:
+            surest, best = error, rate
+    return best if abs(best) > 5 * surest else 0.0
+
+
+def _slope(misses: Floats, lasts: Floats) -> float:
+    """Return the slope of the level over all: a clock, where joins tell one; 0.0 else."""
+    if len(misses) < 64:
+        return 0.0
+    usual, scatter = float(np.median(lasts)), float(np.median(np.abs(misses)))
+    rough = scatter >= usual / 16
+    # a lost packet is no slope; where stamps scatter as far, it can't be told apart
+    level = np.cumsum(misses if rough else np.where(np.abs(misses) < usual / 4, misses, 0.0))
+    edges = np.linspace(0, len(misses), 65).astype(np.int64)
+    heads, sizes = edges[:-1], np.diff(edges)
+    values = np.add.reduceat(level, heads) / sizes
+    times = np.add.reduceat(np.cumsum(lasts), heads) / sizes
+    left, right = np.triu_indices(64, 1 if rough else 16)
+    slopes = (values[right] - values[left]) / (times[right] - times[left])
+    if rough:
+        rate, width = _shortest_half(slopes[right - left <= 8])
+        rate = 0.0 if abs(rate) < 3 * width / 4 else rate
+    else:
+        rate = float(np.median(slopes))  # Theil and Sen
+        low, high = np.quantile(values - rate * times, (0.15, 0.85))
+        if abs(rate) * times[-1] < 3 * (high - low):  # no more than what scatters
+            rate = 0.0
+    return rate if abs(rate) <= CLOCK else 0.0
+
+
+def _shortest_half(values: Floats) -> tuple[float, float]:
+    """Return the middle and the width of the shortest interval that holds half of the values.
+
+    A mode that neither half of the values can move (Rousseeuw & Leroy 1988): losses lift some.
+    """
+    values = np.sort(values)
+    half = len(values) // 2
+    widths = values[half:] - values[: len(values) - half]
+    at = int(np.argmin(widths))
+    return float(np.median(values[at : at + half + 1])), float(widths[at])
+
+
+>>>>>>> t1
 def _without_lone(misses: Floats, torn: Mask, exact: Floats) -> tuple[Floats, Mask]:
     """Take out what one packet makes between two torn joins, where stamps are exact all around.
 
