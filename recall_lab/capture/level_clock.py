@@ -45,24 +45,28 @@ def _rate(misses: Floats, lasts: Floats) -> float:
     size = len(misses)
     if np.count_nonzero(np.abs(misses) <= _TIGHT) > size / 2:
         return 0.0
-    usual, total = median_of(lasts), float(lasts.sum())
-    small = float(misses[np.abs(misses) < 0.75 * usual].sum())
-    whole = float(misses.sum())
+    usual, total, whole = median_of(lasts), float(lasts.sum()), float(misses.sum())
+    least = 0.75 * float(np.quantile(lasts, 0.1, method="lower"))  # of lengths, if several
 
-    def stays(rate: float, least: float = 0.25) -> bool:
+    def stays(rate: float, width: float) -> bool:
         """Tell whether the level runs like that in the end, too: it does not on a grid."""
-        ran = small if abs(rate) < 0.25 else whole
-        return rate != 0 and ran / (rate * total) > least
+        if rate == 0 or (abs(rate) >= 0.25 and whole / (rate * total) <= 0.25):
+            return False
+        small = np.abs(misses - rate * lasts) < least
+        share = float(misses[small].sum() / (rate * lasts[small].sum()))
+        if width * usual > _TIGHT:
+            return share > 0.25
+        # no grid makes so little from packet to packet: what outweighs it is something else
+        fine = abs(rate) * usual < HALF_SAMPLE and abs(share) > 0.25
+        return fine or share > 0.9
 
     middle = median_of(misses / lasts)
-    if np.count_nonzero(np.abs(misses - middle * lasts) <= _TIGHT) > size / 2:
-        # no grid makes so little from packet to packet: what outweighs it is something else
-        fine = abs(middle) * usual < HALF_SAMPLE and abs(small) > abs(middle) * total / 4
-        if fine or stays(middle, 0.8):
-            return middle
+    tight = np.count_nonzero(np.abs(misses - middle * lasts) <= _TIGHT) > size / 2
+    if tight and stays(middle, 0.0):
+        return middle
     level = np.concatenate([[0.0], np.cumsum(misses)])
     time = np.concatenate([[0.0], np.cumsum(lasts)])
-    least, best = np.inf, 0.0
+    surest, best = np.inf, 0.0
     nearest: tuple[float, float] | None = None
     for lag in _LAGS:
         if lag > size // 4:
@@ -70,14 +74,14 @@ def _rate(misses: Floats, lasts: Floats) -> float:
         rate, width = _shortest_half((level[lag:] - level[:-lag]) / (time[lag:] - time[:-lag]))
         error = width / np.sqrt((size + 1 - lag) / lag) + 1e-7
         nearest = nearest or (rate, error)
-        if abs(rate) > 5 * error and not stays(rate):
+        if abs(rate) > 5 * error and not stays(rate, width):
             continue
         # losses lift the level over many packets, but not from one to the next
         if abs(rate) > CLOCK and abs(rate - nearest[0]) > 4 * nearest[1]:
             continue
-        if error < least:
-            least, best = error, rate
-    return best if abs(best) > 5 * least else 0.0
+        if error < surest:
+            surest, best = error, rate
+    return best if abs(best) > 5 * surest else 0.0
 
 
 def _slope(misses: Floats, lasts: Floats) -> float:
