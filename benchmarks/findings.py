@@ -549,7 +549,7 @@ FAULTS: list[tuple[str, str, Fault, float | None]] = [
     *(("zero_filled_losses", f"{losses} in words, of {ms} ms or more", filled(losses, ms), None)
       for ms in (20, 100) for losses in (10, 20, 40)),
     *(("clicks", f"{lost} samples, {share} % of joins", dropped(lost, share), None)
-      for lost in (16, 80) for share in (20, 100)),
+      for lost in (16, 80) for share in (20, 50, 100)),
 ]  # fmt: skip
 
 

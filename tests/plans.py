@@ -102,34 +102,76 @@ class FieldCall(NamedTuple):
     exact: bool
 
 
-def draw_field(seed: int) -> FieldCall:
+def draw_field(seed: int, noise: float = 1.0) -> FieldCall:
     """Draw one call with a mixture of what the field does: some of each kind, or none.
 
     Stamps stray by less than half a packet or, where several share one, by as much as those
-    last; more could not be told from losses.
-    """
-    rng = np.random.default_rng((98, seed))
+    last; more could not be told from losses. What else no rule could tell from the stamps alone is
+    not drawn, or drawn again:
 
+    - Two events less than 3 s apart. A clock that leaps back within an outage, for one, looks as
+      one that stood.
+    - Packets that are all short while the sample clock is off as well: only the sum is seen.
+    - Packets with 100 samples fewer, here and there, where stamps stray by more than half of that:
+      in 100 ms packets they come to 1,250 ppm, which may as well be a clock.
+    - Stamps late by one or two packets exactly: where that one was lost, it has its place.
+    - A wrong stamp on the very last packet, or that of a group that begins with a lost one: no
+      stamp comes after that would tell.
+
+    Args:
+        seed: of all that is drawn.
+        noise: by what scatter, grids and late stamps are multiplied.
+    """
+    for attempt in range(100):
+        rng = np.random.default_rng((98, seed, attempt))
+        call = _draw_field(rng, seed, noise)
+        if _last_is_told(call):
+            return call
+    raise AssertionError(f"seed {seed} draws nothing that can be told")
+
+
+def _draw_field(rng: np.random.Generator, seed: int, noise: float) -> FieldCall:
     def some(share: float) -> bool:
         return bool(rng.random() < share)
 
     length = (0.02, 0.064, 0.1, 0.2, (0.02, 0.1, 0.2), (0.05, 0.1))[rng.integers(6)]
     packet, least = float(np.max(length)), float(np.min(length))
+    off = rng.uniform(0.01, 0.25) * least * noise
+    grid = rng.uniform(0.05, 0.5) * least * noise
+    late = rng.choice([rng.uniform(0.1, 0.85), rng.uniform(1.15, 1.85)])
     stamps: tuple[dict[str, Any], ...] = (
         {}, {}, {"stamped": "end"}, {"float32": True},
-        {"scatter": rng.uniform(0.01, 0.25) * least},
-        {"scatter": rng.uniform(0.01, 0.25) * least, "scatter_from": SECONDS * 2 / 3},
-        {"quantum": rng.uniform(0.05, 0.5) * least, "rounding": "down"},
-        {"quantum": rng.uniform(0.05, 0.5) * least}, {"quantum": 0.001},
+        {"scatter": off}, {"scatter": off, "scatter_from": SECONDS * 2 / 3},
+        {"quantum": grid, "rounding": "down"}, {"quantum": grid}, {"quantum": 0.001},
         {"shared": int(rng.integers(2, 11))},
-        {"late_stamps": 0.02, "late_by": rng.uniform(0.1, 2) * least},
-    )  # fmt: skip
-    audio: tuple[dict[str, Any], ...] = (
-        {}, {}, {"short": rng.uniform(0.01, 0.25)}, {"uneven": 0.03},
-        {"uneven": 0.02, "uneven_by": (-100,)},
+        {"late_stamps": 0.02, "late_by": late * least * noise},
     )  # fmt: skip
     stamp = stamps[rng.integers(len(stamps))]
-    seconds = rng.uniform(2, SECONDS - 10, 8).tolist()
+    few = 100 / 16_000
+    strays = max(stamp.get("scatter", 0), stamp.get("quantum", 0) / 2) > few / 2
+    audio: tuple[dict[str, Any], ...] = (
+        {}, {}, {"short": rng.uniform(0.01, 0.25)}, {"uneven": 0.03},
+        {} if strays else {"uneven": 0.02, "uneven_by": (-100,)},
+    )  # fmt: skip
+    sound = audio[rng.integers(len(audio))]
+    clock = float(rng.choice([-50, 50, 500, 1000])) if some(0.3) and "short" not in sound else 0
+    lasting = {"disconnects": 3.0, "mutes": 5.0, "hidden": rng.uniform(1, 8), "steps": 0.0,
+               "leaps": 0.0, "restarts": 0.0}  # fmt: skip
+    happens = [name for name in lasting if some(0.2)]
+    happens += ["restarts"] * ("restarts" in happens)
+    rng.shuffle(happens)
+    room = SECONDS - 4 - sum(lasting[name] + 3 for name in happens)
+    at = 2 + np.cumsum(rng.dirichlet(np.ones(len(happens) + 1))[:-1] * room) if happens else []
+    events: dict[str, list[Any]] = {name: [] for name in lasting}
+    passed = 0.0
+    for name, begin in zip(happens, at, strict=True):
+        when = float(begin + passed)
+        events[name].append({
+            "disconnects": when, "restarts": when, "mutes": (when, when + 5),
+            "hidden": (when, lasting[name]), "steps": (when, rng.uniform(-3, 3)),
+            "leaps": (when, float(rng.choice([-0.5, 2, 3600]))),
+        }[name])  # fmt: skip
+        passed += lasting[name] + 3
     faults = Faults(
         loss=rng.uniform(0, 0.05) if some(0.6) else 0,
         burst=rng.uniform(1, 4),
@@ -137,23 +179,35 @@ def draw_field(seed: int) -> FieldCall:
         reorder=0.02 if some(0.2) else 0,
         jitter=0.01 if some(0.5) else 0,
         empty=0.01 if some(0.2) else 0,
-        disconnects=tuple(seconds[:1]) if some(0.2) else (),
-        mutes=((seconds[1], seconds[1] + 5),) if some(0.2) else (),
         drift=rng.uniform(-100, 100) if some(0.3) else 0,
-        sample_clock=float(rng.choice([-50, 50, 500, 1000])) if some(0.3) else 0,
-        steps=((seconds[2], rng.uniform(-3, 3)),) if some(0.2) else (),
-        leaps=((seconds[3], float(rng.choice([-0.5, 2, 3600]))),) if some(0.2) else (),
-        hidden=((seconds[4], rng.uniform(1, 8)),) if some(0.2) else (),
-        restarts=tuple(seconds[5:7]) if some(0.2) else (),
+        sample_clock=clock,
         rejoin="new" if some(0.5) else "same",
         seed=seed,
+        **{name: tuple(times) for name, times in events.items()},
         **stamp,
-        **audio[rng.integers(len(audio))],
+        **sound,
     )
     start = float(rng.choice([0, 5, 1234.5]))
-    packets = cut(len(SOURCE), length, seed)
-    table = plan(SOURCE, packets, faults, start=start, epoch=1_767_225_600_000_000_000)
+    size = len(SOURCE)
+    if isinstance(length, float):  # that the last one is shorter would be all that tells of ends
+        size -= size % round(length * 16_000)
+    packets = cut(size, length, seed)
+    table = plan(SOURCE[:size], packets, faults, start=start, epoch=1_767_225_600_000_000_000)
     return FieldCall(table, truth_of(table), faults, packet, start, not stamp)
+
+
+def _last_is_told(call: FieldCall) -> bool:
+    """Tell whether the stamp of the last packet is right."""
+    sent = call.plan[(call.plan["fate"] == "sent") & (call.plan["samples"] > 0)]
+    last = sent.sort_values("media", kind="stable").iloc[-1]
+    if call.faults.shared > 1:
+        group = sent[sent["relative"] == last["relative"]]
+        group = group[~group["duplicate"]].sort_values("media", kind="stable")
+        lasts = group["slot"].sum()
+        return bool(abs(last["media"] + last["slot"] - group["media"].iloc[0] - lasts) < 1e-6
+                    and abs(group["clock"].iloc[0] - last["relative"]) < 1e-6)  # fmt: skip
+    off = abs(last["relative"] - last["clock"])
+    return not call.faults.late_stamps or bool(off < 1e-6)
 
 
 def holes(there: np.ndarray) -> np.ndarray:

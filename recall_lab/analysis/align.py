@@ -54,18 +54,26 @@ class Line(NamedTuple):
     Attributes:
         at: where the first sample of the one lies, in samples of the other.
         rate: samples of the other for a sample of the one.
+        sign: 1, or -1 where the wave of the other is upside down: inverted polarity.
     """
 
     at: float
     rate: float = 1.0
+    sign: int = 1
 
     def of(self, samples: npt.ArrayLike) -> Floats:
         """Return where samples lie in the other."""
         return self.at + self.rate * np.asarray(samples, np.float64)
 
+    def moved(self, lag: Line) -> Line:
+        """Return the line later by a lag, which may grow along it."""
+        return Line(self.at + lag.at, self.rate + lag.rate, self.sign)
+
 
 class Windows(NamedTuple):
     """How windows of the one compare to the other along a line; all of shape ``(windows,)``.
+
+    The other is taken with the sign of the line: where that is -1, turned upside down.
 
     Attributes:
         lag: how much later the window lies in the other than the line says, samples.
@@ -75,6 +83,8 @@ class Windows(NamedTuple):
             line itself; NaN where either is silent.
         mine, theirs: variance of what is there of both, full scale 1; NaN where nothing is.
         common: share of the window that is there in both.
+        opposed: lag at which the window is alike with the other sign, samples; NaN where that is
+            not clear, or where it is more alike with the line's.
     """
 
     lag: Floats
@@ -84,11 +94,13 @@ class Windows(NamedTuple):
     mine: Floats
     theirs: Floats
     common: Floats
+    opposed: Floats
 
     @property
     def clear(self) -> Mask:
         """Which windows have one peak that stands out: chance and tones make none."""
-        found: Mask = _stands_out(self.peak, self.side)
+        # a wave that is upside down has peaks too, on either side of its trough
+        found: Mask = _stands_out(self.peak, self.side) & np.isnan(self.opposed)
         return found
 
     def agree(self, near: float) -> Mask:
@@ -97,6 +109,11 @@ class Windows(NamedTuple):
         Words that were only said alike may correlate at a few frequencies, but not on the whole.
         """
         found: Mask = self.clear & (np.abs(self.lag) <= near) & (self.similarity > _ALIKE)
+        return found
+
+    def oppose(self, near: float) -> Mask:
+        """Return which windows say that the line is right, to so many samples, but for its sign."""
+        found: Mask = np.abs(self.opposed) <= near
         return found
 
 
@@ -121,6 +138,8 @@ class Fit(NamedTuple):
 def follow(one: Timeline, other: Timeline, guess: Anchor, starts: Counts, size: int) -> Line:
     """Follow a guess outwards to a line. Whether the guess was any good, the line's windows tell.
 
+    The line has the sign with which more of the windows are alike.
+
     Args:
         one, other: the sounds.
         guess: good to some 30 ms, if it is.
@@ -135,10 +154,13 @@ def follow(one: Timeline, other: Timeline, guess: Anchor, starts: Counts, size: 
         some = near[np.unique(np.linspace(0, len(near) - 1, min(len(near), _FEW)).astype(np.int64))]
         for _ in range(2):  # the second time without the drift that the first has found
             found = hold_against(one, other, some, size, line)
-            clear = found.clear
+            clear, lag = found.clear, found.lag
+            opposed = np.isfinite(found.opposed)
+            if np.count_nonzero(opposed) > np.count_nonzero(clear):
+                line = line._replace(sign=-line.sign)
+                clear, lag = opposed, found.opposed
             if clear.any():
-                step = straight((some + size / 2)[clear], found.lag[clear]).line
-                line = Line(line.at + step.at, line.rate + step.rate)
+                line = line.moved(straight((some + size / 2)[clear], lag[clear]).line)
         if reach >= away.max(initial=0) or not clear.any():
             return line
         reach *= _GROWS
@@ -190,7 +212,7 @@ class _Pair:
         common = here & there[: self._size]
         count = int(np.count_nonzero(common))
         if not count:
-            return np.nan, 0.0, 0.0, np.nan, np.nan, np.nan, 0.0
+            return np.nan, 0.0, 0.0, np.nan, np.nan, np.nan, 0.0, np.nan
         powers = [float(samples[: self._size][common].var()) for samples in (mine, theirs)]
         within = np.arange(self._block)
         rows, columns = self._hops[:, None] + within, (whole - first)[:, None] + within
@@ -198,39 +220,59 @@ class _Pair:
         if count < self._size:  # what only one of them has would count against them
             both = here[rows] & there[columns]
             x, y = x * both, y * both
-        found = self._cross(x * self._shape, y * self._shape, begins - whole)
-        return *found, *powers, count / self._size
+        *found, opposed = self._cross(x * self._shape, y * self._shape, begins - whole)
+        return *found, *powers, count / self._size, opposed
 
     def _cross(self, mine: Singles, theirs: Singles, part: Floats) -> tuple[float, ...]:
-        """Return lag, peak, side peak and similarity of blocks; `part` of a sample is left over."""
+        """Return lag, peak, side peak, similarity and opposed lag of blocks.
+
+        Args:
+            mine, theirs: blocks, shape ``(blocks, samples)``.
+            part: of a sample by which each block lies later than it was taken.
+        """
         x, y = (rfft(blocks, axis=1)[:, self._band] for blocks in (mine, theirs))
         phase = np.clip(np.rint((part + 0.5) * _PHASES), 0, _PHASES - 1).astype(np.int64)
-        cross = (x.conj() * y * self._turns[phase]).sum(axis=0)
+        cross = self._line.sign * (x.conj() * y * self._turns[phase]).sum(axis=0)
         xx, yy = (np.square(np.abs(spectra)).sum(axis=0) for spectra in (x, y))
         energy = float(xx.sum(dtype=np.float64)) * float(yy.sum(dtype=np.float64))
         if not energy > 0:
-            return np.nan, 0.0, 0.0, np.nan
+            return np.nan, 0.0, 0.0, np.nan, np.nan
         coherence = cross / np.sqrt((xx + _QUIET * xx.max()) * (yy + _QUIET * yy.max()))
-        lag, peak, side = self._peak(coherence)
         turned = float((part - (phase / _PHASES - 0.5)).mean())  # too little, of a sample
-        at = lag if _stands_out(peak, side) else turned
-        aligned = (cross * np.exp(1j * self._omega * at)).real.sum(dtype=np.float64)
-        return lag - turned, peak, side, float(aligned) / np.sqrt(energy)
 
-    def _peak(self, coherence: npt.NDArray[np.complex64]) -> tuple[float, float, float]:
-        """Return where the correlation peaks, samples; how high; and how high beside it."""
+        def similarity(at: float) -> float:
+            aligned = (cross * np.exp(1j * self._omega * at)).real.sum(dtype=np.float64)
+            return float(aligned) / float(np.sqrt(energy))
+
+        near = self._correlation(coherence)
+        lag, peak, side = _highest(near)
+        opposed = np.nan
+        if -near.min() > peak:
+            away, depth, beside = _highest(-near)
+            if _stands_out(depth, beside) and -similarity(away) > _ALIKE:
+                opposed = away - turned
+        clear = _stands_out(peak, side) and np.isnan(opposed)
+        like = similarity(lag if clear else turned)
+        return lag - turned, peak, side, like, opposed
+
+    def _correlation(self, coherence: npt.NDArray[np.complex64]) -> Singles:
+        """Return the correlation at the lags that are looked at, the middle one being none."""
         points = self._block * _FINER
         spectrum = np.zeros(points // 2 + 1, np.complex64)
         # by its own size once more: what is not coherent has little say
         spectrum[self._band] = coherence * np.abs(coherence)
         found = irfft(spectrum, points) * (points / 2 / len(coherence))
         reach = min(round(SEARCH * RATE), self._block // 2 - 1) * _FINER
-        near = np.concatenate([found[-reach:], found[: reach + 1]])
-        at = int(np.argmax(near))
-        lobe = round(_LOBE * RATE) * _FINER
-        rest = np.concatenate([near[: max(at - lobe, 0)], near[at + lobe :]])
-        lag = (at + vertex(near, at) - reach) / _FINER
-        return lag, float(near[at]), float(np.abs(rest).max(initial=0))
+        return np.concatenate([found[-reach:], found[: reach + 1]])
+
+
+def _highest(near: Singles) -> tuple[float, float, float]:
+    """Return where a correlation peaks, samples; how high; and how high beside it."""
+    at = int(np.argmax(near))
+    lobe = round(_LOBE * RATE) * _FINER
+    rest = np.concatenate([near[: max(at - lobe, 0)], near[at + lobe :]])
+    lag = (at + vertex(near, at) - len(near) // 2) / _FINER
+    return lag, float(near[at]), float(np.abs(rest).max(initial=0))
 
 
 def _stands_out(peak: Any, side: Any) -> Any:

@@ -2,7 +2,8 @@
 
 Two clocks are at work, as the recording is made by another machine than the live stream: relative
 time `t` is at ``offset + rate * t`` of the recording. A wrong recording has no such place, and a
-sound that repeats itself has several: both are refused.
+sound that repeats itself has several: both are refused. Polarity is none of that: a recording
+whose wave is upside down sounds the same, and is told as such.
 """
 
 from __future__ import annotations
@@ -26,7 +27,7 @@ from recall_lab.analysis.speech import speech
 from recall_lab.analysis.timeline import axis_of
 from recall_lab.capture.audio import from_audio
 from recall_lab.capture.capture import Capture
-from recall_lab.capture.continuity import HALF_SAMPLE
+from recall_lab.capture.level_steps import HALF_SAMPLE
 from recall_lab.errors import InvalidArgument
 from recall_lab.text import html_table
 from recall_lab.wire.pcm import RATE
@@ -57,12 +58,14 @@ class Comparison:
         level: how much louder the capture is, dB: median over the windows that agree, of RMS
             without direct current. Noise in one of the two counts as its level.
         level_range: its quartiles, dB.
+        inverted: bool: the recording's wave is upside down, as by a swapped cable. Nobody hears
+            it, but adding the two would cancel. All else is told as if it had been turned back.
         similarity: one row a window of the capture: ``start``, ``end`` (s on the relative
-            clock), ``similarity`` (0 to 1, normalised correlation, 100 to 7,000 Hz; NaN where
-            either is silent or missing), ``lag`` (s, how much later the window lies in the
-            recording than the line says; NaN where that is not clear), ``level`` (dB,
-            capture less recording, over what both have), ``missing`` (0 to 1, share that the
-            capture has not).
+            clock), ``similarity`` (0 to 1, normalised correlation, 100 to 7,000 Hz, with the
+            sign of the polarity taken out; NaN where either is silent or missing), ``lag`` (s,
+            how much later the window lies in the recording than the line says; NaN where that is
+            not clear), ``level`` (dB, capture less recording, over what both have), ``missing``
+            (0 to 1, share that the capture has not).
         gaps: one row a gap of :func:`recall_lab.gaps`: ``start``, ``end``, ``duration`` (s),
             ``cause``, ``recorded`` (bool: the recording has all of it), ``recorded_seconds``,
             ``rms`` (dBFS, in the recording; NaN where it has none), ``speech`` (s of it).
@@ -82,6 +85,7 @@ class Comparison:
     drift_interval: tuple[float, float]
     level: float
     level_range: tuple[float, float]
+    inverted: bool
     similarity: pd.DataFrame
     gaps: pd.DataFrame
     blank: tuple[float, float]
@@ -116,6 +120,7 @@ class Comparison:
             "offset": f"{_signed(self.offset, 4)} s ({self.offset_words()})",
             "drift": "too short to tell" if np.isnan(self.drift) else drift,
             "level": f"{_signed(self.level, 1)} dB",
+            **({"polarity": "inverted"} if self.inverted else {}),
             "similarity": f"{self.similarity['similarity'].median():.3f}",
             "gaps in the recording": f"{shown:,} of {len(self.gaps):,}",
         }
@@ -149,7 +154,9 @@ def compare(
     """Find where a live capture lies in the recording of the same meeting, and how alike they are.
 
     Either may be longer, begin earlier, be louder, coded or noisy; the capture may have holes,
-    and the clocks may drift by up to 500 ppm.
+    and the clocks may drift by up to 500 ppm. The recording's wave may be upside down
+    (``inverted``), which :func:`recall_lab.analysis.findings.comparison.findings_of_comparison`
+    tells as the finding ``inverted_polarity``.
 
     Args:
         capture: live or loaded; without packets its samples are counted from 0.
@@ -162,8 +169,8 @@ def compare(
         similarity by windows and what each gap holds in the recording.
 
     Raises:
-        RecordingMismatch: when the recording is of another meeting, holds nothing to tell by, or
-            fits in several places.
+        RecordingMismatch: when the recording is of another meeting, holds nothing to tell by,
+            fits in several places, or changes its polarity on the way.
         InvalidArgument: for a length or a recording that can't be.
         InvalidAudio: when the file is not there or can't be read as audio.
         MissingTimestamps: for a capture that has packets, but no times.
@@ -212,6 +219,7 @@ def compare(
         drift_interval=(drift - bound, drift + bound) if told else (np.nan, np.nan),
         level=level,
         level_range=(low, high),
+        inverted=line.sign < 0,
         similarity=table,
         gaps=_gaps(known, pair, line, speech(source)),
         blank=(pair.first / RATE, (len(other) - pair.last) / RATE),

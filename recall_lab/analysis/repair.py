@@ -64,10 +64,10 @@ def repair(
     """Fill what is missing from the recording of the same meeting.
 
     It is taken from where the capture lies in the recording, on the capture's clock, at the
-    capture's level. Packets and their samples stay as they are; what the recording has not stays
-    a gap, and so do mute and silence in a participant's stream. A fill has ``Flag.REPAIRED``,
-    connection 0, sequence 0, the arrival of the packet before it, and the checksum of its own
-    audio.
+    capture's level and polarity. Packets and their samples stay as they are; what the recording
+    has not stays a gap, and so do mute and silence in a participant's stream. A fill has
+    ``Flag.REPAIRED``, connection 0, sequence 0, the arrival of the packet before it, and the
+    checksum of its own audio.
 
     Args:
         capture: live or loaded, with packets.
@@ -128,6 +128,7 @@ def _fills(
         missing = missing[~missing["cause"].isin(_BY_DESIGN)]
     at = (float(found.recording_time(one.start)) - other.start) * RATE
     line = Line(at, found.rate)
+    gain = (-1 if found.inverted else 1) * 10 ** (found.level / 20)
     grid = known.order.quantum
     # after what is there up to then: so nothing seems late that was not
     relative = np.nan_to_num(capture.media, nan=-np.inf)
@@ -137,7 +138,7 @@ def _fills(
     holes = one.holes[np.searchsorted(one.holes[:, 1], middles, "right")]
     for hole, start, wall in zip(holes, starts.tolist(), walls.tolist(), strict=True):
         for low, high in _recorded(hole, other, line, found):
-            samples = _fill(one, other, line, (low, high), fade, 10 ** (found.level / 20))
+            samples = _fill(one, other, line, (low, high), fade, gain)
             when = one.start + low / RATE
             when = round(when / grid) * grid if grid else when
             absolute = wall + round((when - start) * 1e9)

@@ -200,10 +200,10 @@ class _Joining:
         """Lay what comes from `at` on behind what was there, by so much as time went on."""
         self._finish(at)
         some = [place for place in range(self._from, at) if place not in self.odd]
-        if len(self.odd) == 0 or len(some) == at - self._from:
-            ends = self._media[self._from : at] + self._lasts[self._from : at]
-        else:
-            ends = self._media[some] + self._lasts[some]
+        before_it = slice(self._from, at) if len(some) == at - self._from else some
+        # no more than the packet itself lasts: its stamp may tell its end
+        lasts = np.minimum(self._lasts[before_it], self._lasts[at])
+        ends = self._media[before_it] + lasts
         reached = float(ends.max(initial=self._reached))
         when = self._media[before] + max(elapsed, 0.0)
         if new:  # nothing is laid over what is there

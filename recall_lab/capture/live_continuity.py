@@ -9,9 +9,10 @@ import numpy as np
 import numpy.typing as npt
 import pandas as pd
 
-from recall_lab.capture.continuity import CONTEXT, HALF_SAMPLE, PAGE
+from recall_lab.capture.continuity import CONTEXT, PAGE
 from recall_lab.capture.epochs import LEAST
-from recall_lab.capture.frame import nanoseconds
+from recall_lab.capture.frame import arrivals, nanoseconds
+from recall_lab.capture.level_steps import HALF_SAMPLE
 from recall_lab.capture.media_order import media_order
 from recall_lab.wire.pcm import RATE
 
@@ -45,7 +46,8 @@ class Continuity:
         self._before = 0  # packets at the beginning that are decided, and only looked at
         self._count, self._seconds = 0, 0.0
         self._shift = 0.0  # of the present epoch
-        self._last = (0.0, _NEVER)  # relative and absolute of the packet that came last
+        # relative, absolute and arrival of the packet that came last
+        self._last = (0.0, _NEVER, _NEVER)
         self._end = float("-inf")  # of the audio that came last
         self._reached = float("-inf")
         self._first = float("inf")
@@ -61,15 +63,26 @@ class Continuity:
         self._forget()
         absolute = nanoseconds(packets["absolute"]) if "absolute" in packets else None
         checksums = packets.get("payload_crc")
+        arrived = None
+        if "monotonic" in packets and len(packets):
+            elapsed = arrivals(packets)
+            since = np.rint((elapsed - elapsed[-1]) * 1e9).astype(np.int64)
+            arrived = since + int(packets["monotonic"].iloc[-1])
         self.extend(
             packets["relative"].to_numpy(),
             packets["samples"].to_numpy(),
             absolute,
             None if checksums is None else checksums.to_numpy(),
+            arrived,
         )
 
     def add(
-        self, relative: float, samples: int, absolute: int | None = None, checksum: int = 0
+        self,
+        relative: float,
+        samples: int,
+        absolute: int | None = None,
+        checksum: int = 0,
+        arrived: int | None = None,
     ) -> None:
         """Take one packet.
 
@@ -78,14 +91,23 @@ class Continuity:
             samples: how many it has.
             absolute: its stamp by the sender's wall clock, ns since 1970 UTC.
             checksum: CRC-32 of its payload.
+            arrived: when it came by our monotonic clock, ns; None where that is not known.
         """
-        before, wall = self._last
+        before, wall, ours = self._last
         if absolute is not None and wall != _NEVER:
-            moved = relative - before
-            passed = (absolute - wall) / 1e9
-            if (moved < 0 or moved > LEAST) and abs(moved - passed) > LEAST:
+            moved, passed = relative - before, (absolute - wall) / 1e9
+            came = passed if arrived is None or ours == _NEVER else (arrived - ours) / 1e9
+            apart = abs(moved - passed)
+            # as in epochs.py: both other clocks have to tell the same
+            parted = apart > LEAST and abs(moved - came) > LEAST
+            agree = abs(passed - came) <= max(LEAST, apart / 2)
+            if parted and agree and not 0 <= moved <= passed:
                 self._part(relative, before, passed)
-        self._last = (relative, _NEVER if absolute is None else absolute)
+        self._last = (
+            relative,
+            _NEVER if absolute is None else absolute,
+            _NEVER if arrived is None else arrived,
+        )
         start = relative + self._shift
         if not samples:
             self._earliest, self._latest = min(self._earliest, start), max(self._latest, start)
@@ -113,11 +135,13 @@ class Continuity:
         samples: npt.NDArray[np.int32],
         absolute: npt.NDArray[np.int64] | None = None,
         checksums: npt.NDArray[np.uint32] | None = None,
+        arrived: npt.NDArray[np.int64] | None = None,
     ) -> None:
         """Take several packets, in the order of arrival."""
+        came = [None] * len(relative) if arrived is None else arrived.tolist()
         walls = [None] * len(relative) if absolute is None else absolute.tolist()
         sums = [0] * len(relative) if checksums is None else checksums.tolist()
-        for packet in zip(relative.tolist(), samples.tolist(), walls, sums, strict=True):
+        for packet in zip(relative.tolist(), samples.tolist(), walls, sums, came, strict=True):
             self.add(*packet)
 
     @property

@@ -13,7 +13,9 @@ from zlib import crc32
 import numpy as np
 import numpy.typing as npt
 
-from recall_lab.capture.continuity import ENOUGH, EXACT, HALF_SAMPLE, Jumps, jumps_of, share
+from recall_lab.capture.continuity import ENOUGH, Jumps, jumps_of, share
+from recall_lab.capture.level_clock import CLOCK
+from recall_lab.capture.level_steps import HALF_SAMPLE
 from recall_lab.wire.pcm import RATE, SAMPLE_BYTES
 
 Floats = npt.NDArray[np.float64]
@@ -128,10 +130,7 @@ def _is_exact(
     torn = np.flatnonzero(np.abs(misses) > HALF_SAMPLE)
     if len(torn):
         usual = np.minimum(samples[torn], samples[torn + 1]) / RATE
-        whole = bool((misses[torn] >= usual * (0.5 - 1e-9)).all())
-        if not whole or len(torn) > len(misses) / 4:
-            return False
-        if not (share(np.abs(misses) <= HALF_SAMPLE, torn) >= EXACT).all():
+        if not (misses[torn] >= usual * (0.5 - 1e-9)).all():  # scatter would come back
             return False
     # a clock that is a little off shows in the sum of all joins only
     return abs(float(misses.sum() - misses[torn].sum())) <= 2 * HALF_SAMPLE
@@ -277,26 +276,41 @@ def earliest(*columns: npt.NDArray[Any]) -> Positions:
 
 def _of_beginnings(media: Floats, lasts: Floats, misses: Floats) -> Floats:
     """Return the stamps of packets' beginnings, where they are seen to be of their ends."""
-    if len(lasts) < 9 or (lasts[1:] == lasts[:-1]).all():
-        return media
-
-    def torn(misses: Floats, lasts: Floats) -> int:
-        even = misses - float(np.median(misses / lasts)) * lasts
-        return int(np.count_nonzero(np.abs(even) > HALF_SAMPLE))
-
-    as_they_are = torn(misses, lasts[:-1])
-    if as_they_are < 8:
+    differ = lasts[1:] != lasts[:-1]
+    if len(lasts) < 9 or not differ.any():
         return media
     ends = misses - np.diff(lasts)  # from the end of one to the beginning of the next
-    return media - lasts if torn(ends, lasts[1:]) < as_they_are / 2 else media
+    found = []
+    for missed, counts in ((misses, lasts[:-1]), (ends, lasts[1:])):
+        even = float(np.median(missed / counts))
+        # where audio is short, lengths are rounded to samples
+        least = HALF_SAMPLE if abs(even) <= CLOCK else 3 * HALF_SAMPLE
+        found.append((even, np.abs(missed - even * counts) > least))
+    (_, torn), (even, torn_ends) = found
+    before, after = np.count_nonzero(torn), np.count_nonzero(torn_ends)
+    if before < 8 or after >= before / 2:
+        # a shorter last packet tells it, too, where stamps are exact; a shorter first one does not
+        fits, others = differ & ~torn_ends, differ & ~torn
+        if not fits[1:].any() or np.count_nonzero(fits) <= 2 * np.count_nonzero(others):
+            return media
+        if before > len(torn) / 4:
+            return media
+    if abs(even) > CLOCK:  # audio is short: what is missing comes before the stamp, too
+        lasts = lasts * (1 + even)
+    return media - lasts
 
 
 def _odd(stamps: Floats, lasts: Floats, misses: Floats) -> Positions:
-    """Return packets whose stamp leaps away and back, within three packets, among calm ones."""
+    """Return packets whose stamp leaps away and back, within three packets, among calm ones.
+
+    They come back to where they were, or beyond what was lost beside them.
+    """
     half = np.minimum(lasts[1:], lasts[:-1]) / 2
-    usual = float(np.median(misses))
-    if abs(usual) < float(np.median(half)) / 2:  # audio that is short all the time
-        misses = misses - usual
+    usual = float(np.median(misses / lasts[:-1]))
+    even = misses - usual * lasts[:-1]
+    if np.count_nonzero(np.abs(even) < half / 4) < len(half) / 2:
+        usual, even = 0.0, misses
+    misses = even  # audio may be short all the time
     away = np.abs(misses)
     leaps = np.flatnonzero(away > half)
     nothing = np.empty(0, np.int64)
@@ -307,7 +321,7 @@ def _odd(stamps: Floats, lasts: Floats, misses: Floats) -> Positions:
     odd = np.zeros(len(stamps), bool)
     for size in (1, 2, 3):
         at = leaps[np.isin(leaps + size, leaps)]
-        back = np.abs(misses[at] + misses[at + size]) < half[at] / 4
+        back = misses[at] + misses[at + size] > -half[at] / 4
         fits = back & (misses[at] * misses[at + size] < 0)
         for inner in range(1, size):
             fits &= away[at + inner] < half[at] / 4
@@ -317,8 +331,8 @@ def _odd(stamps: Floats, lasts: Floats, misses: Floats) -> Positions:
             odd[at + inner] = True
     if not odd.any():
         return nothing
-    if not (stamps[1:] >= stamps[:-1]).all():
-        odd[_fitting(stamps, lasts, odd)] = False
+    if not (stamps[1:] >= stamps[:-1]).all():  # what fits into a hole came late
+        odd[_fitting(stamps, lasts * (1 + usual), odd)] = False
     found = np.flatnonzero(odd)
     return found[share(odd, found) * 33 <= _OFTEN]
 

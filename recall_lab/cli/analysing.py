@@ -172,12 +172,15 @@ def _save(options: argparse.Namespace) -> int:
 
 
 def _compare(options: argparse.Namespace) -> int:
+    from recall_lab.analysis.findings.comparison import findings_of_comparison
     from recall_lab.display.terminal import table
 
     capture = rl.load(options.capture)
     found = rl.compare(capture, options.recording)
     facts = found.facts()
     print("\n".join(f"{name:<22}{fact}" for name, fact in facts.items()))
+    for one in findings_of_comparison(found):
+        print(f"\n{one.severity}: {one.evidence}. {one.advice}")
     worst = found.gaps.nlargest(10, "speech")
     if len(worst):
         print(f"\nthe {counted(len(worst), 'gap')} with the most speech in the recording:\n")

@@ -54,7 +54,8 @@ def plot_compare(
     Args:
         comparison: what :func:`recall_lab.compare` returned.
         figure: where to draw, with constrained layout; a new one by default, 11 by 6 inches.
-        title: above the picture; by default the stream and where it lies in the recording.
+        title: above the picture; by default the stream, where it lies in the recording, and
+            whether the recording is upside down.
 
     Returns:
         The axes by lane: ``lag``, ``similarity``, ``level``, ``gaps``.
@@ -98,7 +99,8 @@ def plot_compare(
     figure.align_ylabels([lanes[name] for name in LANES[:3]])
     if title is None:
         where = f"relative time 0 is at {comparison.offset:+.3f} s of the recording"
-        title = f"{comparison.stem}: {where}"
+        polarity = ", polarity inverted" if comparison.inverted else ""
+        title = f"{comparison.stem}: {where}{polarity}"
     set_title(lanes["lag"], title)
     return lanes
 

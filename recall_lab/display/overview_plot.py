@@ -128,7 +128,8 @@ def plot_overview(
         lanes["speakers"].tick_params(axis="y", labelsize="x-small")
     for name, ax in lanes.items():
         legend = ax.get_legend()
-        if name == "spectrogram" and legend is not None:  # it says what the waveform's says
+        # they say what the level's says, and would stand in the way of the title
+        if name in ("waveform", "spectrogram") and legend is not None:
             legend.remove()
         if name in ("speech", "gaps"):
             time_axis(ax, low, high, clock)
@@ -191,6 +192,7 @@ def _gap_lane(
 
 
 def _aside(ax: Axes, told: list[Patch | Line2D]) -> None:
-    ax.legend(
-        handles=told, loc="center left", bbox_to_anchor=(1, 0.5), frameon=False, fontsize="small"
-    )
+    lines = sum(1 + str(key.get_label()).count("\n") for key in told)
+    # many lines hang down from the lane, else they would cover what is above
+    place, at = ("center left", (1, 0.5)) if lines <= 4 else ("upper left", (1, 1.7))
+    ax.legend(handles=told, loc=place, bbox_to_anchor=at, frameon=False, fontsize="small")

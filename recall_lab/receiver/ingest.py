@@ -269,9 +269,8 @@ class Ingest:
             packet.zoneless,
         )
         stream.last = monotonic / 1e9
-        self.storage.touched(
-            stream, packet.relative, samples, packet.absolute, stream.writer.checksum
-        )
+        told = packet.relative, samples, packet.absolute, stream.writer.checksum, monotonic
+        self.storage.touched(stream, told)
 
     def _number(self, connection: Connection, recording: str) -> int:
         """Give the connection its number within the recording, and journal that it is there."""

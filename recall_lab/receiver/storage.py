@@ -44,6 +44,10 @@ _CLOSED_AT_ONCE: Final = 16  # idle streams closed a second: each waits for the 
 _REMEMBERED: Final = 4_096  # streams whose gaps are at hand, refusals, and such
 
 
+Staged = tuple[float, int, int, int, int]
+"""A packet: relative (s), samples, absolute (ns), checksum, arrival by our monotonic clock (ns)."""
+
+
 @dataclass(eq=False)
 class OpenStream:
     """A stream while it is open."""
@@ -52,8 +56,7 @@ class OpenStream:
     writer: StreamWriter
     continuity: Continuity
     last: float  # monotonic seconds of the last packet
-    # relative, samples, absolute, checksum: not written
-    staged: list[tuple[float, int, int, int]] = field(default_factory=list)
+    staged: list[Staged] = field(default_factory=list)  # not written
 
 
 class Doubt(NamedTuple):
@@ -143,13 +146,11 @@ class Storage:
             raise
         return stream
 
-    def touched(
-        self, stream: OpenStream, relative: float, samples: int, absolute: int, checksum: int
-    ) -> None:
+    def touched(self, stream: OpenStream, packet: Staged) -> None:
         """Note that a packet was staged: :meth:`flush` is to commit it."""
         if not stream.staged:
             self._touched.append(stream)
-        stream.staged.append((relative, samples, absolute, checksum))
+        stream.staged.append(packet)
 
     def flush(self) -> None:
         """Commit what was staged, stream by stream."""

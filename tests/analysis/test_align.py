@@ -41,6 +41,30 @@ def test_the_lag_of_a_window_is_told_to_a_fraction_of_a_sample(late: float) -> N
     np.testing.assert_allclose(found.lag, late, atol=0.03)
 
 
+@pytest.mark.parametrize("late", [0.0, 3.0, 17.4, -333.71])
+def test_a_wave_that_is_upside_down_is_told_as_exactly(late: float) -> None:
+    rng = np.random.default_rng(14)
+    sound = chatter(8, 1)
+    noisy = (delayed(sound, late) + rng.normal(0, 1e-3, len(sound))).astype(np.float32)
+    starts = np.arange(RATE, 6 * RATE, RATE)
+    one, as_it_is, turned = axis_of(sound), axis_of(noisy), axis_of(-noisy)
+    plain = hold_against(one, as_it_is, starts, RATE, Line(0.0))
+    assert np.isnan(plain.opposed).all()
+    assert not plain.oppose(1000).any()
+    # held with the line's sign, it is the same to the last bit
+    for same, was in zip(
+        hold_against(one, turned, starts, RATE, Line(0.0, sign=-1)), plain, strict=True
+    ):
+        np.testing.assert_array_equal(same, was)
+    # held with the other sign, no window agrees, whatever peaks stand beside its trough
+    for other, sign in ((turned, 1), (as_it_is, -1)):
+        found = hold_against(one, other, starts, RATE, Line(0.0, sign=sign))
+        assert not found.clear.any()
+        np.testing.assert_allclose(found.opposed, late, atol=0.03)
+        assert found.oppose(abs(late) + 0.03).all()
+        assert not found.oppose(abs(late) - 1).any()
+
+
 def test_lags_are_those_that_a_plain_correlation_finds() -> None:
     rng = np.random.default_rng(5)
     sound = chatter(20, 2)
@@ -100,8 +124,11 @@ def test_what_can_tell_nothing_is_not_clear(kind: str) -> None:
         "silence": (np.zeros(8 * RATE, np.float32), np.zeros(8 * RATE, np.float32)),
     }
     one, other = map(axis_of, pairs[kind])
-    found = hold_against(one, other, np.arange(0, 6 * RATE, RATE), 2 * RATE, Line(0.0))
-    assert not found.clear.any()
+    for sign in (1, -1):
+        line = Line(0.0, sign=sign)
+        found = hold_against(one, other, np.arange(0, 6 * RATE, RATE), 2 * RATE, line)
+        assert not found.clear.any()
+        assert np.isnan(found.opposed).all()
 
 
 @pytest.mark.parametrize("drift", [200e-6, -450e-6, 0.0])
@@ -117,6 +144,12 @@ def test_a_guess_is_followed_along_the_drift(drift: float) -> None:
     found = follow(axis_of(sound), axis_of(other), guess, starts, 2 * RATE)
     assert found.rate - 1 == pytest.approx(drift, abs=0.05e-6)
     assert float(found.of(middle)) == pytest.approx((1 + drift) * middle, abs=0.1)
+    assert found.sign == 1
+    turned = follow(axis_of(sound), axis_of(-other), guess, starts, 2 * RATE)
+    assert turned.sign == -1
+    # the first guess is followed from a trough rather than a peak: not to the last bit
+    assert turned.rate == pytest.approx(found.rate, abs=1e-9)
+    assert float(turned.of(middle)) == pytest.approx(float(found.of(middle)), abs=1e-2)
 
 
 def test_a_straight_line_through_clean_points_is_that_of_least_squares() -> None:

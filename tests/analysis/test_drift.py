@@ -69,9 +69,9 @@ def test_all_pairs_agree_and_steps_are_taken_out(make: Make) -> None:
     )
     found = drift(capture)
     assert found.index.tolist() == list(PAIRS)
-    expected = [120.0, 50.0, 50.0 - 120.0]
+    expected = [120.0, 50.0, 50.0 - 120.0, 0.0]
     np.testing.assert_allclose(found["drift"], expected, atol=0.1)
-    assert found["steps"].tolist() == [1, 0, 1]
+    assert found["steps"].tolist() == [1, 0, 1, 0]
     assert (found["low"] <= found["high"]).all()
 
 

@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from recall_lab.analysis.gaps import gaps
+from recall_lab.analysis.analysis import analyse
 from recall_lab.analysis.loss import (
     KNOWN_LOST,
     LOST,
@@ -122,7 +122,7 @@ def test_only_the_causes_asked_for_and_no_packet_twice(make: Make) -> None:
     capture = make(starts, payload_crc=[1, 2, 2, 3, 4, 5], participant=7)
     found = loss(capture)
     assert found[["expected", "lost", "unexplained"]].tolist() == [6, 1, 0]
-    found = loss(capture, ["mute"], gaps=gaps(capture))
+    found = loss(capture, ["mute"])
     assert found[["expected", "lost"]].tolist() == [5 + 11, 11]
 
 
@@ -133,8 +133,10 @@ def test_what_nothing_explains_is_counted_apart(make: Make) -> None:
     found = loss(capture, LOST)
     assert found[["expected", "lost", "unexplained"]].tolist() == [17, 12, 0]
     assert set(LOST) == {*KNOWN_LOST, "unknown"}
-    alone = gaps(make([]), call=(0, 3))  # unexplained, and no packet tells how many
-    assert loss(make([]), gaps=alone)["unexplained"] == 0
+    alone = analyse(make([]), call=(0, 3))  # unexplained, and no packet tells how many
+    assert loss(alone)["unexplained"] == 0
+    known = analyse(capture, call=(0, 5.4))  # 2 s more: by the options that it was analysed with
+    assert loss(known)["unexplained"] == 21
 
 
 def test_degenerate_captures(make: Make) -> None:

@@ -75,6 +75,37 @@ def test_fills_are_the_audio_that_was_lost(call: np.ndarray, drift: float, start
     assert np.corrcoef(whole, truth[: len(whole)])[0, 1] > 0.999
 
 
+def test_fills_from_a_wave_upside_down_are_turned_over(call: np.ndarray) -> None:
+    capture = capture_of(call, 7, loss=0.1)
+    recording, _ = recording_of(call, 1, 7.3, 50.0, level=-10, noise=-50)
+    plain, turned = (
+        rl.repair(capture, np.clip(recording, -32_767, 32_767) * np.int16(sign)) for sign in (1, -1)
+    )
+    unchanged(capture, turned)
+    assert rl.gaps(turned).empty
+    fills = [
+        np.concatenate(
+            [
+                one.samples[row.offset : row.offset + row.samples].astype(float)
+                for row in filled(one).itertuples()
+            ]
+        )
+        for one in (plain, turned)
+    ]
+    assert np.abs(fills[0] - fills[1]).max() <= 2  # of 16 bits
+    truth = as_int16(call).astype(float)
+    whole = rl.timeline(turned).samples
+    assert np.corrcoef(whole, truth[: len(whole)])[0, 1] > 0.999
+    # one wrong sign would show
+    lost = ~rl.timeline(capture).real
+    assert np.corrcoef(whole[lost], truth[: len(whole)][lost])[0, 1] > 0.95
+    assert np.corrcoef(-whole[lost], truth[: len(whole)][lost])[0, 1] < -0.95
+    turned_in_part = recording.copy()
+    turned_in_part[30 * RATE : 40 * RATE] //= -1
+    with pytest.raises(RecordingMismatch, match="polarity changes"):
+        rl.repair(capture, turned_in_part)
+
+
 def test_a_fill_says_of_itself_that_it_was_never_received(call: np.ndarray) -> None:
     capture = capture_of(call, 2)
     repaired = rl.repair(capture, as_int16(call))

@@ -110,6 +110,7 @@ def test_flags_are_distinct_bits_that_never_change() -> None:
         "TRIMMED": 256,
         "REPAIRED": 512,
         "UNKEPT": 1024,
+        "HALF_LOST": 2048,
     }
 
 

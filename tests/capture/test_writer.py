@@ -176,9 +176,13 @@ def test_interleaved_connections_each_stay_in_step(
 ) -> None:
     with tempfile.TemporaryDirectory() as folder:
         writer = open_writer(Path(folder))
+        told: dict[int, int] = {}  # bytes of each connection: its packets follow one another
+        stamps = []
         for number, (connection, payload, commit) in enumerate(messages):
             at = NEW_YEAR + number
-            writer.stage(payload, number / 10, at, at + 5, number * 7, connection, number)
+            stamps.append(told.get(connection, 0) / 32_000)
+            told[connection] = told.get(connection, 0) + len(payload)
+            writer.stage(payload, stamps[-1], at, at + 5, number * 7, connection, number)
             if commit:
                 writer.commit()
         writer.commit()
@@ -189,7 +193,7 @@ def test_interleaved_connections_each_stay_in_step(
         packets = capture.packets
         assert not capture.damage
         assert len(verify(capture)) == 0
-        assert packets["relative"].tolist() == [n / 10 for n in range(len(messages))]
+        assert packets["relative"].tolist() == stamps
         assert packets["absolute"].astype("int64").tolist() == [
             NEW_YEAR + n for n in range(len(messages))
         ]
@@ -207,6 +211,66 @@ def test_interleaved_connections_each_stay_in_step(
             )
             sent = b"".join(payload for c, payload, _ in messages if c == connection)
             assert kept + left[connection] == sent
+
+
+@given(
+    st.lists(
+        st.tuples(
+            st.integers(1, 2),
+            st.integers(0, 2001),  # bytes
+            st.sampled_from([0, 0, 0, 0.019, 0.021, 0.04, -0.019, -0.021, 3, -3]),  # s of silence
+            st.booleans(),
+        ),
+        max_size=20,
+    )
+)
+@settings(max_examples=100)
+def test_half_a_sample_is_let_go_where_its_other_half_was_lost(
+    open_writer: Any, messages: list[tuple[int, int, float, bool]]
+) -> None:
+    with tempfile.TemporaryDirectory() as folder:
+        writer = open_writer(Path(folder))
+        held: dict[int, tuple[bytes, float, float]] = {}
+        clock: dict[int, float] = {}
+        kept, lost = [], []
+        for number, (connection, size, silence, skipped) in enumerate(messages):
+            payload = bytes((number + at) % 256 for at in range(size))
+            start = clock.get(connection, 0.0) + silence
+            clock[connection] = start + size / 32_000
+            byte, end, lasts = held.pop(connection, (b"", start, 0.0))
+            follows = abs(start - end) <= max(lasts / 2, 0.02)
+            whole = byte + payload if follows else payload
+            if len(whole) % 2:
+                # from where this packet's own samples end, the next has to go on
+                held[connection] = whole[-1:], start + len(whole) / 32_000, len(whole) / 32_000
+            if skipped:  # a packet that is not kept takes its half along, and its connection stays
+                writer.skip(payload, start, connection)
+                continue
+            writer.stage(payload, start, NEW_YEAR, NEW_YEAR, number, connection, number)
+            kept.append(whole[: len(whole) // 2 * 2])
+            lost.append(bool(byte) and not follows)
+        writer.commit()
+        left = {connection: writer.halves.pop(connection, b"") for connection in (1, 2)}
+        writer.close()
+        assert left == {one: held.get(one, (b"",))[0] for one in (1, 2)}
+        assert Path(folder, "r1.bin").read_bytes() == b"".join(kept)
+        assert [bool(flag & Flag.HALF_LOST) for flag in flags_of(Path(folder))] == lost
+        capture = load(Path(folder, "r1.bin"))
+        assert not capture.damage
+        assert len(verify(capture)) == 0
+
+
+def test_a_lost_half_puts_nothing_after_it_off(tmp_path: Path, open_writer: Any) -> None:
+    # the packet with the other half was lost: all that follows has to stay in step
+    samples = np.arange(1, 3201, dtype="<i2").tobytes()
+    writer = open_writer(tmp_path)
+    for number, (start, low, high) in enumerate([(0.0, 0, 2001), (0.1, 3200, 6400)]):
+        writer.stage(samples[low:high], start, NEW_YEAR, NEW_YEAR, number, 1, number)
+    writer.commit()
+    writer.close()
+    audio = np.fromfile(tmp_path / "r1.bin", "<i2")
+    assert audio.tolist() == [*range(1, 1001), *range(1601, 3201)]
+    assert flags_of(tmp_path) == [Flag.ODD, Flag.HALF_LOST]
 
 
 # Flags

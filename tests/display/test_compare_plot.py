@@ -112,6 +112,15 @@ def test_short_and_long_captures_can_be_drawn(short: rl.Comparison, figure: Figu
     )
 
 
+def test_a_wave_upside_down_is_in_the_title(short: rl.Comparison, figure: Figure) -> None:
+    sound = meeting(8, 32)
+    turned = rl.compare(capture_of(sound, 1), -as_int16(sound))
+    title = rl.plot_compare(turned, figure)["lag"].get_title(loc="left")
+    assert title.endswith("+0.000 s of the recording, polarity inverted")
+    plain = rl.plot_compare(short, Figure(layout="constrained"))["lag"].get_title(loc="left")
+    assert "polarity" not in plain
+
+
 def test_what_is_no_comparison(figure: Figure) -> None:
     with pytest.raises(InvalidArgument, match="comparison="):
         rl.plot_compare(rl.Capture(np.zeros(5, np.int16)), figure)  # type: ignore[arg-type]

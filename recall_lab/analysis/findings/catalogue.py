@@ -190,6 +190,13 @@ SOUND: Final = (
         "Look in the sender for samples that are dropped at the end of a buffer, filters that "
         "begin anew with each packet, and encoders that are flushed.",
     ),
+    Kind(
+        "inverted_polarity", "sound", "note",
+        "The recording's wave is upside down against the capture. Only rl.compare can tell.",
+        50, "% of windows", "as many have to agree on a place, or it is another meeting",
+        "Nobody hears it, and rl.repair turns its fills over. Multiply one of the two by -1 "
+        "before you add or subtract them.",
+    ),
 )  # fmt: skip
 
 

@@ -193,6 +193,7 @@ def test_silence_between_words_is_no_loss(talk: np.ndarray, fade: int) -> None:
 
 
 def test_every_finding_of_sound_is_tried() -> None:
-    tried = Path(__file__).read_text() + Path(__file__).with_name("test_packets.py").read_text()
+    files = (Path(__file__).name, "test_packets.py", "test_comparison.py")
+    tried = "".join(Path(__file__).with_name(name).read_text() for name in files)
     kinds = [kind for kind in CATALOGUE.values() if kind.about == "sound"]
     assert [kind.finding for kind in kinds if f'"{kind.finding}"' not in tried] == []
