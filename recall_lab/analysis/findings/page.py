@@ -48,7 +48,7 @@ def with_table(page: str) -> str:
 
 
 def _row(kind: Kind) -> str:
-    severity = kind.severity
+    severity: str = kind.severity
     if not math.isnan(kind.bad):
         severity += f", bad from {kind.bad:g} on"
     at = f"{kind.threshold:g} {kind.unit}".strip()
