@@ -111,7 +111,7 @@ def hole(lasting: float) -> Callable[[Generator], tuple[tuple[float, float], ...
 def once(value: float, *, back: bool = True) -> Callable[[Generator], tuple[Any, ...]]:
     def drawn(rng: Generator) -> tuple[Any, ...]:
         sign = -1 if back and rng.random() < 0.5 else 1
-        return ((float(rng.uniform(5, 50)), sign * value),)
+        return ((float(rng.uniform(5, 40)), sign * value),)  # 20 s before the end
 
     return drawn
 
