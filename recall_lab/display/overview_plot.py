@@ -194,7 +194,8 @@ def _gap_lane(
 def _aside(ax: Axes, told: list[Patch | Line2D]) -> None:
     lines = sum(1 + str(key.get_label()).count("\n") for key in told)
     # many lines hang down from the lane, else they would cover what is above
-    where: dict[str, Any] = {"loc": "center left", "bbox_to_anchor": (1, 0.5)}
-    if lines > 4:
-        where = {"loc": "upper left", "bbox_to_anchor": (1, 1.7)}
-    ax.legend(handles=told, frameon=False, fontsize="small", **where)
+    many = lines > 4
+    ax.legend(
+        handles=told, loc="upper left" if many else "center left",
+        bbox_to_anchor=(1.0, 1.7 if many else 0.5), frameon=False, fontsize="small",
+    )  # fmt: skip
