@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from dataclasses import dataclass, fields
 
+from recall_lab.text import counted
+
 
 @dataclass(frozen=True)
 class Damage:
@@ -37,11 +39,16 @@ class Damage:
         return sum(end - start for start, end in self.orphan_spans)
 
     def __str__(self) -> str:
+        gone = self.missing_payloads
         found = [
-            f"{self.torn_bytes} bytes of a torn record" if self.torn_bytes else "",
-            f"{self.damaged_records} damaged records" if self.damaged_records else "",
-            f"{self.missing_payloads} records without their audio" if self.missing_payloads else "",
-            f"{self.orphan_samples} samples that no record claims" if self.orphan_spans else "",
+            f"{counted(self.torn_bytes, 'byte')} of a torn record" if self.torn_bytes else "",
+            counted(self.damaged_records, "damaged record") if self.damaged_records else "",
+            f"{counted(gone, 'record')} without {'its' if gone == 1 else 'their'} audio"
+            if gone
+            else "",
+            f"{counted(self.orphan_samples, 'sample')} that no record claims"
+            if self.orphan_spans
+            else "",
             "half a sample at the end" if self.odd_byte else "",
             *self.notes,
         ]

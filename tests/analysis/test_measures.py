@@ -176,3 +176,16 @@ def test_dtypes_are_the_same_whatever_is_in_it() -> None:
     assert frame["packets"].dropna().tolist() == [2**63 - 1]
     assert frame["start"].iloc[0] == pd.Timestamp(0, tz="UTC") and pd.isna(frame["start"].iloc[1])
     assert frame["name"].iloc[0] == "\\udc80"
+
+
+def test_the_sound_of_a_row_is_about_the_sound_alone() -> None:
+    (stream,) = find_streams(DATA / "standup-lossy.bin")
+    lossy = rl.load(stream.source)
+    row = measure_stream(stream, lossy, ["quality", "sound"])
+    assert row["verdict"].startswith("poor: ")  # of what is missing
+    assert row["sound"] == "good: nothing is wrong with its sound"
+    swapped = rl.Capture(lossy.samples.byteswap(), lossy.packets, lossy.info)
+    row = measure_stream(stream, swapped, ["quality", "sound"])
+    assert row["sound"].startswith("poor: the two bytes of each sample are swapped")
+    nothing = rl.Capture(lossy.samples[:0])
+    assert measure_stream(stream, nothing, ["sound"])["sound"] == "empty: there is no audio"

@@ -377,7 +377,7 @@ def test_damage_says_what_in_words(small: Path) -> None:
     small.write_bytes(AUDIO[:-1])
     small.with_suffix(".json").write_bytes(b"{}")
     assert str(load(small).damage).startswith(
-        "5 bytes of a torn record; 1 damaged records; 1 records without their audio; "
+        "5 bytes of a torn record; 1 damaged record; 1 record without its audio; "
         "5 samples that no record claims; half a sample at the end; r1.json is damaged ("
     )
 
