@@ -204,7 +204,7 @@ def plot_clocks(source: Any, ax: Axes | None = None, *, title: str | None = None
 
 def _told(rates: pd.DataFrame, pair: str) -> str:
     """Return the drift of a pair in words."""
-    drift, low, high = rates.loc[pair, ["drift", "low", "high"]].to_list()
+    drift, low, high = (float(rates[name].loc[pair]) for name in ("drift", "low", "high"))
     if not np.isfinite(drift):
         return "too short to tell the drift"
     return f"{drift:+.2f} ppm ({low:+.2f} to {high:+.2f})"
