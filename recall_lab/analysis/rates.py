@@ -105,12 +105,12 @@ def drifts(
         "relative/absolute": (relative, absolute, len(steps)),
         "relative/received": (lasts, arrived, 0),
         "absolute/received": (whole, arrived, len(steps)),
-        "samples/relative": (*_counted(line), 0),
+        "samples/relative": (*samples_clock(line), 0),
     }
     return [_estimate(*clocks[pair]) for pair in PAIRS]
 
 
-def _counted(line: MediaOrder) -> tuple[Floats, Floats]:
+def samples_clock(line: MediaOrder) -> tuple[Floats, Floats]:
     """Return when packets begin by the samples counted, and what their stamps say, s."""
     starts, counts = line.starts, line.samples / RATE
     steps = counts[:-1] + (starts[1:] - starts[:-1] - line.lasts[:-1])

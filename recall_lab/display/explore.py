@@ -2,16 +2,16 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
-from recall_lab.capture.capture import Capture
-from recall_lab.errors import InvalidArgument, MissingExtra
+from recall_lab.analysis.analysis import analyse
+from recall_lab.errors import MissingExtra
 
 if TYPE_CHECKING:
     from recall_lab.display.explorer import Explorer
 
 
-def explore(capture: Capture, start: float | None = None, end: float | None = None) -> Explorer:
+def explore(source: Any, start: float | None = None, end: float | None = None) -> Explorer:
     """Put a capture into the notebook as a picture to zoom, walk through and listen to.
 
     Waveform, spectrogram and gaps, from the whole of ten hours down to single samples. A click
@@ -23,7 +23,8 @@ def explore(capture: Capture, start: float | None = None, end: float | None = No
     whole, ``Space`` plays and stops, ``n`` and ``p`` go to the next gap and the last, ``m`` marks.
 
     Args:
-        capture: live or loaded, with packets or without. Of a live one, what there is by now.
+        source: as for :func:`recall_lab.analyse`, with packets or without. Of a live capture, what
+            there is by now.
         start, end: what is shown at first, s on the relative clock; None for the whole.
 
     Returns:
@@ -40,10 +41,9 @@ def explore(capture: Capture, start: float | None = None, end: float | None = No
         >>> seen  # doctest: +SKIP
         >>> seen.marks  # doctest: +SKIP
     """
-    if not isinstance(capture, Capture):
-        raise InvalidArgument("capture", capture, "a Capture, as recall_lab.load returns it")
+    known = analyse(source)
     try:
         from recall_lab.display.explorer import Explorer  # noqa: PLC0415 - needs an extra
     except ImportError as error:
         raise MissingExtra("lab", "anywidget") from error
-    return Explorer(capture, start, end)
+    return Explorer(known, start, end)

@@ -20,11 +20,10 @@ from IPython.display import display
 from matplotlib.colors import to_hex
 from matplotlib.figure import Figure
 
-from recall_lab.analysis.analysis import Analysis, analyse
+from recall_lab.analysis.analysis import Analysis
 from recall_lab.analysis.clocks import times_of
 from recall_lab.analysis.export import as_int16
 from recall_lab.analysis.pyramid import BINS, Columns, pyramid
-from recall_lab.capture.capture import Capture
 from recall_lab.capture.frame import nanoseconds
 from recall_lab.display.gap_plots import COLORS
 from recall_lab.display.people_plot import ROW_COLORS, People, draw_speakers, people_of
@@ -71,9 +70,9 @@ class Explorer(anywidget.AnyWidget):
     )
 
     def __init__(
-        self, capture: Capture, start: float | None = None, end: float | None = None
+        self, known: Analysis, start: float | None = None, end: float | None = None
     ) -> None:
-        known = analyse(capture)
+        capture = known.capture
         self._capture = capture
         self._pyramid = pyramid(known)
         line = self._pyramid.line
@@ -89,6 +88,8 @@ class Explorer(anywidget.AnyWidget):
         ]
         if len(missing):
             told.append(f"{lost:.2f} s missing in {counted(len(missing), 'gap')}")
+        if not capture.packets.empty and known.unexplained:
+            told.append(f"{known.unexplained:.2f} s unexplained")
         self._title = printable(", ".join(told))
         longest = missing.nlargest(MOST_GAPS, "duration").sort_values("start")
         facts = {

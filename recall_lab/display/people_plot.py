@@ -6,8 +6,9 @@ mathematics.
 
 from __future__ import annotations
 
+import os
 from collections.abc import Sequence
-from typing import Final, NamedTuple
+from typing import Any, Final, NamedTuple
 
 import matplotlib.pyplot as plt
 import numpy as np
@@ -15,7 +16,7 @@ import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.patches import Patch
 
-from recall_lab.analysis.analysis import analyse
+from recall_lab.analysis.analysis import Analysis, analyse, capture_of, each_of
 from recall_lab.analysis.people import Source, names_of, speakers, streams_of
 from recall_lab.analysis.transcript import transcript
 from recall_lab.capture.capture import Capture
@@ -116,7 +117,7 @@ def people_of(capture: Source) -> People:
 
 
 def plot_speakers(
-    captures: Source,
+    captures: Any,
     ax: Axes | None = None,
     *,
     words: bool = False,
@@ -131,7 +132,8 @@ def plot_speakers(
     are pale.
 
     Args:
-        captures: one, or the streams of a recording; or anything else that has ``events``.
+        captures: one, or the streams of a recording, as for :func:`recall_lab.analyse`; or
+            anything else that has ``events``.
         ax: where to draw; a new figure by default.
         words: write what was said above the intervals, as far as there is room.
         clock: ``"relative"``, or ``"absolute"`` for the sender's wall clock.
@@ -147,7 +149,7 @@ def plot_speakers(
     Example:
         >>> plot_speakers(rl.load_recording("captures/9f3c"), words=True)  # doctest: +SKIP
     """
-    streams = streams_of(captures)
+    streams = streams_of(_loaded(captures))
     kept = [one for one in streams if isinstance(one, Capture)]
     axis = clock_map(analyse(kept[0]), clock) if kept else RELATIVE
     if not kept and clock != "relative":
@@ -189,6 +191,16 @@ def plot_speakers(
             title = f"{name}: no events say who speaks"
     set_title(ax, title)
     return ax
+
+
+def _loaded(captures: Any) -> Any:
+    """Return captures for paths, URLs and analyses of them; what has events stays as it is."""
+    several = each_of(captures)
+    found = [
+        capture_of(one) if isinstance(one, str | os.PathLike | Analysis) else one
+        for one in ([captures] if several is None else several)
+    ]
+    return found[0] if several is None else found
 
 
 def draw_speakers(

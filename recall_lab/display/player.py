@@ -35,7 +35,7 @@ def play(
     two clips can be compared; bots record quietly, and ``normalize=True`` makes them easy to hear.
 
     Args:
-        capture: live or loaded, with packets or without; or samples at 16 kHz.
+        source: as for :func:`recall_lab.analyse`, with packets or without; or samples at 16 kHz.
         start, end: s on the relative clock; None for the beginning and the end.
         normalize: bring the peak to -1 dBFS.
 

@@ -9,12 +9,13 @@ from typing import Any, Final, NamedTuple
 import matplotlib.pyplot as plt
 import numpy as np
 import numpy.typing as npt
+import pandas as pd
 from matplotlib import rcParams
 from matplotlib.axes import Axes
 from matplotlib.ticker import ScalarFormatter
 
 from recall_lab.analysis.analysis import Analysis, analyse
-from recall_lab.analysis.rates import PAIRS, envelope
+from recall_lab.analysis.rates import PAIRS, envelope, samples_clock
 from recall_lab.analysis.timing import jitter, latency, stalls
 from recall_lab.capture.frame import arrivals, nanoseconds
 from recall_lab.display.style import (
@@ -123,7 +124,8 @@ def plot_clocks(source: Any, ax: Axes | None = None, *, title: str | None = None
     Of what arrived only the fastest packets count, as the network holds up the others. A level
     line means that both run alike, a slope is drift, a jump a clock that was set: vertical lines
     say which, and where the media clock stood, leapt or began again. The legend gives the drift
-    and its 95 % interval. Of a replay only the sender's own clocks are drawn.
+    and its 95 % interval. Where samples run otherwise than the media clock, that is a line too. Of
+    a replay only the sender's own clocks are drawn.
 
     Args:
         source: as for :func:`recall_lab.analyse`.
@@ -154,6 +156,7 @@ def plot_clocks(source: Any, ax: Axes | None = None, *, title: str | None = None
     start, end = known.extent
     window = min(10.0, (end - start) / 50) or 1.0
     jumps = _jumps(known)
+    samples = PAIRS[3]
     pairs = [pair for pair in PAIRS[:3] if not (known.replayed and pair.endswith("received"))]
     for pair, color in zip(pairs, colors, strict=False):
         first, second = (clocks[name] for name in pair.split("/"))
@@ -162,13 +165,17 @@ def plot_clocks(source: Any, ax: Axes | None = None, *, title: str | None = None
             times, apart = _fastest(relative, apart, window, [jump.at for jump in jumps])
         apart = apart - apart[:1]
         kept = _thin(apart)
-        rate = rates.loc[pair]
-        told = "too short to tell the drift"
-        if np.isfinite(rate["drift"]):
-            told = f"{rate['drift']:+.2f} ppm ({rate['low']:+.2f} to {rate['high']:+.2f})"
         ax.plot(
             times[kept], apart[kept], color=color, linewidth=1.2,
-            label=f"{pair.replace('/', ' - ')}\n{told}",
+            label=f"{pair.replace('/', ' - ')}\n{_told(rates, pair)}",
+        )  # fmt: skip
+    if known.order.stretched:
+        by_samples, stamps = samples_clock(known.order)
+        apart = 1e3 * (by_samples - stamps)
+        kept = _thin(apart)
+        ax.plot(
+            stamps[kept], apart[kept] - apart[0], color=GREEN, linewidth=1.2,
+            label=f"samples - relative\n{_told(rates, samples)}",
         )  # fmt: skip
     low, high = ax.get_ylim()
     ax.set_ylim(min(low, -_LEAST), max(high, _LEAST))  # the rounding of floats is not worth a look
@@ -193,6 +200,14 @@ def plot_clocks(source: Any, ax: Axes | None = None, *, title: str | None = None
         title = f"{known.capture.info.stem}: {', '.join(facts)}"
     set_title(ax, title)
     return ax
+
+
+def _told(rates: pd.DataFrame, pair: str) -> str:
+    """Return the drift of a pair in words."""
+    drift, low, high = (float(rates[name].loc[pair]) for name in ("drift", "low", "high"))
+    if not np.isfinite(drift):
+        return "too short to tell the drift"
+    return f"{drift:+.2f} ppm ({low:+.2f} to {high:+.2f})"
 
 
 def _fastest(

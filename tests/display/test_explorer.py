@@ -26,7 +26,7 @@ from recall_lab.display.explorer import (
     MOST_WORDS,
     Explorer,
 )
-from recall_lab.errors import InvalidArgument, MissingExtra
+from recall_lab.errors import CaptureNotFound, InvalidArgument, MissingExtra
 
 RATE = 16_000
 RNG = np.random.default_rng(11)
@@ -288,8 +288,10 @@ def test_the_page_gets_one_readable_script_that_loads_nothing(root: Path) -> Non
 
 
 def test_nothing_but_a_capture_can_be_explored() -> None:
-    with pytest.raises(InvalidArgument, match="a Capture, as recall_lab"):
-        rl.explore("captures/x.bin")  # type: ignore[arg-type]
+    with pytest.raises(InvalidArgument, match="a capture, what analyse"):
+        rl.explore(7)
+    with pytest.raises(CaptureNotFound):
+        rl.explore("captures/x.bin")
 
 
 def test_without_the_extra_it_says_what_to_install(

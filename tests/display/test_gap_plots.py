@@ -219,3 +219,14 @@ def test_of_many_jumps_the_first_are_told(axes: Axes) -> None:
     assert told.count("step of absolute: +5.000 s") == 4
     assert told[-1] == "and 5 more"
     assert axes.get_title(loc="left").endswith("9 steps")
+
+
+def test_a_sample_clock_that_is_off_has_a_line_of_its_own(axes: Axes) -> None:
+    relative = np.arange(1200) * 0.1
+    rl.plot_clocks(make_capture(relative, 1600), axes)
+    assert not any("samples" in told for told in legend_of(axes))
+    ax = rl.plot_clocks(make_capture(relative * (1 + 1e-3), 1600), Figure().subplots())
+    (told,) = [told for told in legend_of(ax) if told.startswith("samples - relative")]
+    assert float(told.split("\n")[1].split()[0]) == pytest.approx(-1000, abs=2)
+    line = next(x for x in ax.lines if str(x.get_label()).startswith("samples"))
+    assert np.asarray(line.get_ydata())[-1] == pytest.approx(-119.9, abs=0.5)

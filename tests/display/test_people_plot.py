@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Any
 
 import matplotlib as mpl
@@ -9,11 +10,12 @@ import matplotlib.pyplot as plt
 import numpy as np
 import pytest
 import standup
-from builders import make_capture
+from builders import NEW_YEAR, make_capture
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from standup import about, words
 
+from recall_lab.analysis.analysis import analyse
 from recall_lab.display.people_plot import MOST_ROWS, ROW_COLORS, people_of, plot_speakers
 from recall_lab.display.style import BLUE
 from recall_lab.display.words import legible
@@ -162,3 +164,32 @@ def test_letters_that_no_font_has_are_squares_and_no_warning(ax: Axes) -> None:
     ]  # fmt: skip
     plot_speakers(Told(*lines), ax, words=True)
     drawn(ax)
+
+
+def test_words_and_speakers_stand_right_after_the_wall_clock_was_set(ax: Axes) -> None:
+    told = Told(
+        about("speech_on", 1, 5.0), about("speech_off", 1, 8.0),
+        about("speech_on", 1, 28.0), about("speech_off", 1, 33.0),
+        words(1, ("early", 6.0, 6.5), ("late", 31.0, 31.5)),
+    )  # fmt: skip
+    relative = np.arange(600) * 0.1
+    wall = np.rint((relative + np.where(relative >= 30, 50.0, 0.0)) * 1e9)
+    capture = make_capture(relative, 1600, events=told.events, absolute=NEW_YEAR + wall)
+    plot_speakers(capture, ax, words=True, clock="absolute")
+    start = NEW_YEAR / 1e9
+    # the second is cut where the clock was set
+    assert [(round(a - start, 2), round(b - start, 2)) for a, b, _ in bars_of(ax)] == [
+        (5.0, 8.0), (28.0, 30.0), (80.0, 83.0),
+    ]  # fmt: skip
+    at = {
+        text.get_text(): text.xy[0] - start for text in ax.texts if text.get_text() in "early late"
+    }
+    assert at == {"early": pytest.approx(6.0), "late": pytest.approx(81.0)}
+
+
+def test_a_path_and_an_analysis_will_do_and_nothing_else(ax: Axes, root: Path) -> None:
+    path = root / "data/standup-lossy.bin"
+    for source in (path, str(path), [path], analyse(path)):
+        assert plot_speakers(source, ax).get_title(loc="left").startswith("standup-lossy")
+    with pytest.raises(InvalidArgument):
+        plot_speakers(7, ax)
