@@ -133,7 +133,8 @@ def _page(misses: Floats, lasts: Floats, low: int, high: int) -> tuple[Floats, F
             sizes = np.zeros(len(misses))
             sizes[at] = left
             return sizes[low:high], np.full(high - low, rate)
-    misses, clock, even = _level_out(misses, lasts)
+    grid = _grid(misses, lasts)
+    misses, clock, even = _level_out(misses, lasts, grid)
     torn = np.abs(misses) > HALF_SAMPLE
     at = np.flatnonzero(torn)
     exact = np.zeros(len(misses))
@@ -143,9 +144,9 @@ def _page(misses: Floats, lasts: Floats, low: int, high: int) -> tuple[Floats, F
     sizes = np.where(big, misses, 0.0)
     sizes += _steps(misses - sizes, torn & ~big, lasts)
     if even:  # steps that only make up for a clock seen in steps
-        small = (sizes != 0) & (np.abs(sizes) < usual / 4)
+        small = (sizes != 0) & (np.abs(sizes) < np.minimum(usual / 4, 1.5 * grid or np.inf))
         ran = float((clock * lasts)[np.abs(clock) <= CLOCK].sum())
-        if ran and np.count_nonzero(small) >= 8 and 0.5 < sizes[small].sum() / ran < 1.5:
+        if ran and np.count_nonzero(small) >= (1 if grid else 3) and 0.5 < sizes[small].sum() / ran < 1.5:
             sizes[small] = 0.0
     # what no oscillator does is missing, or twice, all the time
     beyond = np.abs(clock) > CLOCK
@@ -153,7 +154,7 @@ def _page(misses: Floats, lasts: Floats, low: int, high: int) -> tuple[Floats, F
     clock = np.where(beyond, 0.0, clock)
     if abs(float((clock * lasts).sum())) <= 2 * HALF_SAMPLE:  # less than a sample in all is none
         clock = np.zeros(len(clock))
-    return _without_scatter(sizes, misses, torn, usual, beyond)[low:high], clock[low:high]
+    return _without_scatter(sizes, misses, torn, usual, beyond, grid)[low:high], clock[low:high]
 
 
 def _drift(misses: Floats, lasts: Floats, torn: Positions) -> float:
@@ -184,29 +185,55 @@ def share(of: Mask, at: Positions, around: int = _AROUND) -> Floats:
     return found
 
 
-def _level_out(misses: Floats, lasts: Floats) -> tuple[Floats, Floats, bool]:
+def _level_out(misses: Floats, lasts: Floats, grid: float) -> tuple[Floats, Floats, bool]:
     """Take out how the level runs all the time; tell how, and whether a clock was taken out."""
     clock = np.zeros(len(misses))
     count = max(1, round(len(misses) / _BLOCK))
     edges = np.linspace(0, len(misses), count + 1).astype(np.int64).tolist()
     for low, high in pairwise(edges):
         if high - low >= 8:
-            clock[low:high] = _rate(misses[low:high], lasts[low:high])
+            clock[low:high] = _rate(misses[low:high], lasts[low:high], grid)
     even = False
-    if not clock.all():
-        rate = _slope(misses - clock * lasts, lasts)
-        if rate:
-            tried = np.where(clock == 0, rate, clock)
-            before, after = (
-                np.count_nonzero(np.abs(misses - run * lasts) > HALF_SAMPLE)
-                for run in (clock, tried)
-            )
-            if after <= 2 * before + 8:  # else they are steps between exact joins
-                clock, even = tried, True
+    rate = _slope(misses - clock * lasts, lasts)
+    if rate:
+        tried = clock + rate
+        before, after = (
+            np.count_nonzero(np.abs(misses - run * lasts) > HALF_SAMPLE)
+            for run in (clock, tried)
+        )
+        if after <= 2 * before + 8:  # else they are steps between exact joins
+            clock, even = tried, True
     return misses - clock * lasts, clock, even
 
 
-def _rate(misses: Floats, lasts: Floats) -> float:
+def _grid(misses: Floats, lasts: Floats) -> float:
+    """Return the step that stamps are rounded to, s; 0.0 where none is seen, or less than a sample.
+
+    What stamps move on by takes few values then, and the nearest of these are one step apart.
+    """
+    middle = float(np.median(misses / lasts))
+    near = np.abs(misses - middle * lasts) <= _TIGHT
+    if np.count_nonzero(near) > len(near) / 2 and abs(middle) * np.ptp(lasts[near]) > 2 * _TIGHT:
+        small = np.abs(misses - middle * lasts) < float(lasts.min()) / 2
+        if misses[small].sum() / (middle * lasts[small].sum()) > 0.9:
+            return 0.0  # packets of several lengths that all fit: a clock, or short audio
+    steps = misses + lasts
+    some = np.sort(steps[(steps > _TIGHT) & (steps < 4 * float(np.median(lasts)))])
+    heads = np.flatnonzero(np.diff(some, prepend=0.0) > 2 * _TIGHT)
+    counts = np.diff(heads, append=len(some))
+    often = counts > 1
+    if len(some) < _REGULAR or np.count_nonzero(often) < 2:
+        return 0.0
+    values = (np.add.reduceat(some, heads) / counts)[often]
+    grid = float(np.diff(values).min())
+    if not 2 * HALF_SAMPLE <= grid <= 0.7 * float(np.quantile(lasts, 0.1, method="lower")):
+        return 0.0
+    grid = float(values.sum() / np.rint(values / grid).sum())
+    off = np.abs(some - np.rint(some / grid) * grid) > _TIGHT
+    return grid if np.count_nonzero(off) <= len(some) // 32 else 0.0
+
+
+def _rate(misses: Floats, lasts: Floats, grid: float) -> float:
     """Return by which share the level of a block runs up from packet to packet; 0.0 if unsure."""
     size = len(misses)
     if np.count_nonzero(np.abs(misses) <= _TIGHT) > size / 2:
@@ -228,7 +255,7 @@ def _rate(misses: Floats, lasts: Floats) -> float:
 
     middle = float(np.median(misses / lasts))
     tight = np.count_nonzero(np.abs(misses - middle * lasts) <= _TIGHT) > size / 2
-    if tight and stays(middle, 0.0):
+    if tight and not grid and stays(middle, 0.0):
         return middle
     level = np.concatenate([[0.0], np.cumsum(misses)])
     time = np.concatenate([[0.0], np.cumsum(lasts)])
@@ -238,8 +265,9 @@ def _rate(misses: Floats, lasts: Floats) -> float:
         if lag > size // 4:
             break
         rate, width = _shortest_half((level[lag:] - level[:-lag]) / (time[lag:] - time[:-lag]))
+        width = max(width, grid / (lag * usual))
         error = width / np.sqrt((size + 1 - lag) / lag) + 1e-7
-        nearest = nearest or (rate, error)
+        nearest = nearest or (rate, max(error, grid / usual))
         if abs(rate) > 5 * error and not stays(rate, width):
             continue
         # losses lift the level over many packets, but not from one to the next
@@ -402,7 +430,7 @@ def _height(level: Floats, first: Positions, count: Positions) -> tuple[Floats, 
 
 
 def _without_scatter(
-    sizes: Floats, misses: Floats, torn: Mask, usual: Floats, beyond: Mask
+    sizes: Floats, misses: Floats, torn: Mask, usual: Floats, beyond: Mask, grid: float
 ) -> Floats:
     """Cancel what goes up and comes down again by less than the stamps scatter around it.
 
@@ -427,7 +455,7 @@ def _without_scatter(
             for low in range(0, len(misses), step)
         ]
         floors[rough], limits[rough] = np.array(each)[at[rough] // step].T
-    limits[rough] = np.minimum(limits[rough], 0.49 * usual[at[rough]])
+    limits[rough] = np.minimum(np.maximum(limits[rough], 1.02 * grid), 0.49 * usual[at[rough]])
     floors = np.minimum(floors, limits)
     kept: list[list[float]] = []  # join, size, limit
     for join, size, limit in zip(at.tolist(), sizes[at].tolist(), limits.tolist(), strict=True):
@@ -489,7 +517,7 @@ def _take_out_clock(sizes: Floats, clock: Floats, lasts: Floats) -> None:
     size = float(np.median(sizes[at]))
     alike = np.abs(sizes[at] - size) <= max(0.02 * abs(size), HALF_SAMPLE)
     total = float(lasts.sum())
-    if alike.mean() < 0.9 or abs(sizes[at].sum()) > CLOCK * total:
+    if alike.mean() < 0.6 or abs(sizes[at[alike]].sum()) > CLOCK * total:
         return
     at = at[alike]
     apart = np.diff(np.cumsum(lasts)[at])
