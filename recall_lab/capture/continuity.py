@@ -504,8 +504,8 @@ def _scatter(misses: Floats, torn: Mask) -> tuple[float, float]:
     values = np.abs(misses[torn])
     if not len(values):
         return 0.0, 0.0
-    middle, most = np.quantile(values, (0.5, _SCATTER)).tolist()
-    return middle, most
+    values.sort()  # few: np.quantile takes three times as long
+    return float(values[len(values) // 2]), float(values[int(_SCATTER * (len(values) - 1))])
 
 
 def _take_out_clock(sizes: Floats, clock: Floats, lasts: Floats) -> None:
