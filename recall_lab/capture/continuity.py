@@ -150,11 +150,25 @@ def _page(misses: Floats, lasts: Floats, low: int, high: int) -> tuple[Floats, F
             sizes[small] = 0.0
     # what no oscillator does is missing, or twice, all the time
     beyond = np.abs(clock) > CLOCK
+    if beyond.any():
+        clock[beyond] += _unaccounted(misses - sizes, clock * lasts, beyond) / lasts[beyond].sum()
     sizes += np.where(beyond, clock * lasts, 0.0)
     clock = np.where(beyond, 0.0, clock)
     if abs(float((clock * lasts).sum())) <= 2 * HALF_SAMPLE:  # less than a sample in all is none
         clock = np.zeros(len(clock))
     return _without_scatter(sizes, misses, torn, usual, beyond, grid)[low:high], clock[low:high]
+
+
+def _unaccounted(rest: Floats, ran: Floats, beyond: Mask) -> float:
+    """Return by how much the level is higher in the end than all that was found explains, s.
+
+    So little more is missing, or less, where audio is short all the time by about `ran`.
+    """
+    level = np.cumsum(rest)
+    size = min(_SEGMENT, len(level) // 4)
+    left = float(np.median(level[-size:]) - np.median(level[:size]))
+    left *= len(level) / (len(level) - size)
+    return left if abs(left) <= abs(float(ran[beyond].sum())) / 5 else 0.0
 
 
 def _drift(misses: Floats, lasts: Floats, torn: Positions) -> float:
@@ -215,7 +229,7 @@ def _grid(misses: Floats, lasts: Floats) -> float:
     near = np.abs(misses - middle * lasts) <= _TIGHT
     if np.count_nonzero(near) > len(near) / 2 and abs(middle) * np.ptp(lasts[near]) > 2 * _TIGHT:
         small = np.abs(misses - middle * lasts) < float(lasts.min()) / 2
-        if misses[small].sum() / (middle * lasts[small].sum()) > 0.9:
+        if 0.9 < misses[small].sum() / (middle * lasts[small].sum()) < 1.1:
             return 0.0  # packets of several lengths that all fit: a clock, or short audio
     steps = misses + lasts
     some = np.sort(steps[(steps > _TIGHT) & (steps < 4 * float(np.median(lasts)))])
