@@ -35,10 +35,11 @@ def make_capture(
     start = np.asarray(relative, float)
     size = len(start)
     counts = np.broadcast_to(np.asarray(samples, np.int32), size)
-    lasts = np.nan_to_num(start, posinf=0) + counts / 16_000
+    sane = np.where(np.abs(start) < 1e9, start, 0.0)  # what a clock can tell
+    lasts = sane + counts / 16_000
     arrays: dict[str, np.ndarray] = {
         "relative": start,
-        "absolute": NEW_YEAR + np.rint(np.nan_to_num(start, posinf=0) * 1e9).astype(np.int64),
+        "absolute": NEW_YEAR + np.rint(sane * 1e9).astype(np.int64),
         "received": NEW_YEAR + np.rint((lasts + 0.03) * 1e9).astype(np.int64),
         "monotonic": np.rint((lasts + 100) * 1e9).astype(np.int64),
         "offset": np.cumsum(counts) - counts,

@@ -47,7 +47,9 @@ def write_captures(
         info = {"recording": path.stem, "metadata": {"team": number % 5}, "created": start}
         path.with_suffix(".json").write_text(json.dumps(info))
         lines = [{"kind": "connected", "received": start, "monotonic": 1, "connection": 1,
-                  "receiver": "r1"}]  # fmt: skip
+                  "receiver": "r1"},
+                 {"kind": "disconnected", "received": start, "monotonic": 2, "connection": 1,
+                  "code": 1000}]  # fmt: skip
         journal = "".join(json.dumps(line) + "\n" for line in lines)
         path.with_suffix(".events.jsonl").write_text(journal)
         written.append(path)

@@ -16,7 +16,7 @@ import pandas as pd
 import pytest
 import soundfile
 
-from recall_lab.analysis.gaps import gaps
+from recall_lab.analysis.gaps import discontinuities
 from recall_lab.capture.reader import load
 
 COMMAND = [sys.executable, "-m", "recall_lab.cli"]
@@ -88,6 +88,12 @@ def test_the_demo_shows_what_is_missing_and_why(tmp_path: Path) -> None:
     assert found is not None
     assert truth is not None
     assert found.groups() == truth.groups()[::-1]
+    # it is a replay: once its report said drift +9,005,670 ppm
+    page = (tmp_path / "demo" / "report.html").read_text()
+    for told in (printed, page):
+        assert "a replay at" in told
+        assert not re.search(r"[+-]\d[\d,]{3,}(\.\d+)? ppm", told)
+    assert '<td>jitter ms</td><td class="number">not told: a replay</td>' in page
 
 
 def test_gaps_as_a_table_as_csv_as_json_and_as_a_picture(tmp_path: Path, root: Path) -> None:
@@ -95,14 +101,18 @@ def test_gaps_as_a_table_as_csv_as_json_and_as_a_picture(tmp_path: Path, root: P
     told = run("gaps", capture, "--csv", "g.csv", "--plot", "g.png", cwd=tmp_path)
     assert re.search(r"31\.880 +34\.860 +2\.980  reconnect  connection 1 broke", told)
     assert "missing: 5.320 s in 5 gaps (reconnect 2.980 s, mute 1.920 s, silence 0.420 s)" in told
-    assert (
-        pd.read_csv(tmp_path / "g.csv")["cause"].tolist() == gaps(load(capture))["cause"].tolist()
-    )
+    found = discontinuities(load(capture))
+    assert pd.read_csv(tmp_path / "g.csv")["cause"].tolist() == found["cause"].tolist()
     assert (tmp_path / "g.png").read_bytes()[:4] == b"\x89PNG"
-    parsed = json.loads(run("gaps", capture, "--json", "--span", "20", "40", cwd=tmp_path))
+    parsed = json.loads(run("gaps", capture, "--json", "--call", "20", "40", cwd=tmp_path))
     assert parsed["quality"]["span s"] == 20
     assert [row["cause"] for row in parsed["gaps"]][::6] == ["unknown", "unknown"]
-    lossy = run("gaps", root / "data/standup-lossy", "--all", cwd=tmp_path)
+    lossy = run("gaps", root / "data/standup-lossy", "--all", "--csv", "l.csv", cwd=tmp_path)
+    kinds = ["duplicate", "gap", "reordered"]
+    assert sorted(pd.read_csv(tmp_path / "l.csv")["kind"].unique()) == kinds
+    parsed = json.loads(run("gaps", root / "data/standup-lossy", "--json", cwd=tmp_path))
+    assert {row["kind"] for row in parsed["gaps"]} == {"gap"}
+    assert sorted({row["kind"] for row in parsed["discontinuities"]}) == kinds
     assert lossy.count("duplicate") == 7
     assert "also: 6 duplicate, 6 reordered" in lossy
     (tmp_path / "bare.bin").write_bytes(bytes(32_000))

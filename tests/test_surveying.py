@@ -36,7 +36,7 @@ def test_the_worst_are_listed_and_everything_is_written(calls: Path) -> None:
     )  # fmt: skip
     lines = told.splitlines()
     assert lines[0].split() == ["stream", "begins", "there", "%", "why"]
-    assert "of the audio is there: loss" in lines[1]
+    assert "s are missing in" in lines[1]
     assert lines[3].startswith("12 streams of 12 recordings, 2026-01-01 to 2026-01-12 (UTC)")
     assert len(pd.read_csv(calls / "x.csv")) == 12
     assert (calls / "x.png").read_bytes()[:4] == b"\x89PNG"
@@ -56,6 +56,22 @@ def test_a_stream_that_is_too_bad_is_exit_code_1(calls: Path) -> None:
     quick = ("survey", "calls", "--measures", "quality")
     assert "poor or worse" in run(*quick, "--fail-on", "poor", cwd=calls, code=1)
     run(*quick, "--fail-on", "failed", "--workers", 1, cwd=calls)
+
+
+def test_an_archived_file_with_a_wrong_byte_is_exit_code_1(tmp_path: Path) -> None:
+    (_, path) = write_captures(tmp_path / "calls", 2, 5)
+    run("archive", path, "kept", "--flac", cwd=tmp_path)
+    for kind in ("usable", "damaged"):
+        assert "1 good" in run("survey", "kept", "--fail-on", kind, "--workers", 1, cwd=tmp_path)
+    file = tmp_path / "kept" / "call-00001.flac"
+    data = bytearray(file.read_bytes())
+    data[len(data) // 2] ^= 0x10
+    file.write_bytes(data)
+    for kind in ("usable", "damaged"):
+        told = run("survey", "kept", "--fail-on", kind, "--workers", 1, cwd=tmp_path, code=1)
+        assert "call-00001" in told.splitlines()[1]
+        assert "good" not in told
+        assert f"1 stream is {kind} or worse" in told
 
 
 def test_a_cluster_does_it_too(calls: Path) -> None:

@@ -12,6 +12,7 @@ import numpy as np
 import numpy.typing as npt
 import pandas as pd
 
+from recall_lab.analysis.arguments import call_of, duration_of
 from recall_lab.analysis.axis import FILLS, Timeline
 from recall_lab.analysis.clock_rate import ClockRate, clock_rate_of
 from recall_lab.analysis.clocks import Seconds, Step, steps_of, timed
@@ -351,8 +352,8 @@ def analyse(
     return Analysis(
         capture,
         None if call is None else call_of(capture, call),
-        MUTE if mute is None else seconds_of("mute", mute),
-        0.0 if tolerance is None else seconds_of("tolerance", tolerance),
+        MUTE if mute is None else duration_of("mute", mute),
+        0.0 if tolerance is None else duration_of("tolerance", tolerance),
         tuple(others),
     )
 
@@ -424,61 +425,3 @@ def analyses_of(source: Any, **options: Any) -> list[Analysis] | None:
         if beside:
             found[at] = analyse(one, beside=beside)
     return found
-
-
-def seconds_of(name: str, value: Any) -> float:
-    """Return a duration in seconds: a number of them, or what ``pandas.Timedelta`` reads.
-
-    Raises:
-        InvalidArgument: for what is no duration, or below 0.
-    """
-    try:
-        if isinstance(value, bool):
-            raise TypeError
-        if isinstance(value, int | float | np.integer | np.floating):
-            seconds = float(value)
-        elif isinstance(value, str) and value.replace(".", "", 1).strip().isdecimal():
-            raise ValueError  # "5" of what? pandas would say nanoseconds
-        else:
-            seconds = pd.Timedelta(value).total_seconds()
-    except (TypeError, ValueError, OverflowError):
-        seconds = np.nan
-    if not 0 <= seconds < 1e9:
-        raise InvalidArgument(name, value, "seconds, 0 or more, or a duration such as '500ms'")
-    return seconds
-
-
-def call_of(capture: Capture, call: Any) -> tuple[float, float]:
-    """Return when a call began and ended, s on the relative clock.
-
-    Raises:
-        InvalidArgument: for what is no pair of times.
-    """
-    valid = "(start, end): seconds of the relative clock, or wall-clock times with a zone"
-    try:
-        start, end = (moment_of(capture, time) for time in call)
-    except (TypeError, ValueError):
-        raise InvalidArgument("call", call, valid) from None
-    if not (np.isfinite(start) and np.isfinite(end) and start <= end):
-        raise InvalidArgument("call", call, valid)
-    return start, end
-
-
-def moment_of(capture: Capture, time: Any) -> float:
-    """Return a time on the relative clock, s: a number is one already.
-
-    Raises:
-        ValueError: for what is no time, or a wall-clock time without a zone.
-    """
-    if isinstance(time, int | float | np.integer | np.floating) and not isinstance(time, bool):
-        return float(time)
-    stamp = pd.Timestamp(time)
-    if stamp.tz is None:
-        raise ValueError("a time without a zone")
-    packets = timed(capture)
-    if packets.empty:
-        raise ValueError("no packet tells the wall clock")
-    walls = packets["absolute"]
-    near = int(np.argmin(np.abs((walls - stamp).dt.total_seconds().to_numpy())))
-    away = (stamp - walls.iloc[near]).total_seconds()
-    return float(packets["relative"].iloc[near]) + float(away)

@@ -66,9 +66,11 @@ def clock_rate_of(
         return None
     wall = _rate(drift, "relative/absolute")
     ours = np.nan if replayed else _rate(drift, "relative/received")
-    if np.isnan(wall):
-        absolute = _stepless(relative, packets, steps)
-        wall = _of_thirds(relative, absolute)
+    by_thirds = _of_thirds(relative, _stepless(relative, packets, steps))
+    if not np.isnan(wall):  # what rounded stamps make up is in steps that are none
+        wall = wall if abs(wall - by_thirds) < _ALIKE * abs(wall) else 0.0
+    else:
+        wall = by_thirds
         ours = _of_thirds(relative, arrivals(packets), fastest=True) if wall and not replayed else 0
     wall, ours = (
         rate if abs(rate) > OSCILLATOR and abs(rate) * span >= 1e6 * LEAST else 0.0
@@ -76,7 +78,7 @@ def clock_rate_of(
     )  # of an unknown rate nothing is told
     if wall:
         alike = abs(ours - wall) < _ALIKE * abs(wall)
-        seconds = max(-wall * 1e-6 * span, 0.0)
+        seconds = max(span * (1 / (1 + 1e-6 * wall) - 1), 0.0)
         if alike or replayed:
             than = "both wall clocks" if alike else "the sender's wall clock"
             return ClockRate(wall, than, seconds, True)
@@ -102,7 +104,7 @@ def _stepless(relative: Floats, packets: pd.DataFrame, steps: list[Step]) -> Flo
     wall = nanoseconds(packets["absolute"])
     absolute: Floats = (wall - wall[0]) / 1e9
     for clock, at, by, *_ in steps:
-        if clock == "absolute":
+        if clock == "absolute" and abs(by) >= LEAST:
             absolute = absolute - np.where(relative >= at, by, 0.0)
     return absolute
 

@@ -27,7 +27,7 @@ from recall_lab.analysis.speech import speech
 from recall_lab.analysis.timeline import axis_of
 from recall_lab.capture.audio import from_audio
 from recall_lab.capture.capture import Capture
-from recall_lab.capture.continuity import HALF_SAMPLE
+from recall_lab.capture.level_steps import HALF_SAMPLE
 from recall_lab.errors import InvalidArgument
 from recall_lab.text import html_table
 from recall_lab.wire.pcm import RATE

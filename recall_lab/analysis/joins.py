@@ -28,7 +28,7 @@ from recall_lab.analysis.causes import Holes, causes_of
 from recall_lab.analysis.placement import Placed
 from recall_lab.analysis.unkept import unkept
 from recall_lab.capture.capture import Capture
-from recall_lab.capture.continuity import HALF_SAMPLE
+from recall_lab.capture.level_steps import HALF_SAMPLE
 from recall_lab.capture.media_order import MediaOrder, earliest
 from recall_lab.wire.pcm import RATE
 

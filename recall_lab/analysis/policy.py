@@ -44,9 +44,9 @@ def check(
     :func:`recall_lab.quality` and what they may be::
 
         [findings]
-        worst = "warning"    # of a severity at most: "bad", "warning", "note"
-        allow = ["clipping"]
-        forbid = ["narrow_band"]
+        worst = "warning"    # no worse ones: "bad" allows all, "note" nothing but notes
+        allow = ["clipping"]        # these, however bad
+        forbid = ["narrow_band"]    # not these, even as a note
 
         ["availability without silence %"]
         min = 99.5
@@ -65,7 +65,8 @@ def check(
         One row a limit: ``measure``, ``limit`` (str), ``bound`` (float64, what it may be at
         least or at most), ``value`` (float64) and ``kept`` (bool). What could not be measured
         (NaN) keeps no limit. Of findings there is a row for each that may not be
-        (``finding: KEY``; its value, with its threshold as bound), or one that is kept.
+        (``finding: KEY``; its value, with its threshold as bound), or one that is kept. What is
+        forbidden and allowed is forbidden; ``worst`` is ``"warning"`` where it is not given.
 
     Raises:
         InvalidPolicy: for a file that can't be read, an entry that nothing measures, or a limit
@@ -118,7 +119,7 @@ def _of_findings(told: Sequence[Finding], entry: Any, name: str) -> list[_Limit]
         or not set(entry) <= {"worst", "allow", "forbid"}
     ):
         raise InvalidPolicy(f"{name}: findings is {entry!r}: expected {valid}")
-    worst = entry.get("worst", "bad")
+    worst = entry.get("worst", POLICY[_FINDINGS]["worst"])
     if worst not in SEVERITIES:
         raise InvalidPolicy(f"{name}: worst is {worst!r}: expected {valid}")
     lists = []
@@ -127,7 +128,7 @@ def _of_findings(told: Sequence[Finding], entry: Any, name: str) -> list[_Limit]
         if isinstance(keys, str) or not isinstance(keys, Sequence):
             raise InvalidPolicy(f"{name}: {key} is {keys!r}: expected {valid}")
         for one in keys:
-            if one not in CATALOGUE:
+            if not isinstance(one, str) or one not in CATALOGUE:
                 there = ", ".join(CATALOGUE)
                 raise InvalidPolicy(f"{name}: nothing finds {one!r}; there are: {there}")
         lists.append(set(keys))

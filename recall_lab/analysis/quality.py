@@ -16,8 +16,8 @@ from recall_lab.analysis.delays import Stall, delay_percentiles
 from recall_lab.analysis.findings.verdict import findings_of, verdict_of
 from recall_lab.analysis.loss import LOST
 from recall_lab.analysis.rates import PAIRS
-from recall_lab.capture.continuity import HALF_SAMPLE
 from recall_lab.capture.frame import nanoseconds
+from recall_lab.capture.level_steps import HALF_SAMPLE
 from recall_lab.errors import InvalidArgument
 from recall_lab.text import counted, html_table
 from recall_lab.wire.pcm import RATE

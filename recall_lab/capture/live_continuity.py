@@ -9,9 +9,10 @@ import numpy as np
 import numpy.typing as npt
 import pandas as pd
 
-from recall_lab.capture.continuity import CONTEXT, HALF_SAMPLE, PAGE
+from recall_lab.capture.continuity import CONTEXT, PAGE
 from recall_lab.capture.epochs import LEAST
 from recall_lab.capture.frame import arrivals, nanoseconds
+from recall_lab.capture.level_steps import HALF_SAMPLE
 from recall_lab.capture.media_order import media_order
 from recall_lab.wire.pcm import RATE
 

@@ -13,7 +13,9 @@ from zlib import crc32
 import numpy as np
 import numpy.typing as npt
 
-from recall_lab.capture.continuity import CLOCK, ENOUGH, HALF_SAMPLE, Jumps, jumps_of, share
+from recall_lab.capture.continuity import ENOUGH, Jumps, jumps_of, share
+from recall_lab.capture.level_clock import CLOCK
+from recall_lab.capture.level_steps import HALF_SAMPLE
 from recall_lab.wire.pcm import RATE, SAMPLE_BYTES
 
 Floats = npt.NDArray[np.float64]

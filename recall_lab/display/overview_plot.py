@@ -128,7 +128,8 @@ def plot_overview(
         lanes["speakers"].tick_params(axis="y", labelsize="x-small")
     for name, ax in lanes.items():
         legend = ax.get_legend()
-        if name == "spectrogram" and legend is not None:  # it says what the waveform's says
+        # they say what the level's says, and would stand in the way of the title
+        if name in ("waveform", "spectrogram") and legend is not None:
             legend.remove()
         if name in ("speech", "gaps"):
             time_axis(ax, low, high, clock)
@@ -191,6 +192,10 @@ def _gap_lane(
 
 
 def _aside(ax: Axes, told: list[Patch | Line2D]) -> None:
+    lines = sum(1 + str(key.get_label()).count("\n") for key in told)
+    # many lines hang down from the lane, else they would cover what is above
+    many = lines > 4
     ax.legend(
-        handles=told, loc="center left", bbox_to_anchor=(1, 0.5), frameon=False, fontsize="small"
-    )
+        handles=told, loc="upper left" if many else "center left",
+        bbox_to_anchor=(1.0, 1.7 if many else 0.5), frameon=False, fontsize="small",
+    )  # fmt: skip

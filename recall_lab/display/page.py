@@ -37,6 +37,11 @@ img { width: 100%; height: auto; display: block; }
            font-size: 1.1rem; margin: 1rem 0; }
 .good { border-color: var(--good); } .usable { border-color: var(--usable); }
 .poor { border-color: var(--poor); }
+.findings { list-style: none; padding: 0; margin: 0 0 1rem; }
+.findings li { border-left: .3rem solid var(--empty); padding: .1rem 0 .1rem .7rem;
+               margin: .5rem 0; overflow-wrap: anywhere; }
+.findings .poor { border-color: var(--poor); } .findings .usable { border-color: var(--usable); }
+.findings a { color: inherit; } .findings small { opacity: .75; }
 .facts { display: grid; grid-template-columns: repeat(auto-fill, minmax(10rem, 1fr)); gap: .5rem; }
 .facts div { background: var(--soft); padding: .4rem .7rem; overflow-wrap: anywhere; }
 .facts small { display: block; opacity: .75; }

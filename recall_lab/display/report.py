@@ -18,11 +18,13 @@ from matplotlib.figure import Figure
 
 from recall_lab.analysis.analysis import Analysis, Call, analyse
 from recall_lab.analysis.axis import covered
+from recall_lab.analysis.findings.verdict import findings_of
 from recall_lab.analysis.levels import levels
 from recall_lab.analysis.loss import UNEXPLAINED
 from recall_lab.analysis.quality import quality
 from recall_lab.analysis.sound import sound
 from recall_lab.capture.capture import Capture
+from recall_lab.display.finding_list import MISSING, SOUND, TIMING, finding_list
 from recall_lab.display.overview_plot import plot_overview
 from recall_lab.display.page import facts, page, page_path, picture, write
 from recall_lab.display.player import wav_bytes
@@ -100,6 +102,7 @@ def _page(known: Analysis, detector: str) -> str:
             "missing, nor of when it was."
         )
         parts.append(f'<p class="verdict {"poor" if lost else ""}">{why}</p>')
+    parts.append(finding_list(findings_of(known)))
     parts.append(facts(_summary(known, measured)))
     told = "Waveform, spectrogram, level, speech and gaps over relative time"
     parts.append("<h2>Overview</h2>")
@@ -109,15 +112,15 @@ def _page(known: Analysis, detector: str) -> str:
 
     parts.append(picture(draw, (11, 7), told))
     if timed:
-        parts += ["<h2>What is missing</h2>", _gap_table(known)]
+        parts += [f'<h2 id="{MISSING}">What is missing</h2>', _gap_table(known)]
     parts += ["<h2>Worst moments</h2>", _moments(known)]
     if timed:
-        parts.append("<h2>Timing</h2>")
+        parts.append(f'<h2 id="{TIMING}">Timing</h2>')
         parts += [f"<p>{html.escape(_sentence(told))}</p>" for told in clock_facts(known)]
         plots = [(plot_timing, "How late each packet came")] if not known.replayed else []
         for plot, told in (*plots, (plot_clocks, "How far the clocks came apart")):
             parts.append(picture(lambda f, p=plot: p(known, f.subplots()), (11, 3.6), told))  # type: ignore[misc]
-    parts += ["<h2>Sound</h2>", facts(_sound_facts(heard))]
+    parts += [f'<h2 id="{SOUND}">Sound</h2>', facts(_sound_facts(heard))]
     if measured is not None:
         rows = "".join(
             f'<tr><td>{html.escape(str(name))}</td><td class="number">'

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import sys
 from pathlib import Path
 
@@ -332,7 +333,8 @@ def wrong(kind: str, call: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         ("near silence", "0.00 s are not digital silence"),
         ("noise", "agree, where"),
         ("noise of the capture", "agree, where"),
-        ("a tone", "agree, where"),
+        # an odd number of half periods late: upside down it fits, and again 30 s later
+        ("a tone", "agree, where|repeats itself"),
         ("beeps", "repeats itself"),
         ("buzz", "repeats itself"),
         ("a loop", "repeats itself"),
@@ -349,7 +351,7 @@ def test_what_fits_nowhere_or_anywhere_is_refused(kind: str, reason: str, call: 
     ):
         with pytest.raises(RecordingMismatch, match="can't be aligned") as caught:
             rl.compare(capture, other)
-        assert reason in caught.value.reason
+        assert re.search(reason, caught.value.reason)
         assert "capture.info.recording" in str(caught.value)
 
 

@@ -8,6 +8,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from recall_lab.analysis.findings.catalogue import CATALOGUE
 from recall_lab.analysis.policy import POLICY, check
 from recall_lab.capture.capture import Capture
 from recall_lab.errors import InvalidPolicy
@@ -16,12 +17,80 @@ Make = Callable[..., Capture]
 LOSSY = np.delete(np.arange(600), [77, 300, 301]) * 0.2
 
 
-def test_the_default_policy(make: Make) -> None:
-    good = check(make(LOSSY))
+@pytest.fixture(scope="module")
+def noise() -> np.ndarray:
+    white = np.random.default_rng(0).normal(0, 300, 600 * 3200)
+    return np.convolve(white, np.hanning(9), "same").astype(np.int16)  # neighbours are alike
+
+
+def test_the_default_policy(make: Make, noise: np.ndarray) -> None:
+    good = check(make(LOSSY, audio=noise[: 597 * 3200]))  # 0.5 % are missing
     assert good["measure"].tolist() == list(POLICY)
     assert good["kept"].all()
-    poor = check(make([0.0, 0.4]))
-    assert poor.loc[~poor["kept"], "measure"].tolist() == ["availability without silence %"]
+    poor = check(make([0.0, 0.4], audio=noise[:6400]))
+    assert poor.loc[~poor["kept"], "measure"].tolist() == ["finding: missing"]
+    twice = np.insert(np.arange(600) * 0.2, 50, 10.0)  # a warning, but forbidden
+    found = check(make(twice, audio=np.append(noise, noise[:3200])))
+    assert found.loc[~found["kept"], "measure"].tolist() == ["finding: conflicting_audio"]
+    assert found.loc[~found["kept"], "limit"].tolist() == ["forbidden"]
+
+
+@pytest.mark.parametrize(
+    ("entry", "broken"),
+    [
+        ({"worst": "bad"}, []),
+        ({"worst": "warning"}, ["clipping: worst: warning"]),
+        ({"worst": "note"}, ["clipping: worst: note", "missing: worst: note"]),
+        ({"worst": "note", "allow": ["missing"]}, ["clipping: worst: note"]),
+        ({"allow": ["clipping"]}, []),
+        ({"allow": ["narrow_band"]}, ["clipping: worst: warning"]),
+        ({"forbid": ["missing"]}, ["clipping: worst: warning", "missing: forbidden"]),
+        ({"worst": "bad", "forbid": ["missing"]}, ["missing: forbidden"]),
+        ({"worst": "bad", "forbid": ["duplicates"]}, ["duplicates: forbidden"]),
+        ({"worst": "bad", "allow": ["missing"], "forbid": ["missing"]}, ["missing: forbidden"]),
+        ({"worst": "bad", "forbid": ["byte_order"]}, []),
+    ],
+)
+def test_findings_are_allowed_and_forbidden(
+    make: Make, noise: np.ndarray, entry: dict[str, object], broken: list[str]
+) -> None:
+    """Of a capture with clipping (bad), what is missing (warning), and duplicates (note)."""
+    loud = np.clip(noise.astype(float) * 60, -32_768, 32_767).astype(np.int16)
+    starts = np.insert(LOSSY, 10, LOSSY[10])
+    crcs = np.insert(np.arange(597), 10, 10)
+    capture = make(starts, audio=loud[: 598 * 3200], payload_crc=crcs)
+    found = check(capture, {"findings": entry})
+    names = found["measure"].str.removeprefix("finding: ") + ": " + found["limit"]
+    assert names[~found["kept"]].tolist() == broken
+    if broken:
+        bad = found[~found["kept"]].iloc[0]
+        key = bad["measure"].removeprefix("finding: ")
+        assert bad["bound"] == CATALOGUE[key].threshold
+        assert bad["value"] >= bad["bound"]
+    else:
+        assert found["measure"].tolist() == ["findings"]
+
+
+@pytest.mark.parametrize(
+    ("text", "word"),
+    [
+        ("findings = 3", r"findings is 3: expected \[findings\] with worst"),
+        ("[findings]", "expected"),
+        ('[findings]\nworst = "awful"', 'worst is \'awful\': expected .* "bad", "warning"'),
+        ('[findings]\nworst = ["bad"]', "worst is"),
+        ('[findings]\nbest = "bad"', "findings is .*best"),
+        ('[findings]\nallow = "clipping"', "allow is 'clipping': expected"),
+        ('[findings]\nforbid = ["weather"]', "nothing finds 'weather'; there are: container"),
+        ("[findings]\nforbid = [[1]]", "nothing finds"),
+    ],
+)
+def test_a_policy_of_findings_that_cannot_be_right(
+    make: Make, tmp_path: Path, text: str, word: str
+) -> None:
+    path = tmp_path / "policy.toml"
+    path.write_text(text)
+    with pytest.raises(InvalidPolicy, match=word):
+        check(make([0.0]), path)
 
 
 def test_a_file_of_thresholds(make: Make, tmp_path: Path) -> None:

@@ -79,19 +79,41 @@ def test_ten_hours_in_windows(make: Make) -> None:
 
 def test_silence_by_design_is_not_held_against_a_capture(make: Make) -> None:
     starts = np.concatenate([np.arange(300), np.arange(400, 700)]) * 0.2
-    muted = quality(make(starts, participant=7))
+    muted = quality(make(starts, participant=7), sound=False)
     assert muted["missing s: mute"] == pytest.approx(20)
     assert muted["availability %"] == pytest.approx(100 * 120 / 140)
-    assert muted["verdict"].startswith("good: 100.00 % of the audio is there")
+    assert muted["availability without silence %"] == pytest.approx(100)
+    assert muted["verdict"].startswith("good: nothing is missing by its clocks")
     # in the mixed stream nothing tells it from a loss
-    mixed = quality(make(starts))
+    mixed = quality(make(starts), sound=False)
     assert mixed["missing s: unknown"] == pytest.approx(20)
-    assert mixed["verdict"].startswith("poor: 85.71 % of the audio is there")
-    lossy = quality(make(np.delete(np.arange(600), [77, 300, 301]) * 0.2))
-    assert lossy["verdict"] == (
-        "usable: 99.50 % of the audio is there (99 % or more; 99.9 % would be good)"
-    )
-    assert quality(make([0.0, 0.4]))["verdict"].startswith("poor: 66.67 %")
+    assert mixed["verdict"].startswith("usable: 20.00 of 140.0 s are not there, in 1 gap: lost, or")
+    lossy = quality(make(np.delete(np.arange(600), [77, 300, 301]) * 0.2), sound=False)
+    assert lossy["verdict"] == "usable: 0.60 of 120.0 s are missing in 2 gaps: loss 0.60 s"
+    half = quality(make([0.0, 0.4]), sound=False)["verdict"]
+    assert half == "poor: 0.20 of 0.6 s are missing in 1 gap: loss 0.20 s"
+    # the samples of these are zeros
+    assert quality(make(starts))["verdict"].startswith("poor: nothing but zeros: 100 % of 120.0 s")
+
+
+def test_what_the_media_clock_does_not_tell_is_held_against_a_capture(make: Make) -> None:
+    """18 s that passed while it stood, and 1 % of 300 s that are short throughout."""
+    starts = np.arange(300) * 0.2
+    passed = np.rint((starts + np.where(starts >= 30, 18, 0)) * 1e9).astype(np.int64)
+    wall = 1_767_225_600_000_000_000 + passed
+    hidden = quality(make(starts, absolute=wall, received=wall, monotonic=passed), sound=False)
+    assert hidden["unexplained s"] == pytest.approx(18)
+    assert hidden["missing s"] == 0
+    for name in ("availability %", "availability without silence %"):
+        assert hidden[name] == pytest.approx(100 * 60 / 78)
+    assert hidden["verdict"].startswith("poor: 18.00 s passed of which there is no audio")
+    starts = np.arange(1500) * 0.2
+    passed = np.rint(starts / 0.99 * 1e9).astype(np.int64)
+    wall = 1_767_225_600_000_000_000 + passed
+    short = quality(make(starts, absolute=wall, received=wall, monotonic=passed), sound=False)
+    assert short["unexplained s"] == pytest.approx(3.03, abs=0.01)
+    assert short["availability %"] == pytest.approx(99, abs=0.01)
+    assert short["verdict"].startswith("poor: 3.03 s of the call are not in the audio")
 
 
 def test_several_streams_are_a_row_each(root: Path) -> None:
@@ -110,7 +132,7 @@ def test_several_streams_are_a_row_each(root: Path) -> None:
 
 def test_one_is_shown_as_a_line_and_as_a_table_and_is_a_series(root: Path) -> None:
     one = quality(rl.load(root / "data/standup-lossy.bin"))
-    assert repr(one).startswith("<quality of standup-lossy: poor: 90.83 % of the audio is there")
+    assert repr(one).startswith("<quality of standup-lossy: poor: ")
     assert repr(one).endswith("1.100 s missing in 6 gaps>")
     assert "<th" in one._repr_html_()
     assert f"{one['jitter ms']:,.6g}" in one._repr_html_()

@@ -18,6 +18,7 @@ import numpy as np
 import pandas as pd
 import psutil
 import pytest
+from broken import SAID, STARTS, broken, call, voices, write
 from bucket import Bucket
 from cluster import client_of, cluster, ours, wait_for
 from many import write_captures
@@ -25,6 +26,8 @@ from many import write_captures
 import recall_lab as rl
 from recall_lab.analysis import dataset, survey
 from recall_lab.analysis.measures import MEASURES, columns_of, frame_of_rows, measure_stream
+from recall_lab.analysis.outliers import summary, verdicts
+from recall_lab.capture.capture import Capture
 from recall_lab.capture.listing import Stream, find_streams
 from recall_lab.errors import CaptureNotFound, InvalidArgument
 
@@ -98,8 +101,10 @@ def test_one_row_a_stream(calls: Path, plain: pd.DataFrame) -> None:
     row = found.set_index("recording").loc["call-00001"]
     capture = rl.load(calls / "call-00001.bin")
     known = rl.quality(capture)
-    for name in ("verdict", "availability %", "packets", "jitter ms", "missing s: loss"):
+    for name in ("availability %", "packets", "jitter ms", "missing s: loss"):
         assert row[name] == known[name]
+    assert row["verdict"] == rl.quality(capture, sound=False)["verdict"]
+    assert row["sound"] == "good: nothing is wrong with its sound"
     levels = rl.levels(capture, None).iloc[0]
     assert (row["rms"], row["peak"], row["clips"]) == (
         levels["rms"], levels["peak"], levels["clips"],
@@ -474,3 +479,86 @@ def test_tasks_are_cut_by_size_and_get_smaller() -> None:
     assert max(len(batch) for batch in survey._batches(large, ["quality"], 2)) > 30
     assert len(list(survey._batches(small, ["quality"], 500))) > 1000
     assert dataset._EVERY <= 5
+
+
+def test_one_is_good_and_each_other_says_why(tmp_path: Path) -> None:
+    """Captures that the lab once called good, all of them: "Nothing was lost"."""
+    said = voices()
+    write(tmp_path / "good.bin", call(STARTS, said))
+    for name in SAID:
+        write(tmp_path / f"{name}.bin", broken(name, said))
+    with ThreadPoolExecutor(2) as executor:
+        found = quietly(tmp_path, client=executor)
+    rows = rl.worst_first(found).set_index("recording")
+    assert rows.index[-1] == "good"
+    assert rows["kind"].value_counts()["good"] == 1
+    assert rows.loc["good", "why"] == ""
+    for name, (_, verdict) in SAID.items():
+        kind, _, why = verdict.partition(": ")
+        assert rows.loc[name, "kind"] == kind
+        assert rows.loc[name, "why"].startswith(why)
+    told = summary(found)
+    assert "9 poor, 2 usable, 1 good" in told
+    assert "Nothing was lost" not in told
+
+
+@pytest.mark.parametrize("place", [0.02, 0.3, 0.6, 0.9, 0.999])
+@pytest.mark.parametrize("bit", [0x01, 0x80])
+def test_an_archived_file_with_one_wrong_bit_is_not_good(
+    tmp_path: Path, place: float, bit: int
+) -> None:
+    (_, path) = write_captures(tmp_path / "calls", 2, 5)
+    rl.archive(path, tmp_path / "kept", flac=True, progress=False)
+    file = tmp_path / "kept" / "call-00001.flac"
+    with ThreadPoolExecutor(1) as executor:
+        before = quietly(file.parent, client=executor)
+        assert verdicts(before).tolist() == ["good"]
+        data = bytearray(file.read_bytes())
+        data[int(place * len(data))] ^= bit
+        file.write_bytes(data)
+        found = quietly(file.parent, client=executor)
+    (row,) = rl.worst_first(found).to_dict("records")
+    assert row["kind"] in ("damaged", "failed")
+    assert "call-00001.flac" in row["why"]
+    assert "Nothing was lost" not in summary(found)
+
+
+def test_half_of_a_capture_and_one_that_grows_say_so(tmp_path: Path) -> None:
+    half = write(tmp_path / "half.bin", call(STARTS, voices()))
+    os.truncate(half, half.stat().st_size // 2)
+    open_ = write(tmp_path / "open.bin", call(STARTS, voices()))
+    journal = open_.with_suffix(".events.jsonl")
+    journal.write_text(journal.read_text().splitlines()[0] + "\n")
+    with ThreadPoolExecutor(1) as executor:
+        rows = rl.worst_first(quietly(tmp_path, client=executor)).set_index("recording")
+    assert rows["kind"].tolist() == ["poor", "good"]
+    assert rows.loc["half", "why"].startswith(
+        "its files are damaged: 150 records without their audio"
+    )
+    assert rows.loc["open", "why"] == "it may still grow: nothing tells that connection 1 has ended"
+
+
+def test_by_the_clocks_alone_no_audio_is_read_and_the_row_says_so(calls: Path) -> None:
+    class Unread:
+        dtype, shape = np.dtype(np.int16), (0,)
+
+        def __init__(self, size: int) -> None:
+            self.size, self.nbytes = size, 2 * size
+
+        def __len__(self) -> int:
+            return self.size
+
+        def __getitem__(self, key: object) -> np.ndarray:
+            raise OSError("it was read")
+
+    (stream,) = find_streams(calls / "call-00001.bin")
+    whole = rl.load(stream.source)
+    unread: Any = Unread(len(whole.samples))
+    capture = Capture(unread, whole.packets, whole.info, events=lambda: whole.events)
+    row = measure_stream(stream, capture, ["quality"])
+    assert row["error"] == ""
+    assert row["verdict"].endswith("its sound was not looked at")
+    for measure in ("sound", "levels", "speech"):
+        assert "it was read" in measure_stream(stream, capture, ["quality", measure])["error"]
+    found = quietly(calls / "call-00001.bin", measures=["quality"])
+    assert "The sound was not looked at" in summary(found)

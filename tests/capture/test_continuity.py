@@ -8,7 +8,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from recall_lab.capture.continuity import HALF_SAMPLE, Stamps, missing_spans
+from recall_lab.capture.continuity import Stamps, missing_spans
+from recall_lab.capture.level_steps import HALF_SAMPLE
 from recall_lab.capture.live_continuity import Continuity
 
 

@@ -10,7 +10,7 @@ import matplotlib as mpl
 import numpy as np
 import pandas as pd
 import pytest
-from builders import arrive, make_capture
+from builders import NEW_YEAR, arrive, make_capture
 from matplotlib.axes import Axes
 from matplotlib.colors import to_hex
 from matplotlib.figure import Figure
@@ -139,8 +139,83 @@ def test_arguments_that_cannot_be(axes: Axes) -> None:
         rl.plot_gaps(capture, axes, clock="wall")
     with pytest.raises(InvalidArgument, match="at least one of: a capture"):
         rl.plot_gaps([], axes)
-    with pytest.raises(InvalidArgument, match="source=7 .*a capture, what analyse"):
+    with pytest.raises(InvalidArgument, match=r"source=7 .*a capture, what analyse"):
         rl.plot_gaps(7, axes)
     with pytest.raises(InvalidArgument, match="bins"):
         rl.plot_gap_histogram(capture, axes, bins=0)
     assert isinstance(rl.gaps(capture), pd.DataFrame)
+
+
+def replayed(pace: float) -> rl.Capture:
+    """A call of a minute that came so many times as fast as it was spoken."""
+    relative = np.arange(600) * 0.1
+    arrived = np.rint(relative / pace * 1e9)
+    return make_capture(relative, 1600, monotonic=arrived, received=NEW_YEAR + arrived)
+
+
+@pytest.mark.parametrize("pace", [0.5, 10.0, np.inf])
+def test_a_replay_is_said_to_be_one_and_nothing_is_drawn_of_arrival(
+    axes: Axes, pace: float
+) -> None:
+    rl.plot_timing(replayed(pace), axes)
+    (told,) = axes.texts
+    fast = "at once" if np.isinf(pace) else f"{pace:.2f} times as fast as it was spoken"
+    assert f"its audio came {fast}" in told.get_text().replace("\n", " ")
+    axes.figure.savefig("/dev/null", format="png")
+    box, room = told.get_window_extent(), axes.get_window_extent()
+    assert room.x0 <= box.x0 < box.x1 <= room.x1
+    assert room.y0 <= box.y0 < box.y1 <= room.y1
+    assert not axes.lines
+    ax = rl.plot_clocks(replayed(pace), Figure().subplots())
+    names = [str(line.get_label()).split("\n")[0] for line in ax.lines]
+    assert names[0] == "relative - absolute"
+    assert not any("received" in name for name in names)
+    speed = "all at once" if np.isinf(pace) else f"at {pace:g} times its speed"
+    assert f"a replay, {speed}" in names[1].replace("replay at", "replay, at")
+    assert "a replay" in ax.get_title(loc="left")
+
+
+@pytest.mark.parametrize("width", [3, 6, 11])
+def test_the_sentence_about_a_replay_fits_narrow_axes(width: int) -> None:
+    ax = Figure(figsize=(width, 3), layout="constrained").subplots()
+    rl.plot_timing(replayed(10), ax)
+    ax.figure.savefig("/dev/null", format="png")
+    (told,) = ax.texts
+    assert ax.get_window_extent().x0 <= told.get_window_extent().x0
+    assert told.get_window_extent().x1 <= ax.get_window_extent().x1
+
+
+def test_clocks_show_leaps_epochs_and_where_the_media_clock_stood(axes: Axes) -> None:
+    relative = np.arange(1000) * 0.1
+    wall = relative + np.where(relative >= 60, 18.0, 0.0)
+    stamps = relative + np.where(relative >= 20, 3600.0, 0.0)
+    stamps -= np.where(relative >= 80, 3680.0, 0.0)
+    clocks = {"absolute": NEW_YEAR, "received": NEW_YEAR, "monotonic": 10**9}
+    clocks = {name: np.rint(wall * 1e9) + first for name, first in clocks.items()}
+    capture = make_capture(stamps, 1600, **clocks)
+    rl.plot_clocks(capture, axes)
+    marks = {line.get_label(): line.get_xdata()[0] for line in axes.lines[3:]}
+    assert marks == {
+        "relative leaps: +3,600.000 s": pytest.approx(20),
+        "unexplained: 18.000 s\n(the media clock stood)": pytest.approx(60),
+        "relative begins again\n(3,679.9 s back)": pytest.approx(80),
+    }
+    assert set(marks) <= set(legend_of(axes))
+    assert axes.get_title(loc="left") == (
+        "call: three clocks, no steps, 1 leap, 18.00 s unexplained, 2 epochs"
+    )
+    for line in axes.lines[:2]:  # both wall clocks go on by 18 s, at once
+        times, apart = (np.asarray(values) for values in line.get_data())
+        assert abs(apart[times < 60]).max() < 1
+        assert apart[times > 60.05] == pytest.approx(-18_000, abs=1)
+    assert abs(np.asarray(axes.lines[2].get_ydata())).max() < 1
+
+
+def test_of_many_jumps_the_first_are_told(axes: Axes) -> None:
+    relative = np.arange(1000) * 0.1
+    walls = NEW_YEAR + np.rint((relative + relative // 10 * 5) * 1e9)
+    rl.plot_clocks(make_capture(relative, 1600, absolute=walls), axes)
+    told = legend_of(axes)
+    assert told.count("step of absolute: +5.000 s") == 4
+    assert told[-1] == "and 5 more"
+    assert axes.get_title(loc="left").endswith("9 steps")

@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 import time
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -76,6 +77,74 @@ class Still:
                 "path": [str(path) for path in paths],
             }
         )
+
+
+def write_clocks(
+    writer: StreamWriter, media: np.ndarray, wall: np.ndarray, came: np.ndarray
+) -> None:
+    """Write packets of 0.1 s by their three clocks, s."""
+    payload = np.full(1600, 1000, "<i2").tobytes()
+    for packet, times in enumerate(zip(media, wall, came, strict=True)):
+        relative, absolute, arrived = times
+        ns = round(arrived * 1e9)
+        writer.stage(
+            payload, relative, 10**18 + round(absolute * 1e9), 10**18 + ns, 10**12 + ns, 1, packet,
+            False,
+        )  # fmt: skip
+    writer.commit()
+
+
+def seen_of(folder: Path, media: np.ndarray, wall: np.ndarray, came: np.ndarray) -> object:
+    """Return what is told of a stream that came like that."""
+    writer = StreamWriter(folder, CaptureInfo(recording="r"), "run")
+    write_clocks(writer, media, wall, came)
+    (stream,) = Live(Still(folder, 1)).look().streams  # type: ignore[arg-type]
+    writer.close()
+    return stream
+
+
+CALL = np.arange(600) * 0.1
+
+
+@pytest.mark.parametrize("speed", [0.5, 4.0, 10.0])
+def test_of_a_replay_no_delay_is_told(tmp_path: Path, speed: float) -> None:
+    stream: Any = seen_of(tmp_path, CALL, CALL, CALL / speed)
+    assert stream.replayed
+    assert stream.pace == pytest.approx(speed, rel=0.01)
+    assert math.isnan(stream.delay)
+    assert math.isnan(Live(Still(tmp_path, 1)).look().streams[0].delay)  # type: ignore[arg-type]
+
+
+def test_a_call_with_a_stall_is_no_replay(tmp_path: Path) -> None:
+    came = np.maximum(CALL, np.where((CALL > 20) & (CALL < 26), 26, 0)) + 0.1
+    stream: Any = seen_of(tmp_path, CALL, CALL, came)
+    assert not stream.replayed
+    assert stream.delay == pytest.approx(0, abs=1e-3)
+
+
+LATE = np.where(CALL >= 59, 0.4, 0.0)  # the last second
+
+
+@pytest.mark.parametrize(
+    ("media", "wall", "came"),
+    [
+        (CALL, CALL, CALL),
+        (np.where(CALL >= 30, CALL - 30, CALL), CALL, CALL),  # relative begins again
+        (np.where(CALL >= 30, CALL + 3600, CALL), CALL, CALL),  # it leaps
+        (CALL, np.where(CALL >= 30, CALL + 18, CALL), np.where(CALL >= 30, CALL + 18, CALL)),
+        (CALL, np.where(CALL >= 30, CALL - 50, CALL), CALL),  # the wall clock is set
+        (np.where(CALL == 20, 9.9e8, CALL), CALL, CALL),  # one stamp is impossible
+        (np.where(CALL == 59.9, np.nan, CALL), CALL, CALL),
+    ],
+    ids=["plain", "restart", "leap", "hidden loss", "clock set", "odd stamp", "no stamp"],
+)
+def test_a_clock_that_does_not_simply_run_on_is_no_delay(
+    tmp_path: Path, media: np.ndarray, wall: np.ndarray, came: np.ndarray
+) -> None:
+    stream: Any = seen_of(tmp_path, media, wall, came + 0.1 + LATE)
+    assert stream.delay == pytest.approx(0.4, abs=1e-3)
+    assert not stream.replayed
+    assert math.isfinite(stream.end)
 
 
 def write(

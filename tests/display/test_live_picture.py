@@ -123,3 +123,22 @@ def test_a_short_loss_is_marked_at_the_edge(make) -> None:  # type: ignore[no-un
     pixels = np.asarray(Image.open(io.BytesIO(png)))
     vermilion = (pixels[..., :3] == (213, 94, 0)).all(axis=-1)
     assert vermilion.sum() == 2 * 5
+
+
+def test_where_relative_begins_again_both_sides_are_shown(make) -> None:  # type: ignore[no-untyped-def]
+    """The picture ends at what the newest stamp says; what was before stands in front of it."""
+    wall = np.arange(250) * 0.1
+    relative = np.where(wall >= 15, wall - 15, wall + 600)
+    audio = RNG.integers(1, 9000, 250 * 1600).astype(np.int16)
+    strip = Strip()
+    strip.move(lambda _: make(relative, 1600, audio=audio, **clocks(wall)), 100)
+    assert (strip.high[-249:] > 0).all()
+    assert np.isnan(strip.high[:-251]).all()
+    assert not strip.lost.any()
+    newest = audio[-1600:] / 32_768
+    assert strip.high[-1] == pytest.approx(newest.max())
+
+
+def clocks(wall: np.ndarray) -> dict[str, np.ndarray]:
+    """Return wall clocks that run on, as columns of a capture."""
+    return {name: np.rint(wall * 1e9) + 10**18 for name in ("absolute", "received", "monotonic")}

@@ -79,6 +79,18 @@ def test_a_receiver_at_work() -> None:
     assert {name for name, _ in page.attributes} <= {"style", "colspan"}
 
 
+def test_a_replay_has_no_delay_but_says_that_it_is_one() -> None:
+    seen = look(stream(pace=4.02, delay=math.nan), stream(pace=math.inf, participant=2))
+    told = " ".join(Page(html_of(seen)).text.split())
+    assert "-23 dBFS none: a replay, 4.02 times nothing" in told
+    assert "-23 dBFS none: a replay, all at once nothing" in told
+    assert " ms" not in told
+    assert text_of(seen).splitlines()[2].endswith("-23 dBFS, a replay, 4.02 times")
+    for pace in (1.0, 1.04, math.nan):  # a call, or too short to tell
+        assert "replay" not in html_of(look(stream(pace=pace)))
+        assert "12 ms" in html_of(look(stream(pace=pace)))
+
+
 def test_the_same_as_text() -> None:
     text = text_of(look(stream(gaps=1, missing=0.2, causes={"loss": 0.2}), stream(participant=3)))
     lines = text.splitlines()

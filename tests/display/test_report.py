@@ -3,27 +3,34 @@
 from __future__ import annotations
 
 import base64
+import html
 import io
 import re
 import shutil
 import subprocess
 from html.parser import HTMLParser
 from pathlib import Path
+from typing import Any
 
 import matplotlib.colors
 import numpy as np
 import pytest
 import soundfile
-from builders import make_events
+from builders import NEW_YEAR, make_capture, make_events
+from matplotlib.figure import Figure
 from PIL import Image
 
-from recall_lab.analysis.gaps import gaps
+from recall_lab.analysis import analysis
+from recall_lab.analysis.export import save
 from recall_lab.capture.capture import Capture
 from recall_lab.capture.info import CaptureInfo
 from recall_lab.capture.reader import load
-from recall_lab.display.gap_plots import COLORS
+from recall_lab.display.explore import explore
+from recall_lab.display.gap_plots import COLORS, plot_gap_histogram, plot_gaps
+from recall_lab.display.overview_plot import plot_overview
 from recall_lab.display.report import report, worst_moments
 from recall_lab.display.style import BLUE, GREEN
+from recall_lab.display.timing_plots import plot_clocks, plot_timing
 from recall_lab.errors import InvalidArgument
 from recall_lab.wire.messages import Participant
 
@@ -200,3 +207,158 @@ def test_numbers_that_are_none_are_said_in_words(tmp_path: Path, make) -> None: 
         page = Page(report(make(starts, samples), tmp_path / "r.html"))
         assert "nan" not in page.text.lower().split()
         assert "-∞ dBFS" in page.text or "unknown" in page.text
+
+
+def noise(size: int) -> np.ndarray:
+    return np.random.default_rng(4).integers(-900, 900, size).astype(np.int16)
+
+
+def said(path: Path) -> str:
+    """Return what a page says, in one line."""
+    text = re.sub(r"<style.*?</style>|<[^>]*>", " ", path.read_text(), flags=re.DOTALL)
+    return " ".join(html.unescape(text).split())
+
+
+def counted(monkeypatch: pytest.MonkeyPatch) -> list[str]:
+    """Return a list of what is computed from now on: the order of packets, and what is missing."""
+    done: list[str] = []
+    for name in ("find", "media_order"):
+        true = getattr(analysis, name)
+
+        def counting(*given: Any, _true: Any = true, _name: str = name, **options: Any) -> Any:
+            done.append(_name)
+            return _true(*given, **options)
+
+        monkeypatch.setattr(analysis, name, counting)
+    return done
+
+
+def test_one_page_is_one_analysis(
+    tmp_path: Path, root: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    lossy = load(root / "data/standup-lossy.bin")
+    done = counted(monkeypatch)
+    report(lossy, tmp_path / "r.html", tolerance=0.15)
+    assert sorted(done) == ["find", "media_order"]
+    done.clear()
+    plot_overview(lossy, Figure(layout="constrained"), tolerance=0.15, clock="absolute")
+    assert sorted(done) == ["find", "media_order"]
+    done.clear()
+    known = analysis.analyse(lossy)
+    for plot in (plot_gaps, plot_timing, plot_clocks):
+        plot(known, Figure().subplots())
+    plot_overview(known, Figure(layout="constrained"))
+    report(known, tmp_path / "r.html")
+    assert sorted(done) == ["find", "media_order"]
+
+
+def test_what_a_tolerance_leaves_is_told_everywhere(
+    tmp_path: Path, root: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    lossy = load(root / "data/standup-lossy.bin")
+    titles = []
+    draw = plot_overview
+
+    def drawn(known: object, figure: Figure, **options: Any) -> object:
+        lanes = draw(known, figure, **options)
+        keys = [text.get_text() for text in lanes["gaps"].get_legend().get_texts()]
+        titles.append([lanes["waveform"].get_title(loc="left"), *keys])
+        return lanes
+
+    monkeypatch.setattr("recall_lab.display.report.plot_overview", drawn)
+    told = said(report(lossy, tmp_path / "r.html", tolerance=5))
+    assert "good: 100.00 % of the audio is there" in told
+    assert "missing 0.00 s in 0 gaps" in told
+    assert "What is missing Nothing." in told
+    assert "None: nothing was lost, and nothing is clipped." in told
+    # what is not told apart is laid together: 11.5 s, of which 0.6 came twice
+    assert "length of the call 10.9 s" in told
+    assert titles == [["standup-lossy: 10.9 s", "audio"]] * 2  # light and dark
+    titles.clear()
+    told = said(report(lossy, tmp_path / "r.html"))
+    assert "1.10 s in 6 gaps" in told
+    assert "loss: 1.10 s in 6 gaps" in told
+    assert titles[0] == ["standup-lossy: 12.0 s, 1.10 s missing in 6 gaps", "audio", "loss: 1.10 s"]
+
+
+@pytest.mark.parametrize("speed", [10.0, np.inf])
+def test_of_a_replay_nothing_is_told_by_arrival(tmp_path: Path, speed: float) -> None:
+    """Once: drift +9,005,670 ppm."""
+    relative = np.delete(np.arange(700) * 0.1, [300])
+    arrived = np.rint(relative / speed * 1e9)
+    replay = make_capture(
+        relative, 1600, received=NEW_YEAR + arrived, monotonic=arrived, audio=noise(699 * 1600)
+    )
+    told = said(report(replay, tmp_path / "r.html"))
+    words = "all at once" if np.isinf(speed) else "at 10 times its speed"
+    assert f"jitter, latest packet not told: a replay{',' * bool(np.isinf(speed))} {words}" in told
+    assert "jitter, delay and drift against our clock tell nothing" in told
+    shown = told.split("All measures", 1)[1]
+    for name in (
+        "jitter ms", "jitter max ms", "delay p50 ms", "delay max ms", "stalls", "longest stall s",
+        "drift relative/received ppm", "drift absolute/received ppm",
+    ):  # fmt: skip
+        assert f"{name} not told: a replay" in shown
+    assert "drift relative/absolute ppm 0" in shown
+    assert "missing 0.10 s in 1 gap" in told
+    assert "How late each packet came" not in (tmp_path / "r.html").read_text()
+
+
+def test_unexplained_time_and_epochs_are_told_and_heard_first(tmp_path: Path) -> None:
+    relative = np.arange(900) * 0.1
+    wall = relative + np.where(relative >= 40, 18.0, 0.0)
+    stamps = relative - np.where(relative >= 70, 70.0, 0.0)
+    clocks = {"absolute": NEW_YEAR, "received": NEW_YEAR, "monotonic": 10**9}
+    clocks = {name: np.rint(wall * 1e9) + first for name, first in clocks.items()}
+    capture = make_capture(stamps, 1600, audio=noise(900 * 1600), **clocks)
+    (moment,) = worst_moments(capture)
+    assert moment == (pytest.approx(37, abs=1), pytest.approx(43, abs=1), "18.00 s unexplained")
+    told = said(report(capture, tmp_path / "r.html"))
+    assert "poor: 83.33 %" in told
+    assert "unexplained 18.00 s: the media clock stood" in told
+    assert "epochs 2: relative begins again" in told
+    assert "unexplained (pause or hidden loss): 18.00 s in 1 place" in told
+    assert "40.000 18.000 pause or hidden loss both wall clocks ran on for 18.000 s" in told
+    assert "Relative begins again at 70.000 s: 2 epochs." in told
+
+
+def test_what_nothing_tells_a_loss_is_not_called_one() -> None:
+    kept = np.delete(np.arange(600), np.r_[100:120, 400:403]) * 0.1
+    capture = make_capture(kept, 1600, audio=noise(577 * 1600))
+    found = worst_moments(capture)
+    assert [why for *_, why in found] == ["2.00 s unexplained", "0.30 s lost"]
+
+
+def astray(at: int, stamp: float) -> Capture:
+    """Half a minute in which one packet has another stamp of the media clock."""
+    relative = np.arange(300) * 0.1
+    clocks = {"absolute": NEW_YEAR, "received": NEW_YEAR, "monotonic": 10**9}
+    clocks = {name: np.rint(relative * 1e9) + first for name, first in clocks.items()}
+    relative[at] = stamp
+    return make_capture(relative, 1600, audio=noise(300 * 1600), **clocks)
+
+
+@pytest.mark.parametrize("stamp", [9.9e8, -9.9e8, np.inf, -np.inf, np.nan, 1e300])
+@pytest.mark.parametrize("at", [0, 150, 299])
+def test_one_impossible_stamp_costs_itself(tmp_path: Path, stamp: float, at: int) -> None:
+    capture = astray(at, stamp)
+    lanes = plot_overview(capture, Figure(layout="constrained"), clock="absolute")
+    low, high = lanes["gaps"].get_xlim()
+    assert high - low == pytest.approx(30, abs=0.2)
+    for plot in (plot_gaps, plot_timing, plot_clocks):
+        low, high = plot(capture, Figure().subplots()).get_xlim()
+        assert (low, high) == (pytest.approx(0, abs=0.2), pytest.approx(30, abs=0.2))
+    plot_gap_histogram(capture, Figure().subplots())
+    seen = explore(capture)
+    assert seen.span == (pytest.approx(0, abs=0.2), pytest.approx(30, abs=0.2))
+    seen._still()
+    save(capture, tmp_path / "all.wav", progress=False)
+    assert soundfile.info(tmp_path / "all.wav").duration == pytest.approx(30, abs=0.2)
+
+
+@pytest.mark.parametrize("stamp", [9.9e8, np.inf])
+def test_a_report_of_one_impossible_stamp_is_of_the_rest(tmp_path: Path, stamp: float) -> None:
+    capture = astray(150, stamp)
+    told = said(report(capture, tmp_path / "r.html"))
+    assert "length of the call 30.0 s" in told
+    assert ("missing 0.10 s in 1 gap" if np.isinf(stamp) else "missing 0.00 s in 0 gaps") in told

@@ -11,7 +11,7 @@ from recall_lab.analysis.analysis import REPLAYED, Analysis
 from recall_lab.analysis.findings.catalogue import CATALOGUE
 from recall_lab.analysis.findings.format import rates_that_fit
 from recall_lab.analysis.findings.values import Finding, Severity
-from recall_lab.capture.continuity import HALF_SAMPLE
+from recall_lab.capture.level_steps import HALF_SAMPLE
 from recall_lab.text import counted
 from recall_lab.wire.pcm import RATE
 

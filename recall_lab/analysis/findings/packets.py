@@ -35,8 +35,8 @@ def clicks(found: Scan) -> list[Finding]:
     return [
         kind.found(
             share,
-            f"the wave leaps at {count:,} of {found.joins:,} joins of packets, by three times what "
-            "it does within 1 ms around",
+            f"the wave leaps at {count:,} of {found.joins:,} joins of packets, by twice what it "
+            "does within 1 ms around",
             found.time(int(found.leaps[0])),
             found.end_time(int(found.leaps[-1])),
         )

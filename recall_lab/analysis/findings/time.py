@@ -18,8 +18,8 @@ from recall_lab.analysis.findings.values import Finding, Severity
 from recall_lab.analysis.loss import KNOWN_LOST, UNEXPLAINED
 from recall_lab.analysis.unkept import unkept
 from recall_lab.capture.capture import Capture
-from recall_lab.capture.continuity import HALF_SAMPLE
 from recall_lab.capture.events import of_kind
+from recall_lab.capture.level_steps import HALF_SAMPLE
 from recall_lab.text import counted, shortened
 
 GROWING: Final = "it may still grow"

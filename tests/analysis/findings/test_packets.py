@@ -93,7 +93,8 @@ def test_packets_that_are_zeros_do_not_click(talk: np.ndarray, make) -> None:  #
     rows[::7] = 0
     found = scan(captured(make, rows.ravel(), 320))
     assert found.joins > 100
-    assert len(found.leaps) == 0
+    assert len(found.leaps) < 0.005 * found.joins
+    assert clicks(found) == []
 
 
 def test_joins_are_where_audio_goes_on(make) -> None:  # type: ignore[no-untyped-def]

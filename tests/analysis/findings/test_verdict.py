@@ -2,15 +2,12 @@
 
 from __future__ import annotations
 
-import zlib
-from pathlib import Path
-
 import numpy as np
 import pandas as pd
 import pytest
-import soundfile
-import soxr
-from builders import NEW_YEAR, make_capture, make_events
+from broken import SAID, broken, call, resampled
+from broken import STARTS as T
+from broken import voices as made_voices
 
 import recall_lab as rl
 from recall_lab.analysis.analysis import analyse
@@ -27,42 +24,14 @@ from recall_lab.analysis.findings.verdict import (
 from recall_lab.capture.capture import Capture
 from recall_lab.errors import InvalidArgument
 
-DATA = Path(__file__).parent.parent.parent.parent / "data"
-T = np.arange(300) * 0.2
-
 
 @pytest.fixture(scope="module")
 def voices() -> np.ndarray:
-    """A minute of two synthetic voices, int16, a little noise in the pauses: made twelve s long."""
-    said, _ = soundfile.read(DATA / "standup.wav", dtype="int16")
-    noise = np.random.default_rng(0).normal(0, 4, 60 * 16_000)
-    return np.rint(np.resize(said, 60 * 16_000) + noise).astype(np.int16)
-
-
-def call(relative: np.ndarray, audio: np.ndarray, samples: int = 3200, **more: object) -> Capture:
-    """Return a capture whose journal tells that its connection has ended."""
-    ended = make_events(
-        {"kind": "connected", "connection": 1, "receiver": "a"},
-        {"kind": "disconnected", "connection": 1, "detail": {"code": 1000}},
-    )
-    counts = np.full(len(relative), samples)
-    ends = np.cumsum(counts)
-    crcs = [zlib.crc32(audio[end - samples : end].tobytes()) for end in ends.tolist()]
-    return make_capture(
-        relative, samples, audio=audio[: int(ends[-1])], events=ended, payload_crc=crcs, **more
-    )
+    return made_voices()
 
 
 def at(severity: str, finding: str, evidence: str = "so it is") -> Finding:
     return Finding(severity, finding, np.nan, np.nan, 1.0, "", evidence, "Do.")  # type: ignore[arg-type]
-
-
-def resampled(voices: np.ndarray, rate: int) -> np.ndarray:
-    return np.rint(soxr.resample(voices.astype(float), 16_000, rate)).astype(np.int16)
-
-
-def parts(voices: np.ndarray) -> np.ndarray:
-    return voices.reshape(300, 3200)
 
 
 def test_a_good_call_is_good(voices: np.ndarray) -> None:
@@ -74,57 +43,16 @@ def test_a_good_call_is_good(voices: np.ndarray) -> None:
     assert by_clocks == "good: nothing is missing by its clocks, its sound was not looked at"
 
 
-HALF = (T < 20) | (T >= 50)
-BACK = np.concatenate([T[:150], T[:150]])
-WALL = NEW_YEAR + np.rint(T * 1e9).astype(np.int64)
-CLOCKS = {"absolute": WALL, "received": WALL + 230_000_000,
-          "monotonic": WALL - NEW_YEAR + 10**11}  # fmt: skip
-AHEAD = np.where(T >= 30, 18 * 10**9, 0).astype(np.int64)
-BROKEN = {
-    "half": ("unexplained_gap", "usable: 30.00 of 60.0 s are not there"),
-    "short": ("missing", "poor: 5.98 of 60.0 s are missing in 299 gaps: loss 5.98 s"),
-    "restart": ("epochs", "usable: two calls in one file"),
-    "stereo": ("two_channels", "poor: two channels are sent as one"),
-    "swapped": ("byte_order", "poor: the two bytes of each sample are swapped"),
-    "shifted": ("alignment", "poor: samples are off by a byte"),
-    "clipped": ("clipping", "poor: peaks are cut off at 0.0 dBFS"),
-    "zeros": ("digital_silence", "poor: nothing but zeros"),
-    "24 kHz": ("wrong_rate", "poor: it is sampled at 24 kHz, not at 16 kHz"),
-    "hidden": ("media_clock_stood", "poor: 18.00 s passed of which there is no audio"),
-    "stuck": ("stuck_packet", "poor: the sender repeats itself: "),
-}
-
-
-def broken(name: str, voices: np.ndarray) -> Capture:
-    """Return one of the captures that the lab once called good."""
-    made = {
-        "half": lambda: call(T[HALF], parts(voices)[HALF].ravel()),
-        "short": lambda: call(T, parts(voices)[:, :2880].ravel(), 2880),
-        "restart": lambda: call(BACK, voices, **CLOCKS),
-        "stereo": lambda: call(T, np.stack([voices, np.roll(voices, 50)], 1).ravel(), 6400),
-        "swapped": lambda: call(T, voices.byteswap()),
-        "shifted": lambda: call(T, np.frombuffer(voices.tobytes()[1:] + b"\0", np.int16)),
-        "clipped": lambda: call(T, np.clip(voices * 20.0, -32_768, 32_767).astype(np.int16)),
-        "zeros": lambda: call(T, np.zeros_like(voices)),
-        "24 kHz": lambda: call(T, resampled(voices, 24_000), 4800),
-        "hidden": lambda: call(T, voices, **{key: one + AHEAD for key, one in CLOCKS.items()}),
-        "stuck": lambda: call(T, np.concatenate([
-            parts(voices)[:100].ravel(), np.tile(parts(voices)[101], 100),
-            parts(voices)[200:].ravel()])),
-    }  # fmt: skip
-    return made[name]()
-
-
-@pytest.mark.parametrize("name", BROKEN)
+@pytest.mark.parametrize("name", SAID)
 def test_what_was_once_called_good(name: str, voices: np.ndarray) -> None:
-    finding, verdict = BROKEN[name]
+    finding, verdict = SAID[name]
     capture = broken(name, voices)
     found = rl.findings(capture)
     assert found["finding"].iloc[0] == finding
     assert rl.quality(capture)["verdict"].startswith(verdict)
 
 
-@pytest.mark.parametrize("name", BROKEN)
+@pytest.mark.parametrize("name", SAID)
 def test_nobody_prints_all_of_it_beside_half_of_it(name: str, voices: np.ndarray) -> None:
     found = rl.quality(broken(name, voices))
     there = found["availability without silence %"]
