@@ -55,6 +55,7 @@ __all__ = [
     "MissingTimestamps",
     "NestingRefused",
     "NoNotebook",
+    "NotRealTime",
     "PortInUse",
     "RecallApiError",
     "RecallLabError",

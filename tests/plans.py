@@ -112,11 +112,11 @@ def draw_field(seed: int, noise: float = 1.0) -> FieldCall:
     - Two events less than 3 s apart. A clock that leaps back within an outage, for one, looks as
       one that stood.
     - Packets that are all short while the sample clock is off as well: only the sum is seen.
-    - Packets with 100 samples fewer, here and there, where stamps stray by more than half of that:
-      in 100 ms packets they come to 1,250 ppm, which may as well be a clock.
-    - Stamps late by one or two packets exactly: where that one was lost, it has its place.
-    - A wrong stamp on the very last packet, or that of a group that begins with a lost one: no
-      stamp comes after that would tell.
+    - Packets with 100 samples fewer, here and there, where stamps stray by more than half of
+      that: in 100 ms packets they come to 1,250 ppm, which may as well be a clock.
+    - Stamps late by one or two packets exactly. Where that one was lost, the late one has its place.
+    - A wrong stamp on the very last packet: none comes after that would tell. Nor do any tell of
+      what is lost where a group shares a stamp, in the last group or at the start of the first.
 
     Args:
         seed: of all that is drawn.
@@ -125,7 +125,7 @@ def draw_field(seed: int, noise: float = 1.0) -> FieldCall:
     for attempt in range(100):
         rng = np.random.default_rng((98, seed, attempt))
         call = _draw_field(rng, seed, noise)
-        if _last_is_told(call):
+        if _ends_are_told(call):
             return call
     raise AssertionError(f"seed {seed} draws nothing that can be told")
 
@@ -196,16 +196,17 @@ def _draw_field(rng: np.random.Generator, seed: int, noise: float) -> FieldCall:
     return FieldCall(table, truth_of(table), faults, packet, start, not stamp)
 
 
-def _last_is_told(call: FieldCall) -> bool:
-    """Tell whether the stamp of the last packet is right."""
+def _ends_are_told(call: FieldCall) -> bool:
+    """Tell whether the stamps of the first packet and the last are theirs."""
     sent = call.plan[(call.plan["fate"] == "sent") & (call.plan["samples"] > 0)]
-    last = sent.sort_values("media", kind="stable").iloc[-1]
-    if call.faults.shared > 1:
+    sent = sent[~sent["duplicate"]].sort_values("media", kind="stable")
+    first, last = sent.iloc[0], sent.iloc[-1]
+    if call.faults.shared > 1:  # no packet of the last group is lost, nor the first of the first
         group = sent[sent["relative"] == last["relative"]]
-        group = group[~group["duplicate"]].sort_values("media", kind="stable")
-        lasts = group["slot"].sum()
-        return bool(abs(last["media"] + last["slot"] - group["media"].iloc[0] - lasts) < 1e-6
-                    and abs(group["clock"].iloc[0] - last["relative"]) < 1e-6)  # fmt: skip
+        begins, lasts = group["media"].iloc[0], group["slot"].sum()
+        whole = abs(last["media"] + last["slot"] - begins - lasts) < 1e-6
+        own = (first, group.iloc[0])
+        return bool(whole and all(abs(one["clock"] - one["relative"]) < 1e-6 for one in own))
     off = abs(last["relative"] - last["clock"])
     return not call.faults.late_stamps or bool(off < 1e-6)
 

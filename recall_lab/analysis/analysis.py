@@ -24,6 +24,7 @@ from recall_lab.analysis.tables import epoch_table, gap_table
 from recall_lab.analysis.unkept import unkept
 from recall_lab.capture.capture import Capture
 from recall_lab.capture.frame import arrivals
+from recall_lab.capture.level_steps import HALF_SAMPLE
 from recall_lab.capture.media_order import MediaOrder, media_order
 from recall_lab.capture.reader import load
 from recall_lab.errors import InvalidArgument, NotRealTime
@@ -272,8 +273,10 @@ class Analysis:
         moved = placed.since(begin)
         if end is not None:
             length = max(round((end - begin) * RATE), 0)
-        elif clock == "samples" and len(moved.reached):
-            length = int(moved.reached[-1])
+        elif len(moved.reached) and (
+            clock == "samples" or high - self.order.reached[-1] <= HALF_SAMPLE
+        ):
+            length = int(moved.reached[-1])  # no part of a sample beyond the last
         else:
             length = max([round((high - begin) * RATE), *moved.reached[-1:].tolist()])
         return Timeline(self.capture.audio, moved, (begin, length), fill)

@@ -178,14 +178,17 @@ def _gaps(
             before = after = np.array([NOBODY])
     else:
         first, last = line.row(np.array([0])), line.row(np.searchsorted(reached, reached[-1:]))
+        # counted as the axis is that begins with the first and ends with the last
+        head = round((placed.origin - low) * RATE) if starts[0] - low > tolerance else 0
+        if high - reached[-1] > tolerance:
+            tail = round((high - min(low, placed.origin)) * RATE) - head - int(placed.reached[-1])
+            begin, end = np.append(begin, reached[-1]), np.append(end, high)
+            samples = np.append(samples, max(tail, 0))
+            before, after = np.append(before, last), np.append(after, NOBODY)
         if starts[0] - low > tolerance:
             begin, end = np.insert(begin, 0, low), np.insert(end, 0, starts[0])
-            samples = np.insert(samples, 0, round((starts[0] - low) * RATE))
+            samples = np.insert(samples, 0, head)
             before, after = np.insert(before, 0, NOBODY), np.insert(after, 0, first)
-        if high - reached[-1] > tolerance:
-            begin, end = np.append(begin, reached[-1]), np.append(end, high)
-            samples = np.append(samples, round((high - reached[-1]) * RATE))
-            before, after = np.append(before, last), np.append(after, NOBODY)
     holes = Holes(begin, end, before, after)
     told = causes_of(capture, packets, holes, mute, beside)
     return _found("gap", holes, *told)._replace(samples=samples)

@@ -36,7 +36,14 @@ from typing import Final, NamedTuple
 import numpy as np
 import numpy.typing as npt
 
-from recall_lab.capture.level_clock import CLOCK, drift_of, level_out, take_out_clock
+from recall_lab.capture.level_clock import (
+    CLOCK,
+    drift_of,
+    grid_of,
+    level_out,
+    take_out_clock,
+    unaccounted,
+)
 from recall_lab.capture.level_steps import HALF_SAMPLE, Floats, Mask, Positions, steps_of
 from recall_lab.wire.pcm import RATE
 
@@ -109,16 +116,18 @@ def _page(misses: Floats, lasts: Floats, low: int, high: int) -> tuple[Floats, F
     torn = np.abs(misses) > HALF_SAMPLE
     # nearly always: exact stamps, and whole packets lost
     at = np.flatnonzero(torn)
-    if len(at) < len(misses) / 2:
-        rate = drift_of(misses, lasts, at)
-        left = misses[at] - rate * lasts[at]
-        whole = bool((np.abs(left) >= usual[at] * (0.5 - 1e-9)).all())
-        lone = len(at) < 2 or bool((np.diff(at) > 1).all() or (left > 0).all())
-        if whole and lone and (share(~torn, at) >= EXACT).all():
+    few = len(at) < len(misses) / 2
+    rate = drift_of(misses, lasts, at) if few else 0.0
+    left = misses[at] - rate * lasts[at]
+    if (np.abs(left) >= usual[at] * (0.5 - 1e-9)).all():
+        # what scatters comes back; a lone packet that was put off does, too
+        lone = few and (len(at) < 2 or bool((np.diff(at) > 1).all()))
+        if (left > 0).all() or (lone and (share(~torn, at) >= EXACT).all()):
             sizes = np.zeros(len(misses))
             sizes[at] = left
             return sizes[low:high], np.full(high - low, rate)
-    misses, clock, even = level_out(misses, lasts)
+    grid = grid_of(misses, lasts)
+    misses, clock, even = level_out(misses, lasts, grid)
     torn = np.abs(misses) > HALF_SAMPLE
     at = np.flatnonzero(torn)
     exact = np.zeros(len(misses))
@@ -128,17 +137,21 @@ def _page(misses: Floats, lasts: Floats, low: int, high: int) -> tuple[Floats, F
     sizes = np.where(big, misses, 0.0)
     sizes += steps_of(misses - sizes, torn & ~big, lasts)
     if even:  # steps that only make up for a clock seen in steps
-        small = (sizes != 0) & (np.abs(sizes) < usual / 4)
+        small = (sizes != 0) & (np.abs(sizes) < np.minimum(usual / 4, 1.5 * grid or np.inf))
         ran = float((clock * lasts)[np.abs(clock) <= CLOCK].sum())
-        if ran and np.count_nonzero(small) >= 8 and 0.5 < sizes[small].sum() / ran < 1.5:
+        enough = np.count_nonzero(small) >= (1 if grid else 3)
+        if ran and enough and 0.5 < sizes[small].sum() / ran < 1.5:
             sizes[small] = 0.0
     # what no oscillator does is missing, or twice, all the time
     beyond = np.abs(clock) > CLOCK
+    if beyond.any():
+        ran = float((clock * lasts)[beyond].sum())
+        clock[beyond] += unaccounted(misses - sizes, ran) / float(lasts[beyond].sum())
     sizes += np.where(beyond, clock * lasts, 0.0)
     clock = np.where(beyond, 0.0, clock)
     if abs(float((clock * lasts).sum())) <= 2 * HALF_SAMPLE:  # less than a sample in all is none
         clock = np.zeros(len(clock))
-    return _without_scatter(sizes, misses, torn, usual, beyond)[low:high], clock[low:high]
+    return _without_scatter(sizes, misses, torn, usual, beyond, grid)[low:high], clock[low:high]
 
 
 def share(of: Mask, at: Positions, around: int = _AROUND) -> Floats:
@@ -168,7 +181,7 @@ def _without_lone(misses: Floats, torn: Mask, exact: Floats) -> tuple[Floats, Ma
 
 
 def _without_scatter(
-    sizes: Floats, misses: Floats, torn: Mask, usual: Floats, beyond: Mask
+    sizes: Floats, misses: Floats, torn: Mask, usual: Floats, beyond: Mask, grid: float
 ) -> Floats:
     """Cancel what goes up and comes down again by less than the stamps scatter around it.
 
@@ -189,7 +202,7 @@ def _without_scatter(
     else:
         middles, most = _scatter_by(64, misses, torn)
         floors[rough], limits[rough] = middles[at[rough] // 64], most[at[rough] // 64]
-    limits[rough] = np.minimum(limits[rough], 0.49 * usual[at[rough]])
+    limits[rough] = np.minimum(np.maximum(limits[rough], 1.02 * grid), 0.49 * usual[at[rough]])
     floors = np.minimum(floors, limits)
     kept: list[list[float]] = []  # join, size, limit
     for join, size, limit in zip(at.tolist(), sizes[at].tolist(), limits.tolist(), strict=True):

@@ -15,32 +15,76 @@ CLOCK: Final = 1.1e-3
 _BLOCK: Final = 1_024  # joins over which the level is taken to run evenly
 _LAGS: Final = (1, 4, 16, 64)  # packets over which it is seen to run
 _TIGHT: Final = 2e-6  # s: the same but for rounding to microseconds
+_ENDS: Final = 32  # packets that tell how high the level is in the end
 _REGULAR: Final = 12  # equal steps at equal distances that make a clock
 
 
-def level_out(misses: Floats, lasts: Floats) -> tuple[Floats, Floats, bool]:
-    """Take out how the level runs all the time; tell how, and whether a clock was taken out."""
+def level_out(misses: Floats, lasts: Floats, grid: float) -> tuple[Floats, Floats, bool]:
+    """Take out how the level runs all the time; tell how, and whether a clock was taken out.
+
+    Args:
+        misses: by how much joins miss, s.
+        lasts: how long the packets before them last, s.
+        grid: step that stamps are rounded to, s; 0.0 for none.
+    """
     clock = np.zeros(len(misses))
     count = max(1, round(len(misses) / _BLOCK))
     edges = np.linspace(0, len(misses), count + 1).astype(np.int64).tolist()
     for low, high in pairwise(edges):
         if high - low >= 8:
-            clock[low:high] = _rate(misses[low:high], lasts[low:high])
+            clock[low:high] = _rate(misses[low:high], lasts[low:high], grid)
     even = False
-    if not clock.all():
-        rate = _slope(misses - clock * lasts, lasts)
-        if rate:
-            tried = np.where(clock == 0, rate, clock)
-            before, after = (
-                np.count_nonzero(np.abs(misses - run * lasts) > HALF_SAMPLE)
-                for run in (clock, tried)
-            )
-            if after <= 2 * before + 8:  # else they are steps between exact joins
-                clock, even = tried, True
+    rate = _slope(misses - clock * lasts, lasts)
+    if rate:
+        tried = clock + rate
+        before, after = (
+            np.count_nonzero(np.abs(misses - run * lasts) > HALF_SAMPLE) for run in (clock, tried)
+        )
+        if after <= 2 * before + 8:  # else they are steps between exact joins
+            clock, even = tried, True
     return misses - clock * lasts, clock, even
 
 
-def _rate(misses: Floats, lasts: Floats) -> float:
+def grid_of(misses: Floats, lasts: Floats) -> float:
+    """Return the step that stamps are rounded to, s; 0.0 where none is seen, or less than a sample.
+
+    What stamps move on by takes few values then, and the nearest of these are one step apart.
+    """
+    middle = median_of(misses / lasts)
+    near = np.abs(misses - middle * lasts) <= _TIGHT
+    if np.count_nonzero(near) > len(near) / 2 and abs(middle) * np.ptp(lasts[near]) > 2 * _TIGHT:
+        small = np.abs(misses - middle * lasts) < float(lasts.min()) / 2
+        if 0.9 < misses[small].sum() / (middle * lasts[small].sum()) < 1.1:
+            return 0.0  # packets of several lengths that all fit: a clock, or short audio
+    steps = misses + lasts
+    some = np.sort(steps[(steps > _TIGHT) & (steps < 4 * median_of(lasts))])
+    heads = np.flatnonzero(np.diff(some, prepend=0.0) > 2 * _TIGHT)
+    counts = np.diff(heads, append=len(some))
+    often = counts > 1
+    if len(some) < _REGULAR or np.count_nonzero(often) < 2:
+        return 0.0
+    values = (np.add.reduceat(some, heads) / counts)[often]
+    grid = float(np.diff(values).min())
+    if not 2 * HALF_SAMPLE <= grid <= 0.7 * float(np.quantile(lasts, 0.1, method="lower")):
+        return 0.0
+    grid = float(values.sum() / np.rint(values / grid).sum())
+    off = np.abs(some - np.rint(some / grid) * grid) > _TIGHT
+    return grid if np.count_nonzero(off) <= len(some) // 32 else 0.0
+
+
+def unaccounted(rest: Floats, ran: float) -> float:
+    """Return by how much the level is higher in the end than all that was found explains, s.
+
+    So little more is missing, or less, where audio is short all the time: by `ran` in all.
+    """
+    level = np.cumsum(rest)
+    size = min(_ENDS, len(level) // 4)
+    left = median_of(level[-size:]) - median_of(level[:size])
+    left *= len(level) / (len(level) - size)
+    return left if abs(left) <= abs(ran) / 5 else 0.0
+
+
+def _rate(misses: Floats, lasts: Floats, grid: float) -> float:
     """Return by which share the level of a block runs up from packet to packet; 0.0 if unsure."""
     size = len(misses)
     if np.count_nonzero(np.abs(misses) <= _TIGHT) > size / 2:
@@ -62,7 +106,7 @@ def _rate(misses: Floats, lasts: Floats) -> float:
 
     middle = median_of(misses / lasts)
     tight = np.count_nonzero(np.abs(misses - middle * lasts) <= _TIGHT) > size / 2
-    if tight and stays(middle, 0.0):
+    if tight and not grid and stays(middle, 0.0):
         return middle
     level = np.concatenate([[0.0], np.cumsum(misses)])
     time = np.concatenate([[0.0], np.cumsum(lasts)])
@@ -72,8 +116,9 @@ def _rate(misses: Floats, lasts: Floats) -> float:
         if lag > size // 4:
             break
         rate, width = _shortest_half((level[lag:] - level[:-lag]) / (time[lag:] - time[:-lag]))
+        width = max(width, grid / (lag * usual))
         error = width / np.sqrt((size + 1 - lag) / lag) + 1e-7
-        nearest = nearest or (rate, error)
+        nearest = nearest or (rate, max(error, grid / usual))
         if abs(rate) > 5 * error and not stays(rate, width):
             continue
         # losses lift the level over many packets, but not from one to the next
@@ -151,7 +196,7 @@ def take_out_clock(sizes: Floats, clock: Floats, lasts: Floats) -> None:
     size = median_of(sizes[at])
     alike = np.abs(sizes[at] - size) <= max(0.02 * abs(size), HALF_SAMPLE)
     total = float(lasts.sum())
-    if alike.mean() < 0.9 or abs(sizes[at].sum()) > CLOCK * total:
+    if alike.mean() < 0.6 or abs(sizes[at[alike]].sum()) > CLOCK * total:
         return
     at = at[alike]
     apart = np.diff(np.cumsum(lasts)[at])

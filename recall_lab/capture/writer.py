@@ -211,7 +211,7 @@ class StreamWriter:
 
     def skip(self, payload: bytes, relative: float, connection: int) -> None:
         """Pass over a packet that is not to be kept, so that its connection stays in step."""
-        if len(payload) & 1 or self.halves:
+        if payload and (len(payload) & 1 or self.halves):
             self._align(payload, relative, connection, 0)
 
     def commit(self) -> int:

@@ -237,7 +237,8 @@ def test_half_a_sample_is_let_go_where_its_other_half_was_lost(
             payload = bytes((number + at) % 256 for at in range(size))
             start = clock.get(connection, 0.0) + silence
             clock[connection] = start + size / 32_000
-            byte, end, lasts = held.pop(connection, (b"", start, 0.0))
+            waits = held.pop(connection, (b"", start, 0.0)) if payload else (b"", start, 0.0)
+            byte, end, lasts = waits  # an empty packet leaves the half where it is
             follows = abs(start - end) <= max(lasts / 2, 0.02)
             whole = byte + payload if follows else payload
             if len(whole) % 2:
