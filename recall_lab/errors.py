@@ -18,6 +18,7 @@
     ├── CaptureError
     │   ├── CaptureNotFound (FileNotFoundError)
     │   ├── MissingTimestamps (ValueError)  the capture has audio, but no times to place it by
+    │   ├── NotRealTime (ValueError)     arrival times that say nothing: it came at another speed
     │   ├── StreamNotFound (LookupError)  a receiver has no such stream, or several to choose from
     │   ├── CaptureLocked                another writer holds the capture
     │   ├── LimitReached                 a receiver keeps no more: its limits say so

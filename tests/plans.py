@@ -114,7 +114,7 @@ def draw_field(seed: int, noise: float = 1.0) -> FieldCall:
     - Packets that are all short while the sample clock is off as well: only the sum is seen.
     - Packets with 100 samples fewer, here and there, where stamps stray by more than half of
       that: in 100 ms packets they come to 1,250 ppm, which may as well be a clock.
-    - Stamps late by one or two packets exactly. Where that one was lost, the late one has its place.
+    - Stamps late by one or two packets. Where that one was lost, the late one has its place.
     - A wrong stamp on the very last packet: none comes after that would tell. Nor do any tell of
       what is lost where a group shares a stamp, in the last group or at the start of the first.
 
