@@ -89,7 +89,7 @@ def bits_of(pieces: npt.NDArray[np.int16]) -> Floats:
     if alike.any():
         bends = [_bend_bits(some[alike]) for some in (words.byteswap(), shifted)]
         worse = np.where(bends[0] < bends[1], 2, 1)
-        found[np.flatnonzero(alike), worse] += _ALIKE
+        found[np.flatnonzero(alike), worse] = np.inf
     return found
 
 
