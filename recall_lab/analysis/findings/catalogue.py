@@ -108,7 +108,7 @@ FORMAT: Final = (
     Kind(
         "two_channels", "format", "bad",
         "Samples of two channels follow one another as if they were one.",
-        0.35, "bit", f"{_MEASURED}; neighbours of a mono signal are alike in either phase",
+        0.1, "bit", f"{_MEASURED}; neighbours of a mono signal are alike in either phase",
         "Take the channels apart: capture.samples.reshape(-1, 2). Set the sender to mono.",
     ),
     Kind(

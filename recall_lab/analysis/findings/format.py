@@ -17,6 +17,7 @@ RATES: Final = (8_000, 11_025, 16_000, 22_050, 24_000, 32_000, 44_100, 48_000)
 
 _FITS: Final = 0.02  # of the rate; see wrong_rate in the catalogue
 _SURE: Final = 4.0  # standard errors
+_CHANCE: Final = 0.25  # bits, by which the two phases of one channel may differ
 _FAULTS: Final = {"s16be": "byte_order", "shifted": "alignment", "mu-law": "companded",
                   "a-law": "companded"}  # fmt: skip
 
@@ -75,8 +76,8 @@ def channels_apart(found: Scan) -> float:
     """Return by how many bits samples are less alike their neighbours than they would be in mono.
 
     Of one channel, even and odd samples follow one another alike, and a sample is more like the
-    next than the one after. Returns 0 or so for mono, several bits for two channels; NaN where
-    nothing was heard.
+    next than the one after. Returns 0 or less for mono, up to several bits for two channels; NaN
+    where nothing was heard.
     """
     heard = ~np.isnan(found.phases[:, 0])
     if not heard.any():
@@ -84,9 +85,12 @@ def channels_apart(found: Scan) -> float:
     within, across, error = found.phases[heard].T
     apart = found.bits[heard, LAYOUTS.index("two channels")]
     uneven = float(np.median(np.abs(within - across)))
-    if uneven < _SURE * np.median(error) / np.sqrt(len(error)):
-        uneven = 0.0  # by chance
-    return max(uneven, float(np.median((within + across) / 2 - apart)))
+    nearer = float(np.median((within + across) / 2 - apart))
+    chance = _SURE * float(np.median(error)) / np.sqrt(len(error))
+    return max(
+        uneven - _CHANCE if uneven >= chance else -_CHANCE,
+        nearer if nearer >= chance else min(nearer, 0.0),
+    )
 
 
 def two_channels(found: Scan) -> list[Finding]:

@@ -28,6 +28,8 @@ _RANDOM: Final = 13.84 - 2 * 5.90
 sign of companding. The mean of ``log2(1 + |a - b|)`` over all pairs of 65,536 and 256 levels."""
 
 _ROUGHER: Final = 0.05  # by chance, of noise whose neighbours are not alike either way
+_CERTAIN: Final = 4.5  # bits: where so many are saved, how rough it is says nothing
+_ALIKE: Final = 1.0  # bits
 _EMPTY: Final = 0.5  # of the low bytes are zero, and few are 255: sound of 8 bits or so
 _SIGNS: Final = 0.05  # of them; swapped, the small samples of both signs have 0 and 255 there
 
@@ -78,7 +80,16 @@ def bits_of(pieces: npt.NDArray[np.int16]) -> Floats:
     small &= (bottom == 0xFF).mean(axis=(1, 2)) < _SIGNS
     found[small, 1:3] = np.inf  # swapped it would look small, and be wrong
     for layout in (1, 2):  # bytes that are right make no rougher a wave
-        found[read[layout][1] > read[0][1] + _ROUGHER, layout] = np.inf
+        rougher = read[layout][1] > read[0][1] + _ROUGHER
+        found[rougher & (found[:, layout] > found[:, 0] - _CERTAIN), layout] = np.inf
+    # swapped bytes put together from halves are nearly right, and the other way round: where both
+    # are as good, the bends of the wave tell, which are smaller than its steps
+    alike = np.isfinite(found[:, 1:3]).all(axis=1)
+    alike[alike] = np.abs(found[alike, 1] - found[alike, 2]) < _ALIKE
+    if alike.any():
+        bends = [_bend_bits(some[alike]) for some in (words.byteswap(), shifted)]
+        worse = np.where(bends[0] < bends[1], 2, 1)
+        found[np.flatnonzero(alike), worse] = np.inf
     return found
 
 
@@ -106,6 +117,11 @@ def _bits_and_roughness(samples: npt.NDArray[np.int16]) -> tuple[Floats, Floats]
     squares = np.square(steps, dtype=np.float32).mean(axis=(1, 2))
     variance = wide.astype(np.float32).var(axis=(1, 2))
     return bits, squares / (2 * np.maximum(variance, 1e-9))
+
+
+def _bend_bits(samples: npt.NDArray[np.int16]) -> Floats:
+    bends = np.abs(np.diff(samples.astype(np.int32), n=2, axis=2))
+    return np.asarray(_BITS[np.minimum(bends, len(_BITS) - 1)].mean(axis=(1, 2)))
 
 
 def _code_bits(codes: npt.NDArray[np.int16]) -> Floats:
