@@ -148,7 +148,7 @@ FAULTS: list[tuple[str, str, str, Fault]] = [
     # finding, strength, the least severity, what is done
     *(("missing", f"{100 * share:g} % of the packets, 5 min", severity,
        of_bot(300, loss=share, burst=1.5))
-      for share, severity in ((0.005, "note"), (0.02, "warning"), (0.05, "bad"))),
+      for share, severity in ((0.01, "note"), (0.02, "warning"), (0.05, "bad"))),
     ("missing", "one packet of 5 min", "note", lost_one),
     ("missing", "a broken connection, 3 s of 5 min", "warning",
      of_bot(300, disconnects=lambda rng: (float(rng.uniform(5, 250)),))),

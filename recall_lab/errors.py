@@ -304,9 +304,9 @@ class NotRealTime(CaptureError, ValueError):
         self.pace = pace
         fast = "at once" if pace > 1e6 else f"{pace:,.2f} times as fast as it was spoken"
         super().__init__(
-            f"{stem} was replayed: its audio came {fast}, so jitter, delay and drift against our "
-            "clock say nothing of a network; gaps, sound and the sender's clocks are told all the "
-            "same; to measure arrival, capture a call, or simulate with speed=1"
+            f"{stem} was replayed: its audio came {fast}. Jitter, delay and drift against our "
+            "clock would say nothing of the network; gaps, sound and the sender's clocks are told "
+            "all the same. To measure arrival, capture a call, or simulate with speed=1"
         )
 
 

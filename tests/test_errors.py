@@ -26,6 +26,7 @@ from recall_lab.errors import (
     MissingTimestamps,
     NestingRefused,
     NoNotebook,
+    NotRealTime,
     PortInUse,
     RecallApiError,
     RecallLabError,
@@ -96,6 +97,12 @@ EVERY: list[tuple[RecallLabError, dict[str, Any], str]] = [
         {"stem": "r1"},
         "r1: there are no packets; the times of packets are in the .idx beside the .bin",
     ),
+    (
+        NotRealTime("r1", 10.0),
+        {"stem": "r1", "pace": 10.0},
+        "r1 was replayed: its audio came 10.00 times as fast as it was spoken",
+    ),
+    (NotRealTime("r1", float("inf")), {"stem": "r1"}, "r1 was replayed: its audio came at once"),
     (CaptureNotFound("a/b.bin", "look there"), {"path": "a/b.bin"}, "'a/b.bin': look there"),
     (
         StreamNotFound("which stream?", ["r1", "r1.7"]),

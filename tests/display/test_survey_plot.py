@@ -125,7 +125,7 @@ def test_the_worst_are_named_with_their_reasons_those_alike_once() -> None:
     assert told[2::4] == ["call-000041", "call-000042", "call-000040.7"]
     assert told[3::4] == [
         "(and 1 more) StorageFailed: it is gone", "Other: x",
-        "(and another of its streams) 49.00 % of the audio is there: loss 30.6 min",
+        "(and another of its streams) 1836.00 of 3600.0 s are missing in 9 gaps: loss 1836.00 s",
     ]  # fmt: skip
     assert told[1::4] == ["", "", "\N{BLACK CIRCLE}"]
     assert ax.get_title(loc="left") == (
@@ -140,7 +140,7 @@ def test_one_kind_does_not_hide_the_others_and_names_stay_in_their_column() -> N
     whys = texts_of(ax)[3::4]
     assert len(whys) == 8
     assert [why.partition(":")[0] for why in whys[5:]] == [
-        "99.50 % of the audio is there", "damage", "nothing but digital silence",
+        "18.00 of 3600.0 s are missing in 9 gaps", "damage", "nothing but digital silence",
     ]  # fmt: skip
     names = ax.texts[2::4]
     right = ax.texts[3].get_window_extent().x0

@@ -24,7 +24,7 @@ def written(root: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
 def test_it_says_what_there_is_and_links_to_the_worst(written: Path, root: Path) -> None:
     page = Page(written)
     assert "poor" in page.text and "The worst first" in page.text
-    assert "% of the audio is there: " in page.text
+    assert " s are missing in " in page.text
     assert f"captures in {root / 'data'}" in page.text and " UTC. " in page.text
     links = [unquote(str(a["href"])) for a in page.all("a")]
     assert len(links) == 1
