@@ -1,7 +1,7 @@
 """Short forms of `make torture`: the same trials, for seconds.
 
 They mostly wait, for a clock or for a process: so several run at once, each in a process of its
-own, and each test waits for one.
+own, and each test waits for one. One that fails beside the others is tried again alone.
 """
 
 from __future__ import annotations
@@ -38,10 +38,14 @@ def outcomes() -> Iterator[dict[str, Future[Outcome]]]:
 
 
 @pytest.mark.slow
-@pytest.mark.timeout(240)
+@pytest.mark.timeout(420)
 @pytest.mark.parametrize("trial", TRIALS)
 def test_what_was_promised_holds(trial: str, outcomes: dict[str, Future[Outcome]]) -> None:
     outcome = outcomes[trial].result()
+    if not outcome.good and not outcome.missing:  # noise of the others, or does it not hold?
+        for other in outcomes.values():
+            other.result()
+        outcome = outcome_of(trial, Scale(short=True), timeout=170)
     if outcome.missing:
         assert "CI" not in os.environ or trial in ELSEWHERE, f"to be had: {outcome.missing}"
         pytest.skip(outcome.missing)

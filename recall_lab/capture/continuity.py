@@ -44,7 +44,7 @@ from recall_lab.capture.level_clock import (
     take_out_clock,
     unaccounted,
 )
-from recall_lab.capture.level_steps import HALF_SAMPLE, Floats, Mask, Positions, steps_of
+from recall_lab.capture.level_steps import HALF_SAMPLE, Floats, Mask, Positions, median_of, steps_of
 from recall_lab.wire.pcm import RATE
 
 PAGE: Final = 8_192
@@ -126,6 +126,9 @@ def _page(misses: Floats, lasts: Floats, low: int, high: int) -> tuple[Floats, F
             sizes = np.zeros(len(misses))
             sizes[at] = left
             return sizes[low:high], np.full(high - low, rate)
+    # a level that only ever rises, by this and by that, does not scatter: each join is as told
+    if not few and (misses[at] > 0).all() and _differ(misses, usual):
+        return np.where(torn, misses, 0.0)[low:high], np.zeros(high - low)
     grid = grid_of(misses, lasts)
     misses, clock, even = level_out(misses, lasts, grid)
     torn = np.abs(misses) > HALF_SAMPLE
@@ -152,6 +155,12 @@ def _page(misses: Floats, lasts: Floats, low: int, high: int) -> tuple[Floats, F
     if abs(float((clock * lasts).sum())) <= 2 * HALF_SAMPLE:  # less than a sample in all is none
         clock = np.zeros(len(clock))
     return _without_scatter(sizes, misses, torn, usual, beyond, grid)[low:high], clock[low:high]
+
+
+def _differ(misses: Floats, usual: Floats) -> bool:
+    """Tell whether joins miss by more or less than one another by half a packet: not a rate."""
+    least, most = np.quantile(misses, (0.15, 0.85))
+    return bool(most - least > median_of(usual) / 2)
 
 
 def share(of: Mask, at: Positions, around: int = _AROUND) -> Floats:

@@ -115,3 +115,16 @@ def test_few_packets_are_believed_and_none_are_none() -> None:
     assert jumps_of(np.array([0.0]), np.array([320])).sizes.tolist() == []
     found = jumps_of(np.array([0.0, 0.5, 0.52]), np.array([320, 320, 320])).sizes
     assert found.round(6).tolist() == [0.48, 0.0]
+
+
+@pytest.mark.parametrize("samples", [160, 320, 1600])
+@pytest.mark.parametrize("least", [0.0, 0.001, 0.02])
+def test_gaps_of_any_length_at_every_join_are_each_believed(samples: int, least: float) -> None:
+    """Nothing ever comes back there. Once they were read as stamps that scatter by 0.5 s."""
+    rng = np.random.default_rng(3)
+    gaps = rng.uniform(least, 0.3, 999)
+    starts = np.concatenate([[0.0], np.cumsum(gaps + samples / RATE)])
+    told = jumps_of(starts, np.full(1000, samples))
+    expected = np.where(gaps > HALF_SAMPLE, gaps, 0.0)
+    np.testing.assert_allclose(told.sizes, expected, atol=1e-9)
+    assert not told.clock.any()

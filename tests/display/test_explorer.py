@@ -17,6 +17,7 @@ from hypothesis import strategies as st
 from PIL import Image
 
 import recall_lab as rl
+from recall_lab.analysis.analysis import analyse
 from recall_lab.analysis.pyramid import BINS
 from recall_lab.capture.capture import Capture
 from recall_lab.display.explorer import (
@@ -133,7 +134,7 @@ JSON = st.recursive(
 })))  # fmt: skip
 @settings(max_examples=60, deadline=None)
 def test_no_question_harms_it(question: Any) -> None:
-    explorer = Explorer(Capture(np.zeros(RATE, np.int16)))
+    explorer = Explorer(analyse(Capture(np.zeros(RATE, np.int16))))
     answers = Answers(explorer)
     explorer._asked(explorer, question, [])
     assert answers.sent[-1][0]["kind"] in ("view", "sound", "error")

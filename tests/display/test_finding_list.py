@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import html
 import math
 from pathlib import Path
 
@@ -27,7 +28,7 @@ def test_each_finding_has_its_evidence_advice_and_place() -> None:
     for anchor in ("#missing", "#sound", "#timing"):
         assert f'href="{anchor}"' in page
     assert "at 10.0 to 12.0 s" in page and "at 7.0 s" in page
-    assert CATALOGUE["missing"].advice in page
+    assert html.escape(CATALOGUE["missing"].advice) in page
     assert (page.count('class="poor"'), page.count('class="usable"')) == (2, 1)
 
 
