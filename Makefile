@@ -4,7 +4,7 @@ VENV   := .venv
 BIN    := $(VENV)/bin
 PIP    := $(BIN)/python -m pip install --disable-pip-version-check --quiet --constraint constraints.txt
 
-.PHONY: demo test check lab bench torture audit clean
+.PHONY: demo test check lab bench findings torture audit clean
 
 demo: $(VENV)/.base          ## see it work: no account, no network, a minute at most
 	$(BIN)/recall-lab demo
@@ -32,6 +32,11 @@ bench: $(VENV)/.full         ## speed beside other receivers (minutes; uses Node
 	$(BIN)/python benchmarks/compare.py
 	$(BIN)/python benchmarks/survey.py
 	$(BIN)/python benchmarks/balancer.py
+	$(BIN)/python benchmarks/decoding.py
+	$(BIN)/python benchmarks/speech.py
+
+findings: $(VENV)/.full      ## how often findings are right: 300 clean calls, and each fault (half an hour)
+	$(BIN)/python benchmarks/findings.py --seed 101
 
 torture: $(VENV)/.full       ## everything that may go wrong, done on purpose (two hours; root sees more)
 	$(BIN)/python -m benchmarks.torture --markdown

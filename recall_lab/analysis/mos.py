@@ -109,20 +109,6 @@ def mean_mos(found: pd.DataFrame) -> float:
     return float(np.average(scored["mos"], weights=scored["scored"])) if len(scored) else np.nan
 
 
-def curve(found: pd.DataFrame) -> tuple[Floats, Floats]:
-    """Return what a plot draws: the middle of each window, s on the relative clock, and its score.
-
-    Args:
-        found: of :func:`mos`, of one stream.
-
-    Returns:
-        Two arrays of float64, as long as `found`; NaN in the second breaks the line where there
-        is no score.
-    """
-    middles = (found["start"] + found["end"]).to_numpy() / 2
-    return middles, found["mos"].to_numpy()
-
-
 def _windows(
     source: Any,
     every: float,

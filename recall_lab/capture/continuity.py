@@ -30,6 +30,7 @@ than a page (:mod:`recall_lab.capture.live_continuity`).
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from itertools import pairwise
 from typing import Final, NamedTuple
 
@@ -57,6 +58,7 @@ CONTEXT: Final = 512
 ENOUGH: Final = 8
 """Joins below which nothing is said of how stamps scatter."""
 
+_TOGETHER: Final = 8  # pages: quicker than one by one, and still little memory
 _AROUND: Final = 16  # joins on either side that tell whether stamps are exact
 EXACT: Final = 0.35
 """Share of the joins around that are whole where stamps are exact."""
@@ -101,16 +103,26 @@ def jumps_of(starts: Floats, samples: npt.NDArray[np.integer], head: int = 0) ->
     if len(misses) < ENOUGH:  # too few to tell of scatter: they are believed
         return Jumps(np.where(np.abs(misses) > HALF_SAMPLE, misses, 0.0), clock)
     heads = [0, *range(head, len(misses), PAGE)] if head else range(0, len(misses), PAGE)
+    rough: list[_Page] = []
     for low, high in pairwise([*heads, len(misses)]):
         first, last = max(low - CONTEXT, 0), min(high + CONTEXT, len(misses))
-        part = _page(misses[first:last], lasts[first : last + 1], low - first, high - first)
-        sizes[low:high], clock[low:high] = part
+        some, around = misses[first:last], lasts[first : last + 1]
+        plain = _plainly(some, around)
+        if plain is not None:
+            sizes[low:high], clock[low:high] = plain[0][low - first : high - first], plain[1]
+            continue
+        if rough and (len(rough) == _TOGETHER or len(rough[-1].misses) != len(some)):
+            _decide(rough, sizes, clock)
+            rough.clear()
+        rough.append(_levelled(low, high, first, some, around))
+    if rough:
+        _decide(rough, sizes, clock)
     take_out_clock(sizes, clock, lasts[:-1])
     return Jumps(sizes, clock)
 
 
-def _page(misses: Floats, lasts: Floats, low: int, high: int) -> tuple[Floats, Floats]:
-    """Return sizes and clock for joins `low` to `high` of a page with its context."""
+def _plainly(misses: Floats, lasts: Floats) -> tuple[Floats, float] | None:
+    """Return the sizes and the clock of a page whose stamps do not scatter; None for others."""
     usual = np.minimum(lasts[1:], lasts[:-1])
     lasts = lasts[:-1]
     torn = np.abs(misses) > HALF_SAMPLE
@@ -125,10 +137,44 @@ def _page(misses: Floats, lasts: Floats, low: int, high: int) -> tuple[Floats, F
         if (left > 0).all() or (lone and (share(~torn, at) >= EXACT).all()):
             sizes = np.zeros(len(misses))
             sizes[at] = left
-            return sizes[low:high], np.full(high - low, rate)
+            return sizes, rate
     # a level that only ever rises, by this and by that, does not scatter: each join is as told
     if not few and (misses[at] > 0).all() and _differ(misses, usual):
-        return np.where(torn, misses, 0.0)[low:high], np.zeros(high - low)
+        return np.where(torn, misses, 0.0), 0.0
+    return None
+
+
+class _Page(NamedTuple):
+    """Joins that are decided together, with those around them.
+
+    Attributes:
+        low, high: which joins of all are decided; first: the first that is looked at.
+        misses: by how much joins miss, but for the clock, s.
+        lasts, usual: how long the packet before each lasts, and the shorter one beside it, s.
+        torn: joins that do not meet.
+        big: those of them that are believed as they are.
+        clock: the rate that was taken out.
+        even: whether it is that of a clock seen in steps.
+        grid: step that stamps are rounded to, s; 0.0 for none.
+    """
+
+    low: int
+    high: int
+    first: int
+    misses: Floats
+    lasts: Floats
+    usual: Floats
+    torn: Mask
+    big: Mask
+    clock: Floats
+    even: bool
+    grid: float
+
+
+def _levelled(low: int, high: int, first: int, misses: Floats, lasts: Floats) -> _Page:
+    """Take out of a page what runs all the time, and what one packet does alone."""
+    usual = np.minimum(lasts[1:], lasts[:-1])
+    lasts = lasts[:-1]
     grid = grid_of(misses, lasts)
     misses, clock, even = level_out(misses, lasts, grid)
     torn = np.abs(misses) > HALF_SAMPLE
@@ -137,9 +183,27 @@ def _page(misses: Floats, lasts: Floats, low: int, high: int) -> tuple[Floats, F
     exact[at] = share(~torn, at)
     misses, torn = _without_lone(misses, torn, exact)
     big = torn & (exact >= EXACT) & (np.abs(misses) >= usual * (0.5 - 1e-9))
-    sizes = np.where(big, misses, 0.0)
-    sizes += steps_of(misses - sizes, torn & ~big, lasts)
-    if even:  # steps that only make up for a clock seen in steps
+    return _Page(low, high, first, misses, lasts, usual, torn, big, clock, even, grid)
+
+
+def _decide(pages: Sequence[_Page], sizes: Floats, clock: Floats) -> None:
+    """Write the sizes and the clock of the joins of pages that are of one length."""
+    misses = np.stack([page.misses for page in pages])
+    big = np.stack([page.big for page in pages])
+    torn = np.stack([page.torn for page in pages])
+    found: Floats = np.where(big, misses, 0.0)
+    lasts = np.array([median_of(page.lasts) for page in pages])
+    found += steps_of(misses - found, torn & ~big, lasts)
+    for page, some in zip(pages, found, strict=True):
+        inside = slice(page.low - page.first, page.high - page.first)
+        of_all, ran = _settled(page, some)
+        sizes[page.low : page.high], clock[page.low : page.high] = of_all[inside], ran[inside]
+
+
+def _settled(page: _Page, sizes: Floats) -> tuple[Floats, Floats]:
+    """Return the sizes of all joins of a page and its clock, which have to agree."""
+    misses, lasts, usual, clock, grid = page.misses, page.lasts, page.usual, page.clock, page.grid
+    if page.even:  # steps that only make up for a clock seen in steps
         small = (sizes != 0) & (np.abs(sizes) < np.minimum(usual / 4, 1.5 * grid or np.inf))
         ran = float((clock * lasts)[np.abs(clock) <= CLOCK].sum())
         enough = np.count_nonzero(small) >= (1 if grid else 3)
@@ -150,11 +214,11 @@ def _page(misses: Floats, lasts: Floats, low: int, high: int) -> tuple[Floats, F
     if beyond.any():
         ran = float((clock * lasts)[beyond].sum())
         clock[beyond] += unaccounted(misses - sizes, ran) / float(lasts[beyond].sum())
-    sizes += np.where(beyond, clock * lasts, 0.0)
+    sizes = sizes + np.where(beyond, clock * lasts, 0.0)
     clock = np.where(beyond, 0.0, clock)
     if abs(float((clock * lasts).sum())) <= 2 * HALF_SAMPLE:  # less than a sample in all is none
         clock = np.zeros(len(clock))
-    return _without_scatter(sizes, misses, torn, usual, beyond, grid)[low:high], clock[low:high]
+    return _without_scatter(sizes, misses, page.torn, usual, beyond, grid), clock
 
 
 def _differ(misses: Floats, usual: Floats) -> bool:

@@ -9,7 +9,10 @@ from typing import Final
 import numpy as np
 import numpy.typing as npt
 
-from recall_lab.analysis.analysis import REPLAYED, analyse
+from recall_lab.analysis.analysis import REPLAYED, Analysis, analyse
+from recall_lab.analysis.findings.catalogue import CATALOGUE
+from recall_lab.analysis.findings.values import Finding
+from recall_lab.analysis.findings.verdict import findings_of, ordered, verdict_of
 from recall_lab.analysis.rates import pace_of
 from recall_lab.capture.follower import Follower, last_samples
 from recall_lab.capture.live_continuity import Continuity
@@ -25,6 +28,9 @@ _QUIET: Final = 2.0  # s without a packet after which the meter falls
 _AT_ONCE: Final = 512  # new packets above which they are counted together
 _TRANSIT: Final = ("monotonic", "relative", "absolute", "samples")
 _PACED: Final = 512  # packets by which the pace is told, at most
+_JUDGED: Final = 10.0  # s of audio by which a wrong format is told, at least
+_RECENT: Final = 60.0  # s of it that are looked at
+_MORE: Final = 1.2  # times as many packets, and it is judged anew
 _SMOOTH: Final = 0.9  # of a stream's power is kept from one look to the next
 
 
@@ -50,6 +56,8 @@ class Stream:
         pace: how fast its media clock runs against arrival: 1.0 in a call, else a replay; NaN
             while that is not known.
         loudness: mean square of late, by which the pictures are chosen.
+        verdict: what it is called and why, as far as judged by now; "" before that. While it
+            runs, by clocks, files and the format of the last minute; in the end by all its sound.
     """
 
     recording: str
@@ -67,6 +75,7 @@ class Stream:
     delay: float
     loudness: float
     pace: float = 1.0
+    verdict: str = ""
 
     @property
     def replayed(self) -> bool:
@@ -103,6 +112,14 @@ class Followed:
     total: tuple[int, float] = (0, 0.0)  # gaps, and seconds missing
     told: tuple[int, float] = (0, 0.0)  # gaps and seconds when their causes were told
     told_at: float = -np.inf
+    verdict: str = ""
+    judged: int = 0  # packets when it was judged
+
+    @property
+    def due(self) -> bool:
+        """Whether there is something new to tell."""
+        more = self.follower.packets > _MORE * self.judged and self._held() >= _JUDGED
+        return more or self.total != self.told
 
     def look(self, now: float) -> None:
         follower, before = self.follower, self.follower.packets
@@ -120,27 +137,41 @@ class Followed:
         self.loudness = _SMOOTH * self.loudness + (1 - _SMOOTH) * power
         self.counts.append((now, follower.packets))
 
-    def tell_causes(self, now: float) -> None:
-        """Tell why audio is missing so far."""
+    def tell(self, now: float, *, last: bool = False) -> None:
+        """Tell why audio is missing and what else is wrong: so far, or the `last` time of all."""
+        self.judged, self.told, self.told_at = self.follower.packets, self.total, now
+        known = analyse(self.follower.capture())
         try:
-            found = analyse(self.follower.capture()).gaps
-        except MissingTimestamps:  # a damaged index
-            found = None
-        if found is not None:
-            by_cause = found.groupby("cause")["duration"].sum()
+            by_cause = known.gaps.groupby("cause")["duration"].sum()
             self.causes = {str(cause): float(lost) for cause, lost in by_cause.items()}
-        self.told, self.told_at = self.total, now
+        except MissingTimestamps:  # a damaged index
+            pass
+        if last:
+            self.verdict = verdict_of(findings_of(known))
+        elif self._held() >= _JUDGED:
+            self.verdict = verdict_of(self._so_far(known), sound=False)
+
+    def _so_far(self, known: Analysis) -> list[Finding]:
+        """Return what clocks and files tell, and whether the format of what came last is wrong."""
+        recent = findings_of(analyse(self.follower.last(_RECENT)))
+        told = {one.finding: one for one in recent if CATALOGUE[one.finding].about == "format"}
+        told |= {one.finding: one for one in findings_of(known, sound=False)}
+        told.pop("open_capture", None)  # it is, as everybody sees
+        return ordered(list(told.values()))
+
+    def _held(self) -> float:
+        """Return the seconds of audio that are held."""
+        offsets, counts = self.follower.column("offset"), self.follower.column("samples")
+        return (int(offsets[-1]) + int(counts[-1])) / RATE if len(offsets) else 0.0
 
     def stream(self) -> Stream:
-        offsets, counts = self.follower.column("offset"), self.follower.column("samples")
-        held = (int(offsets[-1]) + int(counts[-1])) / RATE if len(offsets) else 0.0
         (then, before), (now, packets) = self.counts[0], self.counts[-1]
         count, missing = self.total
         return Stream(
             recording=self.recording,
             participant=self.participant,
             name=self.name,
-            seconds=held,
+            seconds=self._held(),
             end=self.end,
             packets=packets,
             rate=(packets - before) / (now - then) if now > then else 0.0,
@@ -152,6 +183,7 @@ class Followed:
             delay=np.nan if abs(self.pace - 1) > REPLAYED else self.delay,
             pace=self.pace,
             loudness=self.loudness,
+            verdict=self.verdict,
         )
 
     def _count(self, before: int) -> None:

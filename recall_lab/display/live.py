@@ -140,10 +140,9 @@ class Live:
         raise KeyError(stream)
 
     def tell_all(self) -> None:
-        """Tell every cause, whatever it costs: for the last picture."""
+        """Tell of every stream all that is wrong, whatever it costs: for the last picture."""
         for followed in self._followed.values():
-            if followed.total != followed.told:
-                followed.tell_causes(time.monotonic())
+            followed.tell(time.monotonic(), last=True)
 
     def _find(self) -> None:
         for row in self._receiver.recordings().to_dict("records"):
@@ -157,13 +156,13 @@ class Live:
                 )
 
     def _tell(self, now: float) -> None:
-        """Tell the causes of those that wait longest, as many as there is time for."""
+        """Tell what is wrong with those that wait longest, as many as there is time for."""
         self._spare = min(self._spare + (now - self._looked) * _TELLING, 1.0)
         self._looked = now
-        waiting = [x for x in self._followed.values() if x.total != x.told]
+        waiting = [x for x in self._followed.values() if x.due]
         for followed in sorted(waiting, key=lambda x: x.told_at):
             if self._spare <= 0:
                 break
             begin = time.thread_time()
-            followed.tell_causes(now)
+            followed.tell(now)
             self._spare -= time.thread_time() - begin

@@ -13,6 +13,8 @@ from matplotlib.patches import Patch
 
 from recall_lab.analysis.analysis import Analysis, Call, analyse
 from recall_lab.analysis.causes import CAUSES
+from recall_lab.analysis.mos import mean_mos
+from recall_lab.analysis.mos import mos as scores_of
 from recall_lab.analysis.speech import speech
 from recall_lab.analysis.timeline import axis_of
 from recall_lab.display.clock_map import ClockMap, clock_map
@@ -31,7 +33,7 @@ from recall_lab.display.people_plot import (
     people_of,
 )
 from recall_lab.display.sound_plots import plot_levels, plot_spectrogram, plot_waveform
-from recall_lab.display.style import BLUE, GREEN, bars, ink, time_axis
+from recall_lab.display.style import BLUE, GREEN, PURPLE, bars, ink, time_axis
 from recall_lab.display.words import WORD_ROWS, draw_words
 from recall_lab.text import printable
 
@@ -40,6 +42,7 @@ LANES: Final = ("waveform", "spectrogram", "level", "speech", "gaps")
 
 _HEIGHTS = {"waveform": 1.3, "spectrogram": 2.6, "level": 1.3, "speech": 0.28, "gaps": 0.28}
 _HEIGHT = 7.0  # inches of a picture without words and speakers
+_MOS = 0.8  # the height of its lane
 _ROW = 0.16  # the height of a row of speakers, or of words
 _NARROWEST = 1 / 800  # of the width
 
@@ -55,6 +58,7 @@ def plot_overview(
     tolerance: float | str | None = None,
     start: float | None = None,
     end: float | None = None,
+    mos: bool = False,
     title: str | None = None,
 ) -> dict[str, Axes]:
     """Plot all there is to see of a capture, one lane below the other.
@@ -72,14 +76,17 @@ def plot_overview(
         clock: ``"relative"``, or ``"absolute"`` for the sender's wall clock.
         call, tolerance: as for :func:`recall_lab.analyse`.
         start, end: s on the relative clock; None for the whole.
+        mos: whether a lane shows how good the speech sounds, of each 10 s, 1 (bad) to 5
+            (excellent), as :func:`recall_lab.mos` estimates it; it needs the extra ``mos``.
         title: above the picture; by default the stream, its length and what is missing.
 
     Returns:
-        The axes by lane: ``waveform``, ``spectrogram``, ``level``, then ``words`` and
-        ``speakers`` where there are any, ``speech``, ``gaps``.
+        The axes by lane: ``waveform``, ``spectrogram``, ``level``, ``mos`` if asked for, then
+        ``words`` and ``speakers`` where there are any, ``speech``, ``gaps``.
 
     Raises:
         InvalidArgument: for an option that can't be.
+        MissingExtra: for `mos` without onnxruntime or speechmos.
 
     Example:
         >>> plot_overview(rl.load("captures/9f3c.bin"))  # doctest: +SKIP
@@ -88,6 +95,8 @@ def plot_overview(
     axis = clock_map(known, clock)
     people = people_of(known.capture)
     more = {}
+    if mos:
+        more["mos"] = _MOS
     if len(people.words):
         more["words"] = _ROW * WORD_ROWS
     if len(people.spans):
@@ -121,6 +130,8 @@ def plot_overview(
             draw_through(lanes[name], known, axis, color)
     for name in more:
         time_axis(lanes[name], low, high, clock)
+    if mos:
+        _mos_lane(lanes["mos"], known, axis, start, end)
     if "words" in lanes:
         _word_lane(lanes["words"], people.on(axis), span)
     if "speakers" in lanes:
@@ -142,6 +153,21 @@ def plot_overview(
             ax.tick_params(labelbottom=False)
     figure.align_ylabels([lanes[name] for name in LANES[:3]])
     return lanes
+
+
+def _mos_lane(
+    ax: Axes, known: Analysis, axis: ClockMap, start: float | None, end: float | None
+) -> None:
+    """Draw how good the speech of each window sounds."""
+    found = scores_of(known, start=start, end=end)
+    found = found[found["mos"].notna()]
+    for start, end, score in found[["start", "end", "mos"]].to_numpy().tolist():
+        drawn = axis.spans([start], [end])
+        ax.hlines([score] * len(drawn.start), drawn.start, drawn.end, color=PURPLE, linewidth=2.5)
+    ax.set(ylim=(1, 5), yticks=[1, 3, 5], ylabel="MOS")
+    ax.grid(axis="y", alpha=0.3)
+    told = f"estimated: {mean_mos(found):.1f}" if len(found) else "no speech to score"
+    _aside(ax, [Patch(facecolor=PURPLE, label=told)])
 
 
 def _word_lane(ax: Axes, people: People, span: tuple[float, float]) -> None:

@@ -34,6 +34,8 @@ _WORDS = _CELL.replace("nowrap", "normal")
 _NOW = ("packets/s", "level, 1 s (dBFS)")
 """Columns that make sense while something may come."""
 
+_WHY = 200  # characters of a reason
+_WORD_COLORS = {"good": GREEN, "usable": ORANGE, "poor": VERMILION}
 _STATES = {"running": GREEN, "stopped": GREY, "failed": VERMILION}
 
 
@@ -83,6 +85,7 @@ def text_of(look: Look) -> str:
         facts = [f"{stream.recording} {name_of(stream)}", player_time(stream.seconds)]
         facts += [f"{stream.rate:.1f} packets/s", _level(stream), *_missing_words(stream)]
         facts += [_replay(stream)] * stream.replayed
+        facts += [stream.verdict]
         lines.append("  " + ", ".join(filter(None, facts)))
     if len(look.streams) > _LINES:
         lines.append(f"  and {len(look.streams) - _LINES:,} streams that began earlier")
@@ -141,6 +144,7 @@ def _cells(stream: Stream, *, running: bool) -> dict[str, tuple[str, str]]:
         "level, 1 s (dBFS)": (_CELL, _meter(stream)),
         "delay": (_NUMBER, _delay(stream)),
         "missing": (_WORDS, _missing(stream)),
+        "verdict": (_WORDS, _verdict(stream)),
     }
     return cells if running else {name: cell for name, cell in cells.items() if name not in _NOW}
 
@@ -174,6 +178,15 @@ def _level(stream: Stream) -> str:
     if math.isnan(stream.rms):
         return "no packets"
     return "digital silence" if math.isinf(stream.rms) else f"{stream.rms:.0f} dBFS"
+
+
+def _verdict(stream: Stream) -> str:
+    """Return what a stream is called and why, marked by a colour; nothing before that is known."""
+    word, _, why = stream.verdict.partition(": ")
+    if not word:
+        return ""
+    mark = f'<span style="color:{_WORD_COLORS.get(word, GREY)}">&#9679;</span>'
+    return f"{mark} <b>{safe_html(word)}</b> {safe_html(shortened(why, _WHY))}"
 
 
 def _missing(stream: Stream) -> str:

@@ -36,24 +36,24 @@ from recall_lab.text import counted, shortened
 GOOD: Final = 100 - CATALOGUE["missing"].threshold
 USABLE: Final = 100 - CATALOGUE["missing"].bad
 
-LANES: Final = ("availability", "trend", "missing", "worst")
+LANES: Final = ("verdicts", "trend", "missing", "worst")
 """From top to bottom."""
 
 _YELLOW = "#F0E442"  # of the palette of Okabe and Ito, too
 _CLASSES: Final = (
-    ("not measured", GREY),
-    ("files damaged", PURPLE),
-    ("below 80 %", VERMILION),
-    ("80 to 95 %", ORANGE),
-    (f"95 to {USABLE:g} %", _YELLOW),
-    (f"usable: {USABLE:g} to {GOOD:g} %", SKY),
-    (f"good: {GOOD:g} % or more", BLUE),
-    ("nothing expected", PALE),
+    ("poor, below 80 % there", VERMILION),
+    ("poor, 80 to 95 %", ORANGE),
+    ("poor, 95 % or more", _YELLOW),
+    ("failed", GREY),
+    ("damaged files", PURPLE),
+    ("usable", SKY),
+    ("good", BLUE),
+    ("empty", PALE),
 )
-_EDGES: Final = (-np.inf, 80.0, 95.0, USABLE, GOOD, np.inf)
-_FAILED, _DAMAGED, _EMPTY = 0, 1, len(_CLASSES) - 1
+_OF_KIND: Final = {"failed": 3, "damaged": 4, "usable": 5, "good": 6, "empty": 7}
+_POOR: Final = (80.0, 95.0)  # where there are worse ones
 
-_HEIGHTS: Final = {"availability": 3.2, "trend": 1.5, "missing": 1.5, "worst": 1.9}
+_HEIGHTS: Final = {"verdicts": 3.2, "trend": 1.5, "missing": 1.5, "worst": 1.9}
 _MOST_COLUMNS: Final = 400
 _LEAST_COLUMNS: Final = 6  # so that one day is no wall
 _ROWS: Final = 40  # cells on top of one another
@@ -100,16 +100,17 @@ class _Days:
 
 
 def plot_survey(frame: pd.DataFrame, figure: Figure | SubFigure | None = None) -> dict[str, Axes]:
-    """Plot a survey: availability by day and recording, trends, causes, and what is bad and why.
+    """Plot a survey: verdicts by day and recording, trends, causes, and what is bad and why.
 
     Four lanes below one another, the first three over days (UTC):
 
-    - ``availability``: a column a day, a cell a recording (its worst stream), sorted so that what
+    - ``verdicts``: a column a day, a cell a recording (its worst stream), sorted so that what
       is bad stands at the bottom. Where a day has more recordings than there is room for, a cell
       stands for several and shows the worst of them; the axis says how many. Availability is that
       without silence: mutes and pauses are not held against a call.
-    - ``trend``: the median of a day's recordings, and the worst tenth of them (what nine of ten
-      are better than), on a scale that has room for the last percent.
+    - ``trend``: how much is there in the median of a day's recordings, and in the worst tenth of
+      them (what nine of ten are better than), on a scale that has room for the last percent.
+      Mutes and pauses are not held against a call.
     - ``missing``: seconds missing in all streams, by cause.
     - ``worst``: days, names and reasons, the worst first, and at least one of each kind; errors
       of one kind and streams of one recording are a line each. A dot marks what stands out from
@@ -141,13 +142,13 @@ def plot_survey(frame: pd.DataFrame, figure: Figure | SubFigure | None = None) -
     if rows.empty:
         for name, ax in lanes.items():
             ax.set_axis_off()
-            if name == "availability":
+            if name == "verdicts":
                 ax.text(0.5, 0.5, "no captures", ha="center", va="center", color=ink())
         return lanes
     days = _days_of(rows["start"])
     calls = _recordings(rows, days.column)
     days = replace(days, loose=bool((calls["column"] < 0).any()))
-    _heat(lanes["availability"], calls, days)
+    _heat(lanes["verdicts"], calls, days)
     _trend(lanes["trend"], calls, days)
     _missing(lanes["missing"], rows, calls, days)
     _worst(lanes["worst"], rows)
@@ -178,22 +179,18 @@ def _days_of(starts: pd.Series[Any]) -> _Days:
 
 
 def _recordings(rows: pd.DataFrame, column: npt.NDArray[np.int64]) -> pd.DataFrame:
-    """Return a row a recording: its column, what is there of its worst stream, its class."""
-    kind = rows["kind"]
+    """Return a row a recording: its column, what is there and the class of its worst stream."""
     there = rows[AVAILABLE].astype("float64")
-    one = pd.DataFrame({"recording": recordings_of(rows), "column": column, "there": there})
-    one["failed"], one["damaged"] = kind == "failed", kind == "damaged"
+    poor = np.searchsorted(_POOR, there.to_numpy(), "right")
+    kind = rows["kind"].map(_OF_KIND).fillna(pd.Series(poor, rows.index)).astype(np.int64)
+    one = pd.DataFrame(
+        {"recording": recordings_of(rows), "column": column, "there": there, "class": kind}
+    )
     one["column"] = one["column"].where(one["column"] >= 0)  # a stream without a date has others
     calls = one.groupby("recording", sort=False).agg(
-        column=("column", "min"), there=("there", "min"), failed=("failed", "any"),
-        damaged=("damaged", "any"),
-    )  # fmt: skip
+        column=("column", "min"), there=("there", "min"), **{"class": ("class", "min")}
+    )
     calls["column"] = calls["column"].fillna(-1).astype(np.int64)
-    share = calls["there"].to_numpy()
-    inside = np.clip(np.searchsorted(_EDGES, share, "right"), 1, len(_EDGES) - 1) + _DAMAGED
-    known = np.where(calls["damaged"] & ~(share < USABLE), _DAMAGED, inside)
-    nothing = np.where(calls["failed"], _FAILED, np.where(calls["damaged"], _DAMAGED, _EMPTY))
-    calls["class"] = np.where(np.isnan(share), nothing, known)
     return calls.sort_values(["column", "class", "there"], kind="stable")
 
 
@@ -228,7 +225,7 @@ def _heat(ax: Axes, calls: pd.DataFrame, days: _Days) -> None:
         for at, (label, color) in reversed(list(enumerate(_CLASSES)))
         if at in counts.index
     ]
-    _aside(ax, keys, "audio there, recordings")
+    _aside(ax, keys, "verdict: recordings")
     set_title(ax, f"{counted(len(calls), 'recording')} by day, the bad ones at the bottom")
 
 

@@ -11,7 +11,7 @@ import pytest
 
 import recall_lab as rl
 from recall_lab.analysis import mos as module
-from recall_lab.analysis.mos import curve, mean_mos, mos
+from recall_lab.analysis.mos import mean_mos, mos
 from recall_lab.analysis.plcmos import network
 from recall_lab.errors import InvalidArgument, MissingExtra
 
@@ -134,14 +134,6 @@ def test_several_streams(make, root: Path) -> None:  # type: ignore[no-untyped-d
 def test_a_part_is_told_in_its_own_time(talk: np.ndarray) -> None:
     found = mos(talk, start=30.5, end=38)
     assert found[["start", "end"]].to_numpy().tolist() == [[30.5, 38]]
-
-
-def test_a_curve_breaks_where_nobody_speaks(talk: np.ndarray) -> None:
-    found = mos(talk, 2)
-    middles, values = curve(found)
-    assert middles.tolist() == list(range(1, 40, 2))
-    assert np.isnan(values[17])  # 34 to 36 s
-    assert values[4] == found["mos"].iloc[4]
 
 
 @pytest.mark.parametrize("every", [0.9, 61, None, "10", True, float("nan")])

@@ -46,6 +46,8 @@ def test_what_a_call_did_is_what_the_truth_says(tmp_path: Path, speech: np.ndarr
     by_cause = missing.groupby("cause")["duration"].sum()
     assert stream.causes == pytest.approx(by_cause.to_dict())
     assert set(stream.causes) >= {"reconnect", "loss"}
+    assert stream.verdict == rl.quality(capture)["verdict"]
+    assert stream.verdict.startswith("poor: ")
     last = capture.samples[-16_000:] / 32_768
     assert stream.rms == pytest.approx(10 * np.log10(2 * (last**2).mean()), abs=0.01)
     assert stream.peak == pytest.approx(20 * np.log10(np.abs(last).max()), abs=0.01)
@@ -171,6 +173,25 @@ def test_it_takes_up_a_capture_that_is_long_already(tmp_path: Path) -> None:
     (stream,) = live.look().streams
     assert (stream.packets, stream.gaps) == (10_050, 2)
     assert stream.missing == pytest.approx(0.4)
+    writer.close()
+
+
+def test_swapped_bytes_are_told_while_the_call_goes_on(tmp_path: Path, speech: np.ndarray) -> None:
+    writer = StreamWriter(tmp_path, CaptureInfo(recording="r"), "run")
+    live = Live(Still(tmp_path, 1))  # type: ignore[arg-type]
+    swapped = speech[: 12 * 16_000].byteswap()
+    told = []
+    for packet in range(120):
+        now = time.time_ns()
+        payload = swapped[packet * 1600 :][:1600].tobytes()
+        writer.stage(payload, packet / 10, now, now, time.monotonic_ns(), 1, packet, False)
+        if packet % 20 == 19:
+            writer.commit()
+            (stream,) = live.look().streams
+            told.append(stream.verdict.partition(":")[0])
+    assert told[:4] == [""] * 4  # too little to judge by
+    assert told[-1] == "poor"
+    assert "swapped" in stream.verdict
     writer.close()
 
 

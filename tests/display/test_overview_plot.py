@@ -11,6 +11,7 @@ import standup
 from builders import make_capture
 from matplotlib.figure import Figure
 
+from recall_lab.analysis.mos import mean_mos, mos
 from recall_lab.capture.audio import from_audio
 from recall_lab.capture.capture import Capture
 from recall_lab.capture.reader import load
@@ -101,3 +102,18 @@ def test_only_one_of_them(figure: Figure) -> None:
     assert tuple(lanes) == (*LANES[:3], "words", *LANES[3:])
     # no lane says whose they are
     assert [one.get_text() for one in lanes["words"].texts] == ["Alice: yes", "Bob: no", "2 words"]
+
+
+def test_how_good_it_sounds_has_a_lane_if_asked_for(figure: Figure, root: Path) -> None:
+    capture = load(root / "data/standup-lossy.bin")
+    lanes = plot_overview(capture, figure, mos=True)
+    assert tuple(lanes) == (*LANES[:3], "mos", *LANES[3:])
+    found = mos(capture)
+    drawn = [line.get_segments()[0] for line in lanes["mos"].collections]
+    told = [(one[0][0], one[1][0], one[0][1]) for one in drawn]
+    assert told == [pytest.approx(tuple(row)) for row in found[["start", "end", "mos"]].to_numpy()]
+    (text,) = lanes["mos"].get_legend().get_texts()
+    assert text.get_text() == f"estimated: {mean_mos(found):.1f}"
+    silent = make_capture([0.0], 16_000)
+    lanes = plot_overview(silent, Figure(figsize=(11, 7), layout="constrained"), mos=True)
+    assert lanes["mos"].get_legend().get_texts()[0].get_text() == "no speech to score"

@@ -62,7 +62,7 @@ def test_a_receiver_at_work() -> None:
         stream(),
         stream(
             participant=7, name="Ada", gaps=3, missing=1.5, causes={"loss": 0.5, "reconnect": 0.8},
-            rms=-math.inf, peak=-math.inf,
+            rms=-math.inf, peak=-math.inf, verdict="poor: 1.50 of 63.2 s are missing <in 3 gaps>",
         ),
         stream(recording="weekly", rms=math.nan, peak=math.nan, delay=math.nan),
     )  # fmt: skip
@@ -74,6 +74,7 @@ def test_a_receiver_at_work() -> None:
     assert "recording daily mixed 0:01:03.2 5.0 -23 dBFS 12 ms nothing" in told
     assert "Ada (7) 0:01:03.2 5.0 digital silence 12 ms" in told
     assert "■ loss: 0.50 s ■ reconnect: 0.80 s ■ cause not told yet: 0.20 s" in told
+    assert "● poor 1.50 of 63.2 s are missing <in 3 gaps>" in told
     assert "recording weekly mixed 0:01:03.2 5.0 no packets nothing" in told
     assert page.tags.count("tr") == 1 + 2 + 3
     assert {name for name, _ in page.attributes} <= {"style", "colspan"}

@@ -18,7 +18,7 @@ from surveys import DAY, failed, frame_of, made_up, row
 
 import recall_lab as rl
 from recall_lab.display.gap_plots import COLORS
-from recall_lab.display.style import BLUE, DARK, GREY, LIGHT, SKY, VERMILION
+from recall_lab.display.style import BLUE, DARK, GREY, LIGHT, PURPLE, SKY, VERMILION
 from recall_lab.errors import InvalidArgument
 
 
@@ -53,12 +53,12 @@ def texts_of(ax: Axes) -> list[str]:
 def test_a_column_is_a_day_and_what_is_bad_stands_at_its_bottom() -> None:
     frame = frame_of(row(0), row(1, day=0.9, there=50), row(2, day=2.5, there=99.5), failed(3))
     axes = drawn(frame)
-    assert list(axes) == ["availability", "trend", "missing", "worst"]
-    assert cells_of(axes["availability"]) == [
+    assert list(axes) == ["verdicts", "trend", "missing", "worst"]
+    assert cells_of(axes["verdicts"]) == [
         [VERMILION, BLUE], [], [SKY], [], [GREY]
     ]  # the last: without a date  # fmt: skip
-    assert keys_of(axes["availability"]) == [
-        "good: 99.9 % or more: 1", "usable: 99 to 99.9 %: 1", "below 80 %: 1", "not measured: 1"
+    assert keys_of(axes["verdicts"]) == [
+        "good: 1", "usable: 1", "failed: 1", "poor, below 80 % there: 1"
     ]  # fmt: skip
     names = [text.get_text() for text in axes["missing"].get_xticklabels()]
     assert names == ["2026-01-01", "2026-01-02", "2026-01-03", "no date"]
@@ -67,23 +67,31 @@ def test_a_column_is_a_day_and_what_is_bad_stands_at_its_bottom() -> None:
 
 def test_days_are_those_of_utc() -> None:
     late = frame_of(row(0, day=0.9999), row(1, day=1.0001))
-    assert [len(column) for column in cells_of(drawn(late)["availability"])] == [1, 1]
+    assert [len(column) for column in cells_of(drawn(late)["verdicts"])] == [1, 1]
 
 
 def test_a_recording_is_as_good_as_its_worst_stream() -> None:
     streams = [row(0), row(0, there=50) | {"source": "s3://x/call-000000.7.bin", "participant": 7}]
     axes = drawn(frame_of(*streams, failed(0, source="s3://x/call-000000.8.bin")))
-    assert cells_of(axes["availability"]) == [[VERMILION]]
+    assert cells_of(axes["verdicts"]) == [[VERMILION]]
+
+
+def test_what_sounds_wrong_is_not_shown_as_good() -> None:
+    """All of the audio is there, and it is not the call."""
+    sound = {"sound": "poor: the two bytes of each sample are swapped"}
+    axes = drawn(frame_of(row(0), row(1) | sound, row(2, there=99.5), row(3) | {"damage": "torn"}))
+    assert cells_of(axes["verdicts"]) == [["#F0E442", PURPLE, SKY, BLUE]]
+    assert "poor, 95 % or more: 1" in keys_of(axes["verdicts"])
 
 
 def test_many_recordings_a_day_are_joined_and_the_axis_says_so() -> None:
     there = [50.0] * 3 + [100.0] * 997
     axes = drawn(frame_of(*(row(at, there=share) for at, share in enumerate(there))))
-    (column,) = cells_of(axes["availability"])
+    (column,) = cells_of(axes["verdicts"])
     assert column == [VERMILION] + [BLUE] * 39
-    assert axes["availability"].get_ylim() == (0, 1000)
-    assert "a cell: 25,\nthe worst of them shown" in axes["availability"].get_ylabel()
-    assert "below 80 %: 3" in keys_of(axes["availability"])
+    assert axes["verdicts"].get_ylim() == (0, 1000)
+    assert "a cell: 25,\nthe worst of them shown" in axes["verdicts"].get_ylabel()
+    assert "poor, below 80 % there: 3" in keys_of(axes["verdicts"])
 
 
 def test_the_trend_is_the_median_and_the_worst_tenth() -> None:
@@ -173,7 +181,7 @@ def test_years_are_drawn_by_several_days() -> None:
 def test_a_clock_that_was_wrong_does_not_stretch_the_picture() -> None:
     frame = pd.concat([made_up(100, 20), frame_of(row(900, day=-20_000), row(901, day=60_000))])
     axes = drawn(frame)
-    assert len(cells_of(axes["availability"])) == 22
+    assert len(cells_of(axes["verdicts"])) == 22
     assert axes["missing"].get_xticklabels()[-1].get_text() == "none, or odd"
 
 
@@ -182,11 +190,11 @@ def test_all_good_all_failed_one_and_none() -> None:
     assert texts_of(good["missing"]) == ["nothing is missing"]
     assert good["worst"].get_title(loc="left") == "Nothing is bad"
     gone = drawn(frame_of(*(failed(at) for at in range(40))))
-    assert cells_of(gone["availability"]) == [[GREY] * 40]
+    assert cells_of(gone["verdicts"]) == [[GREY] * 40]
     assert texts_of(gone["missing"]) == ["not measured"]
     assert texts_of(gone["worst"])[3] == "(and 39 more) StorageFailed: it is gone"
-    assert cells_of(drawn(frame_of(row(0)))["availability"]) == [[BLUE]]
-    assert texts_of(drawn(frame_of())["availability"]) == ["no captures"]
+    assert cells_of(drawn(frame_of(row(0)))["verdicts"]) == [[BLUE]]
+    assert texts_of(drawn(frame_of())["verdicts"]) == ["no captures"]
 
 
 def test_names_and_errors_from_outside_are_only_text() -> None:
