@@ -206,7 +206,7 @@ class Timeline:
         if first >= last:
             return []
         placed = self._placed
-        at, offset = placed.at[first:last], placed.offset[first:last]
+        at, offset = placed.at[first:last], placed.offsets[placed.arrival[first:last]]
         ends = at + placed.samples[first:last]
         if (ends[:-1] <= at[1:]).all():  # nothing overlaps: whole runs at once
             heads = np.flatnonzero((ends[:-1] != at[1:]) | (np.diff(offset - at) != 0)) + 1
@@ -241,7 +241,7 @@ class Timeline:
             # one packet more on either side, if it follows: its samples are needed, too
             head -= int(head > 0 and abs(begins[head] - ends[head - 1]) <= 0.5)
             tail += int(tail < len(begins) and abs(begins[tail] - ends[tail - 1]) <= 0.5)
-            offset = placed.offset[head:tail]
+            offset = placed.offsets[placed.arrival[head:tail]]
             edges = np.concatenate([[0], np.cumsum(placed.counts[head:tail])])
             audio = np.zeros(int(edges[-1]) + 2 * SIDE + 2)
             for at, (left, right) in zip(offset.tolist(), pairwise(edges.tolist()), strict=True):

@@ -139,8 +139,7 @@ class Evidence:
         wall = (absolute[after] - absolute[before]) / 1e9
         stood = wall - media
         # a step of the sender's wall clock looks the same: our own clock tells which one is right
-        arrival = arrivals(self.packets)
-        ours = arrival[after] - arrival[before]
+        ours = arrivals(self.packets, after) - arrivals(self.packets, before)
         agrees = np.abs(ours - wall) < np.abs(ours - media)
         return np.where((stood > _PAUSE) & agrees & self.sided, stood, 0.0)
 

@@ -29,7 +29,7 @@ from recall_lab.analysis.placement import Placed
 from recall_lab.analysis.unkept import unkept
 from recall_lab.capture.capture import Capture
 from recall_lab.capture.level_steps import HALF_SAMPLE
-from recall_lab.capture.media_order import MediaOrder, earliest
+from recall_lab.capture.media_order import MediaOrder, apart, earliest
 from recall_lab.wire.pcm import RATE
 
 Floats = npt.NDArray[np.float64]
@@ -107,10 +107,12 @@ def find(
         stood: where the media clock stood.
     """
     duplicates = _duplicates(packets, line)
+    joins, misses = apart(line.starts, line.reached, line.tolerance)
+    later, earlier = joins[misses > 0] + 1, joins[misses < 0] + 1
     parts = [
-        _gaps(capture, packets, line, placed, call, mute, beside),
+        _gaps(capture, packets, line, placed, later, call, mute, beside),
         _stood(packets, stood),
-        _overlaps(line, duplicates.at),
+        _overlaps(line, earlier, duplicates.at),
         _repeats(line, duplicates),
         _reordered(packets, line, duplicates.at),
     ]
@@ -151,13 +153,13 @@ def _gaps(
     packets: pd.DataFrame,
     line: MediaOrder,
     placed: Placed,
+    after: Positions,
     call: tuple[float, float] | None,
     mute: float,
     beside: Sequence[Capture],
 ) -> Found:
-    """Return missing audio, with causes."""
+    """Return missing audio, with causes: before the packets `after`, and around all."""
     starts, reached, tolerance = line.starts, line.reached, line.tolerance
-    after = np.flatnonzero(starts[1:] - reached[:-1] > tolerance) + 1
     before = np.searchsorted(reached, reached[after - 1])  # the first to have reached so far
     begin, end = reached[after - 1], starts[after]
     samples = np.maximum(placed.at[after] - placed.reached[after - 1], 0)
@@ -210,10 +212,9 @@ def _stood(packets: pd.DataFrame, stood: Sequence[Stood]) -> Found:
     return found._replace(duration=seconds, samples=samples)
 
 
-def _overlaps(line: MediaOrder, duplicates: Positions) -> Found:
-    """Return new audio that begins before the last ended."""
+def _overlaps(line: MediaOrder, at: Positions, duplicates: Positions) -> Found:
+    """Return new audio that begins before the last ended: of packets that do."""
     starts, reached = line.starts, line.reached
-    at = np.flatnonzero(starts[1:] - reached[:-1] < -line.tolerance) + 1
     at = np.setdiff1d(at, duplicates, assume_unique=True)
     until = np.minimum(starts[at] + line.lasts[at], reached[at - 1])
     other = np.searchsorted(reached, reached[at - 1])
@@ -246,7 +247,8 @@ def _reordered(packets: pd.DataFrame, line: MediaOrder, duplicates: Positions) -
         empty = Holes(np.empty(0), np.empty(0), nothing, nothing)
         return _found("reordered", empty, "", "")
     furthest = np.maximum.accumulate(relative)
-    at = np.flatnonzero(relative < furthest - HALF_SAMPLE)
+    at = np.flatnonzero(relative < furthest)
+    at = at[relative[at] < furthest[at] - HALF_SAMPLE]
     at = np.setdiff1d(at, line.row(duplicates), assume_unique=True)
     silent = np.flatnonzero(packets["samples"].to_numpy() == 0)
     again = earliest(relative[silent]) != np.arange(len(silent))  # no audio, twice

@@ -13,7 +13,7 @@ import numpy as np
 import numpy.typing as npt
 import pandas as pd
 
-from recall_lab.capture.media_order import MediaOrder
+from recall_lab.capture.media_order import MediaOrder, apart
 from recall_lab.wire.pcm import RATE
 
 Positions = npt.NDArray[np.int64]
@@ -26,8 +26,8 @@ class Placed(NamedTuple):
     Attributes:
         at: first sample of each on the axis, rising.
         samples: how many there.
-        offset: first sample of each in the capture.
-        arrival: which came first, second, ...
+        offsets: first sample in the capture of every packet, in the order of arrival.
+        arrival: which of them each is.
         reached: how far the audio up to each reaches.
         origin: relative time of sample 0, s.
         counts: how many samples each has in the capture.
@@ -36,12 +36,12 @@ class Placed(NamedTuple):
     """
 
     at: Positions
-    samples: Positions
-    offset: Positions
+    samples: npt.NDArray[np.integer]
+    offsets: Positions
     arrival: Positions
     reached: Positions
     origin: float
-    counts: Positions
+    counts: npt.NDArray[np.integer]
     exact: Floats | None = None
 
     def since(self, start: float) -> Placed:
@@ -62,28 +62,27 @@ def place(packets: pd.DataFrame, order: MediaOrder, *, resampled: bool = True) -
         resampled: whether a packet lasts as long as the media clock says. False: one sample of
             the capture is one of the axis, and what follows a stretch stands where it ends.
     """
-    counts = order.samples.astype(np.int64)
+    counts: npt.NDArray[np.integer] = order.samples
     rows = np.arange(len(counts)) if order.rows is None else order.rows
-    offset = packets["offset"].to_numpy()[rows]
+    offsets = packets["offset"].to_numpy()
     if not len(counts):
-        return Placed(counts, counts, offset, rows, counts, 0.0, counts)
+        return Placed(rows, counts, offsets, rows, rows, 0.0, counts)
     starts = order.starts
     origin = float(starts[0])
-    steps = starts[1:] - starts[:-1]
-    steps -= order.lasts[:-1]
-    heads = np.flatnonzero(np.abs(steps) > order.tolerance) + 1
+    at_joins, steps = apart(starts, starts, order.tolerance, order.lasts)
+    heads = at_joins + 1
     edges: Floats | None = None
-    lengths = counts
+    lengths: npt.NDArray[np.integer] = counts
     if order.stretched and not resampled:
         # the media clock is left: each start lies so much after the end before as it did
         jumps = np.zeros(len(counts), np.int64)
-        jumps[heads] = np.rint(steps[heads - 1] * RATE)
-        at = np.cumsum(counts) - counts + np.cumsum(jumps)
+        jumps[heads] = np.rint(steps * RATE)
+        at = np.cumsum(counts, dtype=np.int64) - counts + np.cumsum(jumps)
     else:
         heads = np.concatenate([[0], heads])
         begins = np.rint((starts[heads] - origin) * RATE)
-        sizes = np.diff(heads, append=len(counts))
         if order.stretched:
+            sizes = np.diff(heads, append=len(counts))
             spans = order.lasts * RATE
             begin = np.cumsum(spans) - spans
             begin += np.repeat(begins - begin[heads], sizes)
@@ -91,13 +90,18 @@ def place(packets: pd.DataFrame, order: MediaOrder, *, resampled: bool = True) -
             at = np.rint(begin).astype(np.int64)
             lengths = np.rint(edges[:, 1]).astype(np.int64) - at
         else:
-            at = np.cumsum(counts) - counts
-            at += np.repeat(begins.astype(np.int64) - at[heads], sizes)
+            # counted on from one to the next, and at a head by so much more
+            at = np.zeros(len(counts), np.int64)
+            at[1:] = counts[:-1]
+            lengths_of = np.add.reduceat(at, heads)
+            ends = np.cumsum(lengths_of) - lengths_of + at[heads]
+            at[heads] += np.diff(begins.astype(np.int64) - ends, prepend=0)
+            np.cumsum(at, out=at)
     if not (at[1:] >= at[:-1]).all():
         again = np.argsort(at, kind="stable")
-        at, lengths, counts = at[again], lengths[again], counts[again]
-        offset, rows = offset[again], rows[again]
+        at, lengths, counts, rows = at[again], lengths[again], counts[again], rows[again]
         if edges is not None:
             edges = edges[again]
-    reached = np.maximum.accumulate(at + lengths)
-    return Placed(at, lengths, offset, rows, reached, origin, counts, edges)
+    reached = at + lengths
+    np.maximum.accumulate(reached, out=reached)
+    return Placed(at, lengths, offsets, rows, reached, origin, counts, edges)

@@ -143,14 +143,18 @@ def nanoseconds(times: pd.Series[pd.Timestamp]) -> npt.NDArray[np.int64]:
     return times.to_numpy("datetime64[ns]").view(np.int64)
 
 
-def arrivals(packets: pd.DataFrame) -> npt.NDArray[np.float64]:
-    """Return when each packet arrived, in seconds since the first, on our monotonic clock.
+def arrivals(
+    packets: pd.DataFrame, at: npt.NDArray[np.int64] | None = None
+) -> npt.NDArray[np.float64]:
+    """Return when each packet arrived, or those `at` some positions: s since the first.
+
+    On our monotonic clock.
 
     Where the machine was started anew in between, and its monotonic clock with it, the wall
     clock bridges the two.
 
     Returns:
-        Shape ``(packets,)``, float64, exact to the nanosecond over a day.
+        Shape ``(packets,)``, or that of `at`; float64, exact to the nanosecond over a day.
     """
     monotonic = packets["monotonic"].to_numpy()
     if not len(monotonic):
@@ -159,8 +163,9 @@ def arrivals(packets: pd.DataFrame) -> npt.NDArray[np.float64]:
     if len(restarts):
         received = nanoseconds(packets["received"])
         monotonic = monotonic.copy()
-        for at in restarts:
-            wall, ours = (int(times[at]) - int(times[at - 1]) for times in (received, monotonic))
-            monotonic[at:] += min(max(wall - ours, -_FAR), _FAR)  # stamps may be anything
-    elapsed: npt.NDArray[np.float64] = (monotonic - monotonic[0]) / 1e9
+        for new in restarts:
+            wall, ours = (int(times[new]) - int(times[new - 1]) for times in (received, monotonic))
+            monotonic[new:] += min(max(wall - ours, -_FAR), _FAR)  # stamps may be anything
+    some = monotonic if at is None else monotonic[at]
+    elapsed: npt.NDArray[np.float64] = (some - monotonic[0]) / 1e9
     return elapsed
