@@ -81,7 +81,7 @@ def place(packets: pd.DataFrame, order: MediaOrder, *, resampled: bool = True) -
         at = np.cumsum(counts) - counts + np.cumsum(jumps)
     else:
         heads = np.concatenate([[0], heads])
-        begins = np.rint((starts[heads] - origin) * RATE)
+        begins = (starts[heads] - origin) * RATE
         sizes = np.diff(heads, append=len(counts))
         if order.stretched:
             spans = order.lasts * RATE
@@ -92,7 +92,7 @@ def place(packets: pd.DataFrame, order: MediaOrder, *, resampled: bool = True) -
             lengths = np.rint(edges[:, 1]).astype(np.int64) - at
         else:
             at = np.cumsum(counts) - counts
-            at += np.repeat(begins.astype(np.int64) - at[heads], sizes)
+            at += np.repeat(np.rint(begins).astype(np.int64) - at[heads], sizes)
     if not (at[1:] >= at[:-1]).all():
         again = np.argsort(at, kind="stable")
         at, lengths, counts = at[again], lengths[again], counts[again]
