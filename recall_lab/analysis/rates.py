@@ -113,7 +113,8 @@ def drifts(
 def samples_clock(line: MediaOrder) -> tuple[Floats, Floats]:
     """Return when packets begin by the samples counted, and what their stamps say, s."""
     starts, counts = line.starts, line.samples / RATE
-    steps = counts[:-1] + (starts[1:] - starts[:-1] - line.lasts[:-1])
+    ran = line.lasts[:-1] / counts[:-1]  # what is missing is told by the media clock
+    steps = counts[:-1] + (starts[1:] - starts[:-1] - line.lasts[:-1]) / ran
     by_samples = np.concatenate([starts[:1], starts[:1] + np.cumsum(steps)])
     return by_samples, line.stamps
 

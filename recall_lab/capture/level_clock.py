@@ -97,6 +97,8 @@ def _rate(misses: Floats, lasts: Floats, grid: float) -> float:
         if rate == 0 or (abs(rate) >= 0.25 and whole / (rate * total) <= 0.25):
             return False
         small = np.abs(misses - rate * lasts) < least
+        if not small.any():
+            return False
         share = float(misses[small].sum() / (rate * lasts[small].sum()))
         if width * usual > _TIGHT:
             return share > 0.25
