@@ -39,7 +39,9 @@ def main() -> int:
         print(
             f"| {kind} | {len(some):,} | {some['right'].mean():.1%} | {some['many'].mean():.1%} |"
         )
-    print(f"\nthe worst is off by {told['off'].max():.2g} s, {told['off'].median():.2g} in the median")
+    print(
+        f"\nthe worst is off by {told['off'].max():.2g} s, {told['off'].median():.2g} in the median"
+    )
     print(f"the sum comes out within {told['apart'].abs().max() * 1e3:.2g} ms in every call")
     if options.verbose:
         print("told wrong:", *told["seed"][~told["right"]])

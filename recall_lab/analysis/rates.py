@@ -159,7 +159,7 @@ def _estimate(first: Floats, second: Floats, steps: int) -> dict[str, float]:
     points = envelope(first, second - first)
     span = float(points.times[-1] - points.times[0]) if len(points.times) else 0.0
     answer = {"drift": np.nan, "low": np.nan, "high": np.nan, "span": span}
-    if len(points.times) >= _LEAST:
+    if len(points.times) >= _LEAST and second.any() and np.ptp(second):  # a clock that runs
         slope = _slope(points)
         low, high = _interval(points, slope)
         # the delay grows by second - first: a slope below zero means that the first is faster

@@ -8,6 +8,9 @@ from builders import NEW_YEAR, make_capture
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from recall_lab.analysis.analysis import analyse
+from recall_lab.analysis.findings.verdict import findings
+from recall_lab.analysis.gaps import gaps
 from recall_lab.capture.epochs import Epochs, epochs_of
 
 LASTS = 0.2
@@ -181,3 +184,30 @@ def test_a_part_keeps_what_lies_inside_it() -> None:
     assert kinds(part) == [(10, "restart")]
     assert part.media.tolist() == found.media[rows].tolist()
     assert kinds(found.part(np.arange(50, 100), np.zeros(50))) == []
+
+
+def test_clocks_that_stand_all_the_time_tell_nothing() -> None:
+    """Frames made by hand have none: once a gap of 3 s was taken for a leap of the media clock."""
+    spoken = np.delete(np.arange(600), np.arange(200, 230)) * 0.1
+    still = np.full(len(spoken), NEW_YEAR)
+    capture = make_capture(
+        spoken, 1600, absolute=still, received=still, monotonic=np.zeros(len(spoken))
+    )
+    told = gaps(capture)
+    assert told[["start", "duration"]].to_numpy().tolist() == [
+        [pytest.approx(20), pytest.approx(3)]
+    ]
+    assert "clock_rate" not in set(findings(capture, sound=False)["finding"])
+
+
+@pytest.mark.parametrize("speed", [0.5, 4.0, 50.0])
+def test_hidden_loss_is_seen_in_a_replay(speed: float) -> None:
+    spoken = np.arange(600) * 0.1
+    wall = spoken + np.where(spoken >= 30, 18.0, 0.0)
+    came = np.rint(wall / speed * 1e9)
+    capture = make_capture(
+        spoken, 1600, absolute=NEW_YEAR + np.rint(wall * 1e9), received=NEW_YEAR + came,
+        monotonic=came,
+    )  # fmt: skip
+    assert analyse(capture).unexplained == pytest.approx(18)
+    assert gaps(capture).empty
