@@ -191,7 +191,7 @@ def mixture(seed: int) -> Capture:
     )  # fmt: skip
 
 
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=100, deadline=None)
 @given(SEEDS)
 def test_span_is_audio_and_missing_less_what_is_there_twice(seed: int) -> None:
     known = analyse(mixture(seed))
