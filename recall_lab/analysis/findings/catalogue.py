@@ -99,6 +99,13 @@ FORMAT: Final = (
         "'ALAW'). Set the sender to linear 16-bit PCM.",
     ),
     Kind(
+        "sample_format", "format", "bad",
+        "The bytes are samples of another format (32-bit float, 24, 32 or 8 bits), or text.",
+        1, "", f"{_MEASURED}; what bytes look like when they are read so",
+        "Convert the bytes with numpy: np.frombuffer(capture.samples.tobytes(), '<f4') for floats. "
+        f"Decode base64 before you keep it. Make the sender send {FORMATS}.",
+    ),
+    Kind(
         "not_audio", "format", "bad",
         "The bytes are noise of full scale in every layout: compressed or encrypted data.",
         13.5, "bit", "random bytes take 13.8 bits a step: log2(65,536) less 1.5 nats",
@@ -148,6 +155,13 @@ SOUND: Final = (
         0.1, "%", f"{_MEASURED}; of the samples of speech; 1 % is bad",
         "Lower the gain before the audio is made 16 bits. Check for a float scaled by more than "
         "32,767, and for two streams added without headroom.", 1.0,
+    ),
+    Kind(
+        "wrap_around", "sound", "bad",
+        "The wave leaps from one end of the scale to the other: sums that were too large.",
+        3, "samples", "by more than 3/4 of the scale from one sample to the next, neither at its "
+        "end: no sound that is sampled at 16 kHz does",
+        "Add streams with headroom and clip the sum. Check for unsigned samples read as signed.",
     ),
     Kind(
         "dc_offset", "sound", "warning",

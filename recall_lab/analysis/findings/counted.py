@@ -61,6 +61,7 @@ class Scan:
             5 ms before those, shape ``(ends, 3)``, int64.
         begins: the same of each 5 ms that follow: zeros they begin with, what comes after.
         clips: of each window.
+        wraps: samples of each window at which the wave leaps from end to end of the scale.
         bits: bits a sample takes in each layout of ``LAYOUTS``, shape ``(windows, layouts)``,
             float32; NaN where a window is silent.
         phases: of each window, shape ``(windows, 3)``, see ``phases_of``; NaN likewise.
@@ -82,6 +83,7 @@ class Scan:
     ends: Counts
     begins: Counts
     clips: tuple[Clips, ...]
+    wraps: tuple[int, ...]
     bits: Floats
     phases: Floats
     spectra: Floats

@@ -12,7 +12,7 @@ from recall_lab.analysis.findings.layouts import LAYOUTS
 from recall_lab.analysis.findings.values import Finding
 from recall_lab.wire.pcm import RATE
 
-RATES: Final = (8_000, 11_025, 16_000, 22_050, 24_000, 32_000, 44_100, 48_000)
+RATES: Final = (8_000, 11_025, 12_000, 16_000, 22_050, 24_000, 32_000, 44_100, 48_000)
 """Sample rates that senders use, Hz."""
 
 _FITS: Final = 0.02  # of the rate; see wrong_rate in the catalogue

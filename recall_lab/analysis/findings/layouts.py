@@ -23,7 +23,7 @@ Floats = npt.NDArray[np.float32]
 _BITS: Final = np.log2(1 + np.arange(2**17, dtype=np.float64)).astype(np.float32)
 
 
-_RANDOM: Final = 13.84 - 2 * 5.90
+RANDOM: Final = 13.84 - 2 * 5.90
 """Bits by which random bytes take fewer as 8-bit levels than as 16-bit samples: that much is no
 sign of companding. The mean of ``log2(1 + |a - b|)`` over all pairs of 65,536 and 256 levels."""
 
@@ -48,7 +48,8 @@ def _a_law() -> npt.NDArray[np.int16]:
     return np.where(code & 0x80, size, -size - 1).astype(np.int16)
 
 
-_COMPANDED: Final = {"mu-law": _mu_law(), "a-law": _a_law()}
+COMPANDED: Final = {"mu-law": _mu_law(), "a-law": _a_law()}
+"""Place of each byte among the 256 levels."""
 
 
 def bits_of(pieces: npt.NDArray[np.int16]) -> Floats:
@@ -71,7 +72,7 @@ def bits_of(pieces: npt.NDArray[np.int16]) -> Floats:
     found = np.stack(
         [
             *(bits for bits, _ in read),
-            *(_code_bits(_COMPANDED[law][octets]) for law in LAYOUTS[3:5]),
+            *(_code_bits(COMPANDED[law][octets]) for law in LAYOUTS[3:5]),
             _BITS[np.abs(wide[..., 2:] - wide[..., :-2])].mean(axis=(1, 2)),
         ],
         axis=1,
@@ -91,6 +92,15 @@ def bits_of(pieces: npt.NDArray[np.int16]) -> Floats:
         worse = np.where(bends[0] < bends[1], 2, 1)
         found[np.flatnonzero(alike), worse] = np.inf
     return found
+
+
+def step_bits(values: npt.NDArray[np.integer]) -> float:
+    """Return the bits that a step takes in the mean.
+
+    Args:
+        values: of at most 16 bits, shape ``(values,)``.
+    """
+    return float(_BITS[np.abs(np.diff(values.astype(np.int32)))].mean())
 
 
 def phases_of(pieces: npt.NDArray[np.int16]) -> Floats:
@@ -126,4 +136,4 @@ def _bend_bits(samples: npt.NDArray[np.int16]) -> Floats:
 
 def _code_bits(codes: npt.NDArray[np.int16]) -> Floats:
     """Return the bits of two steps of 8 bits, as many as 16 bits of the stream have."""
-    return np.asarray(2 * _BITS[np.abs(np.diff(codes, axis=2))].mean(axis=(1, 2)) + _RANDOM)
+    return np.asarray(2 * _BITS[np.abs(np.diff(codes, axis=2))].mean(axis=(1, 2)) + RANDOM)

@@ -8,6 +8,7 @@ from recall_lab.analysis.findings.catalogue import CATALOGUE
 from recall_lab.analysis.findings.containers import containers
 from recall_lab.analysis.findings.format import layout_findings, not_audio, two_channels, wrong_rate
 from recall_lab.analysis.findings.packets import clicks, stuck_packets
+from recall_lab.analysis.findings.sample_formats import sample_format
 from recall_lab.analysis.findings.scan import scan
 from recall_lab.analysis.findings.sound import DETECTORS, silences
 from recall_lab.analysis.findings.values import SEVERITIES, Finding
@@ -46,6 +47,9 @@ def findings_of_samples(
         if participant is None:
             participant = capture.info.participant is not None
     if any(one.finding == "container" for one in told):
+        return told
+    told += sample_format(capture)
+    if any(one.finding == "sample_format" for one in told):
         return told
     found = scan(capture)
     told += layout_findings(found)

@@ -53,6 +53,8 @@ _BESIDE: Final = RATE // 1000  # samples on either side of a join: 1 ms
 _LEAP: Final = 2.0  # times the largest step beside it
 _LEAST_LEAP: Final = 64
 _JOINED: Final = 0.005  # s: packets whose stamps are nearer than that follow one another
+_WRAPS: Final = 3 * FULL_SCALE // 2  # from one sample to the next
+_SMOOTH: Final = FULL_SCALE // 4  # the step that it is, counted on beyond the end
 _STEEP: Final = 0.01  # of the top: a wave that is cut off comes in steeper than one that turns
 
 
@@ -96,7 +98,7 @@ def scan(capture: Capture | npt.ArrayLike) -> Scan:
     found.tell()
     return Scan(
         total, found.low, found.high, found.energy, found.mean, found.edges(0), found.edges(1),
-        tuple(found.clips), found.bits, found.phases, spectra, slow, seen,
+        tuple(found.clips), tuple(found.wraps), found.bits, found.phases, spectra, slow, seen,
         found.joins, np.concatenate([joins[:0], *found.leaps]), offset[order], relative[order],
     )  # fmt: skip
 
@@ -135,6 +137,7 @@ class _Found:
         self._edged: tuple[list[Counts], list[Counts]] = [], []
         self.energy, self.mean = np.zeros(slots, np.float32), np.zeros(slots, np.float32)
         self.clips: list[Clips] = []
+        self.wraps: list[int] = []
         self.joins = 0
         self.leaps: list[Counts] = []
         self.bits = np.full((windows, len(LAYOUTS)), np.nan, np.float32)
@@ -159,6 +162,7 @@ class _Found:
         np.matmul(slots, np.full(SLOT, 1 / SLOT, np.float32), out=mean)
         power: Floats = np.maximum(energy - mean**2, 0)
         self.clips.append(_clips(samples, low, high))
+        self.wraps.append(_wraps(rows, low, high))
         picked = _pick(np.where(power > _CONSTANT * energy, power, 0), _PIECES)
         if len(picked):
             self._pieces[window % _TOGETHER] = slots[picked, :PIECE]
@@ -252,6 +256,23 @@ def _clips(samples: Samples, low: npt.NDArray[np.int16], high: npt.NDArray[np.in
         count += int((ends - starts).sum())
         longest = max(longest, int((ends - starts).max()))
     return Clips(count, longest, max(tops[0], -tops[1]))
+
+
+def _wraps(rows: Samples, low: npt.NDArray[np.int16], high: npt.NDArray[np.int16]) -> int:
+    """Count leaps from one end of the scale to the other, against the way the wave was going.
+
+    Of a wave that is cut off, many samples are at an end, and its leaps go on as it went.
+    """
+    far = np.flatnonzero(high.astype(np.int32) - low > _WRAPS)
+    if not len(far):
+        return 0
+    some = rows[far].astype(np.int32)
+    inside = np.abs(some) < FULL_SCALE - 1
+    steps = np.diff(some)
+    leaps = (np.abs(steps) > _WRAPS) & inside[:, 1:] & inside[:, :-1]
+    leaps &= 2 * FULL_SCALE - np.abs(steps) < _SMOOTH
+    leaps[:, 1:] &= steps[:, :-1] * np.sign(steps[:, 1:]) < 0
+    return int(leaps[:, 1:].sum())
 
 
 _HANN: Final = np.hanning(SPECTRUM + 1)[:-1].astype(np.float32)

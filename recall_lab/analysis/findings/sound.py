@@ -130,6 +130,25 @@ def clipping(found: Scan) -> list[Finding]:
     ]
 
 
+_CUT: Final = 10  # samples at an end of the scale for each leap: the wave is cut off, and steep
+
+
+def wrap_around(found: Scan) -> list[Finding]:
+    """Find sums that were too large for 16 bits, and went on at the other end of the scale."""
+    kind = CATALOGUE["wrap_around"]
+    count = sum(found.wraps)
+    if count < kind.threshold or count < sum(one.samples for one in found.clips) / _CUT:
+        return []
+    seconds = sum(one > 0 for one in found.wraps) * 10
+    return [
+        kind.found(
+            count,
+            f"the wave leaps from one end of the scale to the other {count:,} times within "
+            f"{seconds} s of the call",
+        )
+    ]
+
+
 def dc_offset(found: Scan) -> list[Finding]:
     """Find a mean that is not zero."""
     kind = CATALOGUE["dc_offset"]
@@ -277,6 +296,6 @@ def _runs(mask: Mask, least: int) -> list[tuple[int, int]]:
 
 
 DETECTORS: Final = (
-    low_level, clipping, dc_offset, mains_hum, narrow_band, zero_filled_losses,
+    low_level, wrap_around, clipping, dc_offset, mains_hum, narrow_band, zero_filled_losses,
 )  # fmt: skip
 """What looks at a scan of the sound, beside :func:`silences`."""

@@ -35,7 +35,7 @@ def names(found: list[Finding]) -> list[str]:
     return [one.finding for one in found]
 
 
-@pytest.mark.parametrize("gain", [0.2, 1, 8])
+@pytest.mark.parametrize("gain", [0.2, 1, 5])
 def test_swapped_and_shifted_bytes_are_found_in_ten_seconds(ten: np.ndarray, gain: float) -> None:
     louder = (ten * gain).clip(-32_768, 32_767).astype(np.int16)
     assert names(findings_of_samples(louder)) == []

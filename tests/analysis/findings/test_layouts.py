@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 import soundfile
 
-from recall_lab.analysis.findings.layouts import _COMPANDED, LAYOUTS, bits_of, phases_of
+from recall_lab.analysis.findings.layouts import COMPANDED, LAYOUTS, bits_of, phases_of
 from recall_lab.capture.audio import read_audio
 
 
@@ -39,8 +39,8 @@ def test_codes_of_telephony_stand_in_the_order_of_their_levels(law: str, subtype
     codes = np.arange(256, dtype=np.uint8).tobytes()
     options = {"samplerate": 8000, "channels": 1, "subtype": subtype, "format": "RAW"}
     levels = soundfile.read(io.BytesIO(codes), dtype="int16", **options)[0]
-    order = np.argsort(_COMPANDED[law], kind="stable")
-    assert sorted(_COMPANDED[law].tolist()) == list(range(-128, 128))
+    order = np.argsort(COMPANDED[law], kind="stable")
+    assert sorted(COMPANDED[law].tolist()) == list(range(-128, 128))
     assert (np.diff(levels[order].astype(int)) >= 0).all()
 
 

@@ -197,3 +197,13 @@ def test_every_finding_of_sound_is_tried() -> None:
     tried = "".join(Path(__file__).with_name(name).read_text() for name in files)
     kinds = [kind for kind in CATALOGUE.values() if kind.about == "sound"]
     assert [kind.finding for kind in kinds if f'"{kind.finding}"' not in tried] == []
+
+
+def test_sums_that_are_too_large_go_on_at_the_other_end(talk: np.ndarray) -> None:
+    loud = talk[: 30 * 16_000].astype(np.int32) * 12
+    wrapped = findings_of_samples(loud.astype(np.int16))
+    assert "wrap_around" in [one.finding for one in wrapped]
+    clipped = findings_of_samples(loud.clip(-32_768, 32_767).astype(np.int16))
+    assert [one.finding for one in clipped if one.severity == "bad"] == ["clipping"]
+    unsigned = (talk[: 30 * 16_000].astype(np.int32) + 32_768).astype(np.uint16).view(np.int16)
+    assert "wrap_around" in [one.finding for one in findings_of_samples(unsigned)]
