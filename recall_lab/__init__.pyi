@@ -43,6 +43,7 @@ from .analysis.timing import jitter as jitter
 from .analysis.timing import latency as latency
 from .analysis.timing import stalls as stalls
 from .analysis.transcript import chat as chat
+from .analysis.transcript import corrections as corrections
 from .analysis.transcript import transcript as transcript
 from .capture.archive import Archived as Archived
 from .capture.archive import archive as archive

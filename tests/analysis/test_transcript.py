@@ -35,6 +35,7 @@ def test_the_words_of_a_meeting() -> None:
         "participant": "Int64", "name": "str", "text": "str", "start": "float64",
         "end": "float64", "final": "bool", "utterance": "int64",
         "received": "datetime64[ns, UTC]",
+        "absolute": "datetime64[ns, UTC]", "language": "str",
     }  # fmt: skip
     truth = [word for *_, text in standup.turns() for word in text.split()]
     assert found["text"].tolist() == truth

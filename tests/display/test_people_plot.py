@@ -16,9 +16,15 @@ from matplotlib.figure import Figure
 from standup import about, words
 
 from recall_lab.analysis.analysis import analyse
-from recall_lab.display.people_plot import MOST_ROWS, ROW_COLORS, people_of, plot_speakers
+from recall_lab.display.fonts import legible
+from recall_lab.display.people_plot import (
+    ALL_ROWS,
+    MOST_ROWS,
+    ROW_COLORS,
+    people_of,
+    plot_speakers,
+)
 from recall_lab.display.style import BLUE
-from recall_lab.display.words import legible
 from recall_lab.errors import InvalidArgument
 
 
@@ -108,7 +114,8 @@ def test_of_many_those_who_speak_most_have_a_lane(ax: Axes) -> None:
             about("speech_off", who, who * 10.0 + who / 4),
         ]
     people = people_of(Told(*lines))
-    assert len(people.labels) == MOST_ROWS == len(ROW_COLORS)
+    assert len(people.labels) == MOST_ROWS
+    assert len(ROW_COLORS) == ALL_ROWS
     assert people.labels[-1] == "13 others"
     assert set(people.labels[:-1]) == {f"participant {who}" for who in range(14, 21)}
     assert (people.spans["row"] == MOST_ROWS - 1).sum() == 13
