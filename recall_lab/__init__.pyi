@@ -105,7 +105,9 @@ from .errors import WaitTimeout as WaitTimeout
 from .fake_recall.api import FakeRecall as FakeRecall
 from .receiver.faults import Faults as Faults
 from .receiver.limits import Limits as Limits
+from .receiver.meeting import Echo as Echo
 from .receiver.meeting import Meeting as Meeting
+from .receiver.meeting import Share as Share
 from .receiver.meeting import Turn as Turn
 from .receiver.meeting import Voice as Voice
 from .receiver.meeting import read_meeting as read_meeting
