@@ -250,7 +250,7 @@ def plot_speakers(
         )  # fmt: skip
     if title is None:
         name = kept[0].info.recording if kept else "recording"
-        by = counted(inside["participant"].nunique(), "participant")
+        by = counted(len(inside[["participant", "row"]].drop_duplicates()), "participant")
         title = f"{name}: {counted(len(inside), 'time')} of speech by {by}"
         if people.spans.empty:
             title = f"{name}: no events say who speaks"

@@ -25,6 +25,7 @@ Span: TypeAlias = tuple[float, float]
 """Start and end, s from the first sample."""
 
 _FIRST_ID = 100
+_NEVER = 1e9  # s, beyond every meeting
 
 
 @dataclass(frozen=True)
@@ -329,9 +330,9 @@ def silenced(samples: npt.NDArray[Any], spans: Iterable[Span]) -> npt.NDArray[An
 
 
 def _samples(start: float, end: float) -> slice:
-    return slice(
-        *(None if math.isinf(edge) else max(round(edge * RATE), 0) for edge in (start, end))
-    )
+    """Return the samples of a span, s; infinity is beyond the last."""
+    low, high = (round(min(max(edge, 0.0), _NEVER) * RATE) for edge in (start, end))
+    return slice(low, high)
 
 
 def _saturated(total: npt.NDArray[np.int32]) -> Samples:
