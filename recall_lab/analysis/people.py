@@ -150,7 +150,7 @@ def turns_of(streams: Sequence[WithEvents], events: pd.DataFrame, roster: Roster
     """Return what :func:`speakers` does, of a roster that is there already."""
     told: dict[int, dict[float, set[str]]] = {}
     some = events[events["event"].isin(_PAIRED) & events["participant"].notna()]
-    columns = (some[name] for name in ("participant", "event", "relative"))
+    columns = (some[name].tolist() for name in ("participant", "event", "relative"))
     last_told = math.nan
     for number, event, relative in zip(*columns, strict=True):
         if not math.isnan(time := usable(relative)):
@@ -222,19 +222,19 @@ def _intervals(stays: list[Stay]) -> Iterator[tuple[tuple[Any, ...], float, floa
 def _contradictions(roster: Roster, events: pd.DataFrame) -> dict[tuple[int, int], list[str]]:
     """Return what is told of each id and person while they were not there, once for each stay."""
     some = events[events["event"].isin((*_SPEECH, _FINAL)) & events["participant"].notna()]
-    columns = (some[name] for name in ("participant", "event", "relative"))
+    columns = (some[name].tolist() for name in ("participant", "event", "relative"))
     first: dict[tuple[int, int, float, str], tuple[float, str]] = {}
     for number, event, relative in zip(*columns, strict=True):
         who, time = int(number), usable(relative)
         stay = roster.stay(who, time)
         assert stay is not None
+        if not (time > stay.end or time < stay.start):
+            continue
         what = "speech" if event == _FINAL else event.rpartition(".")[2]
         if time > stay.end:
             key = who, stay.person, stay.end, "after they left"
-        elif time < stay.start:
-            key = who, stay.person, stay.start, "before they joined"
         else:
-            continue
+            key = who, stay.person, stay.start, "before they joined"
         first[key] = min(first.get(key, (math.inf, "")), (time, what))
     notes: dict[tuple[int, int], list[str]] = {}
     for (who, person, at, when), (time, what) in sorted(first.items()):

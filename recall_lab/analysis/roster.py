@@ -122,7 +122,7 @@ class Roster(NamedTuple):
         if not stays:
             return None
         last = len(stays) - 1
-        if math.isnan(time):
+        if not last or math.isnan(time):
             return stays[last]
         return stays[min(bisect_right(stays, time, key=lambda stay: stay.until), last)]
 
@@ -154,7 +154,9 @@ def roster_of(streams: Sequence[Any], events: pd.DataFrame) -> Roster:
     moves: dict[int, dict[float, set[str]]] = {}
     times: dict[int, list[float]] = {}
     about = events[(events["event"] != "") & events["participant"].notna()]
-    columns = (about[name] for name in ("participant", "kind", "event", "relative", "detail"))
+    columns = (
+        about[name].tolist() for name in ("participant", "kind", "event", "relative", "detail")
+    )
     noted: dict[int, float] = {}  # when audio messages first tell of another, s
     for number, kind, event, relative, detail in zip(*columns, strict=True):
         who, time = int(number), usable(relative)
@@ -181,6 +183,9 @@ def roster_of(streams: Sequence[Any], events: pd.DataFrame) -> Roster:
         _complete(own)
     found = Roster(stays, count)
     for who, some_times in times.items():
+        if len(stays[who]) == 1:
+            count[who, 0] = len(some_times)
+            continue
         for time in some_times:
             key = who, found.person(who, time)
             count[key] = count.get(key, 0) + 1
@@ -202,7 +207,9 @@ def fields_of(told: object) -> tuple[tuple[str, Any], ...]:
     if not isinstance(told, dict):
         return ()
     found: list[tuple[str, Any]] = [
-        (what, text) for what in ("name", "platform", "email") if (text := text_of(told.get(what)))
+        (what, text)
+        for what in ("name", "platform", "email")
+        if (value := told.get(what)) and (text := text_of(value))
     ]
     if isinstance(told.get("is_host"), bool):
         found.append(("is_host", told["is_host"]))
@@ -273,7 +280,7 @@ def _share_out(stays: list[Stay], told: list[_Told]) -> None:
     timed = [one for one in told if one.fields and not math.isnan(one.time)]
     if not timed:
         timed = [one._replace(time=-math.inf) for one in told if one.fields]
-    ordered = sorted(timed, key=lambda one: (one.time, one.rank, repr(one.fields)))
+    ordered = sorted(timed)  # of the same moment and rank by what they tell: whatever came first
     begin = 0
     for stay in stays:
         end = bisect_left(ordered, stay.until, key=lambda one: one.time)

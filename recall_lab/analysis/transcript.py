@@ -7,6 +7,7 @@ from bisect import bisect_left
 from collections import Counter
 from collections.abc import Iterator, Sequence
 from difflib import SequenceMatcher
+from itertools import groupby
 from typing import Any, Final, Literal, NamedTuple
 
 import numpy as np
@@ -55,13 +56,6 @@ class _Utterance(NamedTuple):
     received: pd.Timestamp
     words: list[Word]
     begin: float  # when its first word that has a time was said
-
-    @property
-    def key(self) -> tuple[Any, ...]:
-        """By which they are in order, whenever they came: those without a time last."""
-        begin = math.inf if math.isnan(self.begin) else self.begin
-        who = -1 if self.participant is None else self.participant
-        return begin, who, self.event == FINAL, len(self.words), repr(self.words), self.name
 
 
 def transcript(
@@ -116,15 +110,16 @@ def words_of(
     said = _utterances(events, (FINAL, PARTIAL) if partial else (FINAL,))
     if by == "utterance":
         said = [one._replace(words=_joined(one.words)) for one in said]
-    rows = [
-        (
-            one.participant, roster.name(one.participant, one.begin) or one.name,
-            word.text, word.start, word.end, one.event == FINAL, one.number, one.received,
-            word.language,
-        )
-        for one in said
-        for word in one.words
-    ]  # fmt: skip
+    rows: list[tuple[Any, ...]] = []
+    for one in said:
+        name, final = roster.name(one.participant, one.begin) or one.name, one.event == FINAL
+        rows += [
+            (
+                one.participant, name, word.text, word.start, word.end, final, one.number,
+                one.received, word.language,
+            )
+            for word in one.words
+        ]  # fmt: skip
     dtypes = {
         "participant": "Int64", "name": "str", "text": "str", "start": "float64",
         "end": "float64", "final": "bool", "utterance": "int64",
@@ -342,7 +337,20 @@ def _utterances(events: pd.DataFrame, kinds: tuple[str, ...]) -> list[_Utterance
                 continue
             seen.add(key)
         found.append(_Utterance(number, event, who, _name(payload), received, words, begin))
-    return sorted(found, key=lambda one: one.key)
+    ordered: list[_Utterance] = []
+    for _, same in groupby(sorted(found, key=_key), _key):
+        few = list(same)
+        if len(few) > 1:
+            few.sort(key=lambda one: (repr(one.words), one.name))
+        ordered += few
+    return ordered
+
+
+def _key(said: _Utterance) -> tuple[float, int, bool, int]:
+    """By which they are in order, whenever they came: those without a time last."""
+    begin = math.inf if math.isnan(said.begin) else said.begin
+    who = -1 if said.participant is None else said.participant
+    return begin, who, said.event == FINAL, len(said.words)
 
 
 def _words(payload: dict[str, Any]) -> list[Word]:
@@ -363,7 +371,8 @@ def _words(payload: dict[str, Any]) -> list[Word]:
 
 
 def _language(told: dict[str, Any]) -> str:
-    return text_of(told.get("language_code")) or text_of(told.get("language"))
+    code = told.get("language_code") or told.get("language")
+    return text_of(code) if code else ""
 
 
 def _absolute(stamp: object) -> int | None:
