@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from typing import Any
 
+import msgspec
 import numpy as np
 import pandas as pd
 import standup
@@ -83,17 +84,28 @@ def _voice(
     return Voice(who, silence, tuple(turns), stays=stays, changes=tuple(changes))
 
 
-def lines_of(meeting: Meeting) -> list[dict[str, Any]]:
-    """Return the journal of a meeting of which every event was received, as it came."""
+def lines_of(meeting: Meeting, *, stale: bool = False) -> list[dict[str, Any]]:
+    """Return the journal of a meeting of which every event was received, as it came.
+
+    Args:
+        meeting: of which it is.
+        stale: transcripts name whom they are of as that one was named first, however late.
+    """
     call = MeetingCall(meeting, "ws://127.0.0.1:9/", recording="call")
-    return [
-        {
-            "kind": "event", "received": NEW_YEAR + round(when * 1e9), "monotonic": 1,
-            "connection": 1, "event": name,
-            "message": json.loads(call._event(name, when, NEW_YEAR, fields)),
-        }
-        for when, name, fields in meeting.happenings()
-    ]  # fmt: skip
+    lines = []
+    for when, name, fields in meeting.happenings():
+        if stale and "words" in fields:
+            begin = fields["words"][0]["start_timestamp"]["relative"]
+            voice = meeting.voice(fields["participant"]["id"], begin)
+            fields = fields | {"participant": msgspec.to_builtins(voice.participant)}
+        lines.append(
+            {
+                "kind": "event", "received": NEW_YEAR + round(when * 1e9), "monotonic": 1,
+                "connection": 1, "event": name,
+                "message": json.loads(call._event(name, when, NEW_YEAR, fields)),
+            }
+        )  # fmt: skip
+    return lines
 
 
 def arrived(lines: list[dict[str, Any]], rng: Any = None) -> Capture:

@@ -209,7 +209,8 @@ def plot_speakers(
     if isinstance(rows, bool) or not isinstance(rows, int) or not 1 <= rows <= ALL_ROWS:
         raise InvalidArgument("rows", rows, f"a whole number from 1 to {ALL_ROWS}")
     streams = streams_of(_loaded(captures))
-    kept = [one for one in streams if isinstance(one, Capture)]
+    known = [one for one in streams if isinstance(one, Capture)]
+    kept = [one for one in known if len(one.audio) or not one.packets.empty]
     axis = clock_map(analyse(kept[0]), clock) if kept else RELATIVE
     if not kept and clock != "relative":
         raise InvalidArgument("clock", clock, "'relative', where there are no packets")
@@ -249,7 +250,7 @@ def plot_speakers(
             borderaxespad=0.2, frameon=False, fontsize="small",
         )  # fmt: skip
     if title is None:
-        name = kept[0].info.recording if kept else "recording"
+        name = known[0].info.recording if known else "recording"
         by = counted(len(inside[["participant", "row"]].drop_duplicates()), "participant")
         title = f"{name}: {counted(len(inside), 'time')} of speech by {by}"
         if people.spans.empty:

@@ -33,7 +33,7 @@ from recall_lab.capture.reader import (
 )
 from recall_lab.capture.record import HEADER_BYTES, RECORD_BYTES, pack_record
 from recall_lab.capture.remote import filesystem_of
-from recall_lab.errors import CaptureNotFound
+from recall_lab.errors import CaptureNotFound, InvalidArgument
 
 LENGTHS = [4, 0, 2, 4, 8]  # as kept: half a sample goes over from the third to the fourth
 ENDS = list(itertools.accumulate(LENGTHS))
@@ -450,8 +450,10 @@ def test_events_alone_are_a_recording(tmp_path: Path) -> None:
         assert rl.participants([only])["name"].tolist() == ["Alice", "Bob"]
         assert rl.transcript([only])["text"].tolist() == ["hello"]
         assert rl.chat([only])["text"].tolist() == ["hi"]
-        rl.plot_speakers([only], words=True)
+        assert rl.plot_speakers([only], words=True).get_title(loc="left").startswith("call: ")
         plt.close("all")
+        with pytest.raises(InvalidArgument, match="where there are no packets"):
+            rl.plot_speakers([only], clock="absolute")
     for missing in (tmp_path / "nobody", "memory://events-alone/nobody"):
         with pytest.raises(CaptureNotFound):
             load_recording(missing)
