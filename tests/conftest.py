@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 import pytest
+from hypothesis import settings
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -29,6 +30,11 @@ os.environ["RECALL_LAB_RUNTIME"] = _RUNTIME
 os.environ["MPLBACKEND"] = "Agg"
 
 ROOT = Path(__file__).parent.parent
+
+# what is drawn anew each time finds more; what passes here has to pass there
+settings.register_profile("ci", derandomize=True, print_blob=True)
+if "CI" in os.environ:
+    settings.load_profile("ci")
 
 
 @pytest.fixture(scope="session", autouse=True)

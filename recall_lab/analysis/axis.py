@@ -30,6 +30,8 @@ Number = TypeVar("Number", np.int64, np.float64)
 Mask = npt.NDArray[np.bool_]
 
 _PIECE: Final = 1 << 15  # samples that are resampled at once
+_BESIDE: Final = 8  # packets on either side of a piece, some of which may have come again
+_SAME: Final = 1e-3  # of a sample, by which those begin and end alike
 
 LONGEST: Final = 2**33
 """Samples of an axis at most, six days: more is no call, but a clock gone wrong."""
@@ -224,7 +226,14 @@ class Timeline:
         assert placed.exact is not None
         first = int(np.searchsorted(placed.reached, low, "right"))
         last = int(np.searchsorted(placed.at, high, "left"))
-        begins, ends = placed.exact.T
+        if first >= last:
+            return
+        some = np.arange(max(first - _BESIDE, 0), min(last + _BESIDE, len(placed.at)))
+        # what came again is not heard, and stands between packets that follow one another
+        again = (np.abs(np.diff(placed.exact[some], axis=0)) < _SAME).all(axis=1)
+        some = some[~np.append(False, again & (np.diff(placed.arrival[some]) > 0))]
+        first, last = np.searchsorted(some, [first, last]).tolist()
+        begins, ends = placed.exact[some].T
         # packets that follow one another are resampled together; what came first is written last
         if first >= last:
             return
@@ -232,17 +241,17 @@ class Timeline:
         heads = [first, *(apart + 1 + first).tolist()]
         for head, tail in sorted(
             zip(heads, [*heads[1:], last], strict=True),
-            key=lambda run: -int(placed.arrival[run[0]]),
+            key=lambda run: -int(placed.arrival[some[run[0]]]),
         ):
-            begin = max(int(placed.at[head]), low)
-            end = min(int(placed.at[tail - 1] + placed.samples[tail - 1]), high)
+            begin = max(int(placed.at[some[head]]), low)
+            end = min(int(placed.at[some[tail - 1]] + placed.samples[some[tail - 1]]), high)
             if begin >= end:
                 continue
             # one packet more on either side, if it follows: its samples are needed, too
             head -= int(head > 0 and abs(begins[head] - ends[head - 1]) <= 0.5)
             tail += int(tail < len(begins) and abs(begins[tail] - ends[tail - 1]) <= 0.5)
-            offset = placed.offsets[placed.arrival[head:tail]]
-            edges = np.concatenate([[0], np.cumsum(placed.counts[head:tail])])
+            offset = placed.offsets[placed.arrival[some[head:tail]]]
+            edges = np.concatenate([[0], np.cumsum(placed.counts[some[head:tail]])])
             audio = np.zeros(int(edges[-1]) + 2 * SIDE + 2)
             for at, (left, right) in zip(offset.tolist(), pairwise(edges.tolist()), strict=True):
                 audio[SIDE + left : SIDE + right] = self._audio[at : at + right - left]

@@ -105,7 +105,8 @@ def steps_of(packets: pd.DataFrame) -> list[Step]:
     received = nanoseconds(packets["received"])
     rows: list[Step] = []
     ahead = _since_first(absolute[order]) - (relative - relative[:1])
-    for at, step in _steps(relative, ahead, _quantum(absolute)):
+    runs = bool(np.ptp(absolute)) if len(absolute) else False  # else it is none, and never set
+    for at, step in _steps(relative, ahead, _quantum(absolute)) if runs else ():
         ours = arrived[order[at]] - arrived[order[at - 1]]
         media = relative[at] - relative[at - 1]
         paused = abs(ours - media - step) < abs(ours - media)

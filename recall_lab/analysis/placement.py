@@ -80,7 +80,7 @@ def place(packets: pd.DataFrame, order: MediaOrder, *, resampled: bool = True) -
         at = np.cumsum(counts, dtype=np.int64) - counts + np.cumsum(jumps)
     else:
         heads = np.concatenate([[0], heads])
-        begins = np.rint((starts[heads] - origin) * RATE)
+        begins = (starts[heads] - origin) * RATE
         if order.stretched:
             sizes = np.diff(heads, append=len(counts))
             spans = order.lasts * RATE
@@ -95,7 +95,7 @@ def place(packets: pd.DataFrame, order: MediaOrder, *, resampled: bool = True) -
             at[1:] = counts[:-1]
             lengths_of = np.add.reduceat(at, heads)
             ends = np.cumsum(lengths_of) - lengths_of + at[heads]
-            at[heads] += np.diff(begins.astype(np.int64) - ends, prepend=0)
+            at[heads] += np.diff(np.rint(begins).astype(np.int64) - ends, prepend=0)
             np.cumsum(at, out=at)
     if not (at[1:] >= at[:-1]).all():
         again = np.argsort(at, kind="stable")

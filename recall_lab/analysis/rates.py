@@ -113,7 +113,8 @@ def drifts(
 def samples_clock(line: MediaOrder) -> tuple[Floats, Floats]:
     """Return when packets begin by the samples counted, and what their stamps say, s."""
     starts, counts = line.starts, line.samples / RATE
-    steps = counts[:-1] + (starts[1:] - starts[:-1] - line.lasts[:-1])
+    ran = line.lasts[:-1] / counts[:-1]  # what is missing is told by the media clock
+    steps = counts[:-1] + (starts[1:] - starts[:-1] - line.lasts[:-1]) / ran
     by_samples = np.concatenate([starts[:1], starts[:1] + np.cumsum(steps)])
     return by_samples, line.stamps
 
@@ -158,7 +159,7 @@ def _estimate(first: Floats, second: Floats, steps: int) -> dict[str, float]:
     points = envelope(first, second - first)
     span = float(points.times[-1] - points.times[0]) if len(points.times) else 0.0
     answer = {"drift": np.nan, "low": np.nan, "high": np.nan, "span": span}
-    if len(points.times) >= _LEAST:
+    if len(points.times) >= _LEAST and second.any() and np.ptp(second):  # a clock that runs
         slope = _slope(points)
         low, high = _interval(points, slope)
         # the delay grows by second - first: a slope below zero means that the first is faster

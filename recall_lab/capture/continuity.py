@@ -43,6 +43,7 @@ from recall_lab.capture.level_clock import (
     grid_of,
     level_out,
     take_out_clock,
+    typical,
     unaccounted,
 )
 from recall_lab.capture.level_steps import HALF_SAMPLE, Floats, Mask, Positions, median_of, steps_of
@@ -192,7 +193,7 @@ def _decide(pages: Sequence[_Page], sizes: Floats, clock: Floats) -> None:
     big = np.stack([page.big for page in pages])
     torn = np.stack([page.torn for page in pages])
     found: Floats = np.where(big, misses, 0.0)
-    lasts = np.array([median_of(page.lasts) for page in pages])
+    lasts = np.array([typical(page.lasts)[0] for page in pages])
     found += steps_of(misses - found, torn & ~big, lasts)
     for page, some in zip(pages, found, strict=True):
         inside = slice(page.low - page.first, page.high - page.first)

@@ -37,6 +37,7 @@ LEAST: Final = 0.25
 
 _AHEAD: Final = 6  # packets after a break that tell whether it stays
 _SANE: Final = 0.9  # of the packets: so many wall-clock stamps agree with one of the other clocks
+_PASSED, _REPLAYED = 1.0, 0.05  # s by which the pace is told, and how far it is from 1
 _PART: Final = 1 << 15  # packets that are looked at together: they stay in the cache
 _FURTHEST: Final = 1e9  # s: no wall clock tells that much between two packets
 
@@ -111,6 +112,10 @@ def epochs_of(packets: pd.DataFrame) -> Epochs:
         media = relative if rows is None else np.where(known, relative, np.nan)
         return Epochs(media, epoch, [], nothing)
     ours = np.diff(arrivals(packets) if rows is None else arrivals(packets)[rows])
+    if not (wall.any() or ours.any()):  # clocks that stand all the time tell nothing
+        media = relative if rows is None else np.where(known, relative, np.nan)
+        return Epochs(media, epoch, [], nothing)
+    ours *= _pace(moved[~parted], ours[~parted])
     sane = np.count_nonzero(parted) <= (1 - _SANE) * len(parted) or (
         # or it goes with our clock, while the media clock is the one that is odd
         np.count_nonzero(np.abs(wall - ours) > LEAST) <= (1 - _SANE) * len(parted)
@@ -145,6 +150,14 @@ def _together(times: npt.NDArray[np.float64], wall: npt.NDArray[np.int64]) -> bo
         if not (np.abs(apart) <= LEAST).all():
             return False
     return True
+
+
+def _pace(moved: npt.NDArray[np.float64], ours: npt.NDArray[np.float64]) -> float:
+    """Return how fast media time ran against arrival in a replay; 1.0 for a call."""
+    passed, took = float(moved.sum()), float(ours.sum())
+    if passed < _PASSED or took <= 0 or abs(passed / took - 1) < _REPLAYED:
+        return 1.0
+    return passed / took
 
 
 class _Joining:

@@ -57,7 +57,8 @@ def grid_of(misses: Floats, lasts: Floats) -> float:
         if 0.9 < misses[small].sum() / (middle * lasts[small].sum()) < 1.1:
             return 0.0  # packets of several lengths that all fit: a clock, or short audio
     steps = misses + lasts
-    some = np.sort(steps[(steps > _TIGHT) & (steps < 4 * median_of(lasts))])
+    usual, shortest = typical(lasts)
+    some = np.sort(steps[(steps > _TIGHT) & (steps < 4 * usual)])
     heads = np.flatnonzero(np.diff(some, prepend=0.0) > 2 * _TIGHT)
     counts = np.diff(heads, append=len(some))
     often = counts > 1
@@ -65,11 +66,18 @@ def grid_of(misses: Floats, lasts: Floats) -> float:
         return 0.0
     values = (np.add.reduceat(some, heads) / counts)[often]
     grid = float(np.diff(values).min())
-    if not 2 * HALF_SAMPLE <= grid <= 0.7 * float(np.quantile(lasts, 0.1, method="lower")):
+    if not 2 * HALF_SAMPLE <= grid <= 0.7 * shortest:
         return 0.0
     grid = float(values.sum() / np.rint(values / grid).sum())
     off = np.abs(some - np.rint(some / grid) * grid) > _TIGHT
     return grid if np.count_nonzero(off) <= len(some) // 32 else 0.0
+
+
+def typical(lasts: Floats) -> tuple[float, float]:
+    """Return how long packets last in the median, and those that are shorter than most, s."""
+    if (lasts == lasts[0]).all():  # nearly always
+        return float(lasts[0]), float(lasts[0])
+    return median_of(lasts), float(np.quantile(lasts, 0.1, method="lower"))
 
 
 def unaccounted(rest: Floats, ran: float) -> float:
@@ -89,14 +97,17 @@ def _rate(misses: Floats, lasts: Floats, grid: float) -> float:
     size = len(misses)
     if np.count_nonzero(np.abs(misses) <= _TIGHT) > size / 2:
         return 0.0
-    usual, total, whole = median_of(lasts), float(lasts.sum()), float(misses.sum())
-    least = 0.75 * float(np.quantile(lasts, 0.1, method="lower"))  # of lengths, if several
+    usual, shortest = typical(lasts)
+    total, whole = float(lasts.sum()), float(misses.sum())
+    least = 0.75 * shortest  # of lengths, if several
 
     def stays(rate: float, width: float) -> bool:
         """Tell whether the level runs like that in the end, too: it does not on a grid."""
         if rate == 0 or (abs(rate) >= 0.25 and whole / (rate * total) <= 0.25):
             return False
         small = np.abs(misses - rate * lasts) < least
+        if not small.any():
+            return False
         share = float(misses[small].sum() / (rate * lasts[small].sum()))
         if width * usual > _TIGHT:
             return share > 0.25
@@ -108,14 +119,17 @@ def _rate(misses: Floats, lasts: Floats, grid: float) -> float:
     tight = np.count_nonzero(np.abs(misses - middle * lasts) <= _TIGHT) > size / 2
     if tight and not grid and stays(middle, 0.0):
         return middle
-    level = np.concatenate([[0.0], np.cumsum(misses)])
-    time = np.concatenate([[0.0], np.cumsum(lasts)])
+    level, time = np.zeros(size + 1), np.zeros(size + 1)
+    np.cumsum(misses, out=level[1:])
+    np.cumsum(lasts, out=time[1:])
     surest, best = np.inf, 0.0
     nearest: tuple[float, float] | None = None
     for lag in _LAGS:
         if lag > size // 4:
             break
-        rate, width = _shortest_half((level[lag:] - level[:-lag]) / (time[lag:] - time[:-lag]))
+        apart = slice(None, None, max(lag // 4, 1))  # those between tell hardly more
+        rates = (level[lag:] - level[:-lag])[apart] / (time[lag:] - time[:-lag])[apart]
+        rate, width = _shortest_half(rates)
         width = max(width, grid / (lag * usual))
         error = width / np.sqrt((size + 1 - lag) / lag) + 1e-7
         nearest = nearest or (rate, max(error, grid / usual))
@@ -133,7 +147,7 @@ def _slope(misses: Floats, lasts: Floats) -> float:
     """Return the slope of the level over all: a clock, where joins tell one; 0.0 else."""
     if len(misses) < 64:
         return 0.0
-    usual, scatter = median_of(lasts), median_of(np.abs(misses))
+    usual, scatter = typical(lasts)[0], median_of(np.abs(misses))
     rough = scatter >= usual / 16
     # a lost packet is no slope; where stamps scatter as far, it can't be told apart
     level = np.cumsum(misses if rough else np.where(np.abs(misses) < usual / 4, misses, 0.0))

@@ -211,7 +211,7 @@ class Continuity:
         self._scatters = line.scatter > 0
         lost = line.starts[1:] - line.reached[:-1]
         rows = line.row(np.arange(1, len(line.starts)))
-        there = (lost > line.tolerance) & (rows >= max(self._before, 1))
+        there = (lost > line.tolerance) & (rows >= self._before)
         if until is not None:
             there &= rows < until
         return int(np.count_nonzero(there)), float(lost[there].sum())

@@ -29,6 +29,7 @@ _SHARED: Final = 0.3  # of the joins around: then packets share stamps, and are 
 _CALM: Final = 0.5  # of the joins around miss by little: then a leap of one stamp stands out
 _OFTEN: Final = 6  # leaps around: then it is no exception
 _PART: Final = 1 << 15  # packets that are looked at together
+_FEW: Final = 3  # packets at either end of a stream, which may have come in any order
 _SOME: Final = 64  # packets by which the height of what scatters is told
 
 
@@ -122,6 +123,8 @@ def _is_exact(
         once = np.ones(len(media), bool)
         once[again] = False
         by_stamp = np.flatnonzero(once) if by_stamp is None else by_stamp[once[by_stamp]]
+    if by_stamp is not None and _strays(media, samples, by_stamp):
+        return False
     ran = 0.0
     count = len(media) if by_stamp is None else len(by_stamp)
     for low in range(0, count - 1, _PART):
@@ -165,6 +168,17 @@ def apart(
         positions.append(at + low)
         sizes.append(misses[at])
     return np.concatenate(positions), np.concatenate(sizes)
+
+
+def _strays(media: Floats, samples: npt.NDArray[np.int32], by_stamp: Positions) -> bool:
+    """Tell whether a stamp lies alone, before all or behind all, of a packet from between them."""
+    if len(by_stamp) < ENOUGH:
+        return False
+    for at, beside in ((by_stamp[0], by_stamp[1]), (by_stamp[-1], by_stamp[-2])):
+        between = _FEW < at < len(by_stamp) - 1 - _FEW
+        if between and abs(media[at] - media[beside]) > 1.5 * samples[[at, beside]].max() / RATE:
+            return True
+    return False
 
 
 def _with_repeated(
@@ -221,18 +235,18 @@ def _believed(
         order = np.argsort(stamps, kind="stable") if few else _ordered(stamps, lasts)
     starts, counts = stamps[order], samples[order]
     sizes, rate = _jumps(starts, counts, head)
-    if tolerance:
-        sizes = _beyond(sizes, tolerance)
     steps = counts[:-1] / RATE
     if rate.any():
         steps *= 1 + rate
-    steps += sizes
-    placed = np.concatenate([starts[:1], starts[0] + np.cumsum(steps)])
-    off = starts - placed
-    height = float(np.median(off[:_SOME]))
+    placed = np.concatenate([starts[:1], starts[0] + np.cumsum(steps + sizes)])
+    own = np.append(True, starts[1:] > starts[:-1])  # of packets that share one, the first's
+    height = float(np.median((starts - placed)[own][:_SOME]))
+    if tolerance:  # what is left out of the sizes says nothing of the height
+        sizes = _beyond(sizes, tolerance)
+        placed = np.concatenate([starts[:1], starts[0] + np.cumsum(steps + sizes)])
     if abs(height) > HALF_SAMPLE:
         placed += height
-        off -= height
+    off = starts - placed
     away = np.abs(off)
     clock = np.append(rate, rate[-1:]) if len(rate) else np.zeros(len(media))
     missed = np.abs(media[order] - placed) if len(odd) or stamps is not media else away
@@ -383,11 +397,11 @@ def _fitting(stamps: Floats, lasts: Floats, odd: Mask) -> Positions:
     near = np.maximum(np.abs(joins[1:]), np.abs(joins[:-1])) < count[1:-1] / 8
     single = order[1:-1][near & odd[order[1:-1]]]
     runs = np.flatnonzero(np.diff(odd[order], prepend=False, append=False)).reshape(-1, 2)
-    runs = runs[(runs[:, 0] > 0) & (runs[:, 1] < len(order))]
     if not len(runs):
         return single
-    edges = np.column_stack([runs[:, 0] - 1, runs[:, 1]]).ravel()  # of their joins
-    joins = np.append(joins, 0.0)  # the last edge may lie behind all
+    # there is room before the first of all, and behind the last
+    joins = np.concatenate([[np.inf], joins, [np.inf, np.inf]])
+    edges = np.column_stack([runs[:, 0], runs[:, 1] + 1]).ravel()  # of their joins
     room = np.minimum.reduceat(joins, edges)[::2] >= -HALF_SAMPLE
     follows = np.minimum.reduceat(np.abs(joins), edges)[::2] <= HALF_SAMPLE
     places = [np.arange(low, high) for low, high in runs[room & follows].tolist()]

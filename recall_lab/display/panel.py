@@ -70,6 +70,12 @@ def html_of(look: Look) -> str:
                 )
             inner = "".join(f'<td style="{style}">{cell}</td>' for style, cell in row.values())
             parts.append(f"<tr>{inner}</tr>")
+            why = _why(stream)
+            if why:
+                parts.append(
+                    f'<tr><td></td><td colspan="{len(row) - 1}" style="{_WORDS}">'
+                    f"{safe_html(why)}</td></tr>"
+                )
         parts.append("</tbody></table>")
     if len(look.streams) > len(shown):
         parts.append(
@@ -85,7 +91,7 @@ def text_of(look: Look) -> str:
         facts = [f"{stream.recording} {name_of(stream)}", player_time(stream.seconds)]
         facts += [f"{stream.rate:.1f} packets/s", _level(stream), *_missing_words(stream)]
         facts += [_replay(stream)] * stream.replayed
-        facts += [stream.verdict]
+        facts += [stream.verdict if _why(stream) else stream.verdict.partition(":")[0]]
         lines.append("  " + ", ".join(filter(None, facts)))
     if len(look.streams) > _LINES:
         lines.append(f"  and {len(look.streams) - _LINES:,} streams that began earlier")
@@ -144,7 +150,7 @@ def _cells(stream: Stream, *, running: bool) -> dict[str, tuple[str, str]]:
         "level, 1 s (dBFS)": (_CELL, _meter(stream)),
         "delay": (_NUMBER, _delay(stream)),
         "missing": (_WORDS, _missing(stream)),
-        "verdict": (_WORDS, _verdict(stream)),
+        "verdict": (_CELL, _verdict(stream)),
     }
     return cells if running else {name: cell for name, cell in cells.items() if name not in _NOW}
 
@@ -181,12 +187,18 @@ def _level(stream: Stream) -> str:
 
 
 def _verdict(stream: Stream) -> str:
-    """Return what a stream is called and why, marked by a colour; nothing before that is known."""
-    word, _, why = stream.verdict.partition(": ")
+    """Return what a stream is called, marked by a colour; nothing before that is known."""
+    word = stream.verdict.partition(":")[0]
     if not word:
         return ""
     mark = f'<span style="color:{_WORD_COLORS.get(word, GREY)}">&#9679;</span>'
-    return f"{mark} <b>{safe_html(word)}</b> {safe_html(shortened(why, _WHY))}"
+    return f"{mark} <b>{safe_html(word)}</b>"
+
+
+def _why(stream: Stream) -> str:
+    """Return why a stream is not good."""
+    word, _, why = stream.verdict.partition(": ")
+    return "" if word == "good" else shortened(why, _WHY)
 
 
 def _missing(stream: Stream) -> str:

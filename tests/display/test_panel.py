@@ -74,9 +74,9 @@ def test_a_receiver_at_work() -> None:
     assert "recording daily mixed 0:01:03.2 5.0 -23 dBFS 12 ms nothing" in told
     assert "Ada (7) 0:01:03.2 5.0 digital silence 12 ms" in told
     assert "■ loss: 0.50 s ■ reconnect: 0.80 s ■ cause not told yet: 0.20 s" in told
-    assert "● poor 1.50 of 63.2 s are missing <in 3 gaps>" in told
+    assert "● poor 1.50 of 63.2 s are missing <in 3 gaps> recording weekly" in told
     assert "recording weekly mixed 0:01:03.2 5.0 no packets nothing" in told
-    assert page.tags.count("tr") == 1 + 2 + 3
+    assert page.tags.count("tr") == 1 + 2 + 3 + 1
     assert {name for name, _ in page.attributes} <= {"style", "colspan"}
 
 
