@@ -293,11 +293,14 @@ class Ingest:
         return number
 
     def _names(self, connection: Connection, recording: str) -> None:
-        """Note which recording a connection carries; what came before it named any is its, too."""
+        """Note which recording a connection carries; what came before it named any is its, too.
+
+        Such events stand in the receiver's own journal since they came; here they have `waited`.
+        """
         connection.recording = recording
         for fields in connection.waiting:
             number = connection.numbers.get(recording)
-            self._note(recording, "event", **fields, connection=number)
+            self._note(recording, "event", **fields, connection=number, waited=True)
         connection.waiting.clear()
 
     def _participant(

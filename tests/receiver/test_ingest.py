@@ -173,6 +173,7 @@ def test_events_that_name_no_recording_are_those_of_their_socket(ingest: Ingest)
     # nothing waits in memory alone, or without an end
     assert own["_receiver"] == ["a.early", "b.early", *["c.nobody's"] * 100]
     assert len(silent.waiting) < 100
+    assert told["r2"]["waited"].tolist()[0]
     early = told["r2"].iloc[0]
     assert early["received"] <= told["r2"].iloc[1]["received"]
 
