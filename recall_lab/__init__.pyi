@@ -43,6 +43,7 @@ from .analysis.timing import jitter as jitter
 from .analysis.timing import latency as latency
 from .analysis.timing import stalls as stalls
 from .analysis.transcript import chat as chat
+from .analysis.transcript import corrections as corrections
 from .analysis.transcript import transcript as transcript
 from .capture.archive import Archived as Archived
 from .capture.archive import archive as archive
@@ -104,7 +105,9 @@ from .errors import WaitTimeout as WaitTimeout
 from .fake_recall.api import FakeRecall as FakeRecall
 from .receiver.faults import Faults as Faults
 from .receiver.limits import Limits as Limits
+from .receiver.meeting import Echo as Echo
 from .receiver.meeting import Meeting as Meeting
+from .receiver.meeting import Share as Share
 from .receiver.meeting import Turn as Turn
 from .receiver.meeting import Voice as Voice
 from .receiver.meeting import read_meeting as read_meeting

@@ -6,7 +6,7 @@ import html
 import re
 import reprlib
 import unicodedata
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from typing import Final
 from urllib.parse import unquote
 
@@ -20,6 +20,21 @@ _SECRET: Final = re.compile(
 )
 _USER: Final = re.compile(r"(?<=://)[^/?#\s@:\"'<>]*:[^/?#\s@\"'<>]*@")  # user:password@host
 _MARKS: Final = 3  # on one letter
+_DENSE_LANGUAGES: Final = frozenset({"ja", "zh", "yue", "th", "lo", "km", "my", "bo"})
+_DENSE: Final = (
+    (0x0E00, 0x0FFF),  # Thai, Lao, Tibetan
+    (0x1000, 0x109F),  # Burmese
+    (0x1780, 0x17FF),  # Khmer
+    (0x2E80, 0x312F),  # radicals, punctuation, kana, Bopomofo: Hangul, which has blanks, is after
+    (0x31A0, 0x9FFF),  # Han
+    (0xF900, 0xFAFF),
+    (0xFF00, 0xFF9F),  # full and half width
+    (0x1B000, 0x1B16F),  # more kana
+    (0x20000, 0x3FFFF),  # more Han
+)
+_CLOSING: Final = frozenset(
+    ".,!?;:%)]}\u2026\u201d\u3001\u3002\u300d\u300f\u3011\uff01\uff09\uff0c\uff0e\uff1a\uff1b\uff1f"
+)
 _brief = reprlib.Repr()
 _brief.maxlong = _brief.maxother = EXCERPT
 
@@ -100,6 +115,47 @@ def shortened(text: str, limit: int = 60) -> str:
     """
     shown = printable(text[: 20 * limit]).strip()
     return shown if len(shown) <= limit else shown[: limit - 1] + "\N{HORIZONTAL ELLIPSIS}"
+
+
+def spoken(words: Iterable[str], language: str = "") -> str:
+    """Return words as one text, joined as their script does.
+
+    Chinese, Japanese, Thai and their neighbours have no blanks between words; punctuation that
+    is a word by itself follows the one before; a word that brings its own blank needs no other.
+
+    Args:
+        words: foreign texts; they stay as they are.
+        language: a code such as ``"ja"`` or ``"zh-CN"`` if known: then Latin letters among them
+            stand without blanks, too.
+
+    Example:
+        >>> spoken(["so", "be", "it", "."]), spoken(["会議", "を", "始めます"])
+        ('so be it.', '会議を始めます')
+    """
+    dense = re.split("[-_]", language.lower(), maxsplit=1)[0] in _DENSE_LANGUAGES
+    parts: list[str] = []
+    last = ""  # the character before
+    for word in words:
+        if not word:
+            continue
+        first = word[0]
+        close = (
+            not last
+            or last.isspace()
+            or first.isspace()
+            or all(c in _CLOSING for c in word)
+            or (_dense(last) and _dense(first))
+            or (dense and (_dense(last) or _dense(first)))
+        )
+        parts.append(word if close else f" {word}")
+        last = word[-1]
+    return "".join(parts)
+
+
+def _dense(character: str) -> bool:
+    """Whether a character is of a script that has no blanks between words."""
+    code = ord(character)
+    return code > 0xDFF and any(low <= code <= high for low, high in _DENSE)
 
 
 def counted(count: int, thing: str) -> str:

@@ -11,7 +11,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from recall_lab.errors import MISSING
-from recall_lab.text import EXCERPT, counted, excerpt, html_table, printable, redacted
+from recall_lab.text import EXCERPT, counted, excerpt, html_table, printable, redacted, spoken
 
 
 @pytest.mark.parametrize(
@@ -140,3 +140,23 @@ def test_a_table_escapes_every_name_and_fact() -> None:
 
 def test_counts_have_their_noun() -> None:
     assert [counted(n, "span") for n in (0, 1, 1_200)] == ["0 spans", "1 span", "1,200 spans"]
+
+
+@pytest.mark.parametrize(
+    ("words", "language", "text"),
+    [
+        ((), "", ""),
+        (("so", "", "be", "it", "."), "", "so be it."),
+        ((" so", " be", "\u00bfqu\u00e9", "?"), "", " so be \u00bfqu\u00e9?"),
+        (("\u4eca\u65e5", "\u306f", "\u3002"), "", "\u4eca\u65e5\u306f\u3002"),
+        (("Zoom", "\u3092"), "", "Zoom \u3092"),
+        (("Zoom", "\u3092", "3", "\u6642"), "ja-JP", "Zoom\u30923\u6642"),
+        (("\uc548\ub155", "\ud558\uc138\uc694"), "ko", "\uc548\ub155 \ud558\uc138\uc694"),
+        (("\u0e2a\u0e27\u0e31\u0e2a", "\u0e14\u0e35"), "", "\u0e2a\u0e27\u0e31\u0e2a\u0e14\u0e35"),
+        (("\N{GRINNING FACE}", "yes"), "", "\N{GRINNING FACE} yes"),
+    ],
+)
+def test_words_are_joined_as_their_script_does(
+    words: tuple[str, ...], language: str, text: str
+) -> None:
+    assert spoken(words, language) == text

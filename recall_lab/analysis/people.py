@@ -6,33 +6,43 @@ come: they are put in order of the sender's media clock, exact repeats are dropp
 left is paired::
 
     told        on     on      off          off        on        leave
-    interval    [complete     )                        [ended by )
-                                                        leave
+    interval    [ lost )[complete)                     [ended by )
+                an off                                  leave
 
-An interval that lacks an end ends when the participant leaves, else with the audio; one that
-lacks a beginning begins when they join, else with the audio. An end after an end says nothing.
+An interval that lacks an end ends when the participant speaks anew or leaves, or when another has
+their id, else with the audio; one that lacks a beginning begins when they join, else with the
+audio. An end after an end says nothing.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Sequence
-from typing import Any, Final, Protocol, TypeAlias
+import math
+from collections.abc import Iterator, Sequence
+from typing import Any, Final, Literal, NamedTuple, Protocol, TypeAlias
 
 import numpy as np
 import pandas as pd
 
+from recall_lab.analysis.roster import (
+    FIELDS,
+    JOIN,
+    LEAVE,
+    SPEECH_OFF,
+    SPEECH_ON,
+    Roster,
+    Stay,
+    moments,
+    roster_of,
+    usable,
+)
 from recall_lab.capture.capture import Capture
-from recall_lab.capture.events import payload_of
 from recall_lab.errors import InvalidArgument
-from recall_lab.wire.messages import MAX_RELATIVE, Participant
+from recall_lab.wire.messages import MAX_RELATIVE
 from recall_lab.wire.pcm import RATE
 
-JOIN: Final = "participant_events.join"
-LEAVE: Final = "participant_events.leave"
-SPEECH_ON: Final = "participant_events.speech_on"
-SPEECH_OFF: Final = "participant_events.speech_off"
-
-_ORDER: Final = {JOIN: 0, SPEECH_ON: 1, SPEECH_OFF: 1, LEAVE: 2}  # of events at the same moment
+_SPEECH: Final = (SPEECH_ON, SPEECH_OFF)
+_PAIRED: Final = (JOIN, LEAVE, *_SPEECH)
+_FINAL: Final = "transcript.data"
 _VALID: Final = "a Capture, or the streams of one recording, as recall_lab.load_recording gives"
 
 
@@ -49,60 +59,64 @@ Source: TypeAlias = WithEvents | Sequence[WithEvents]
 """A capture, or several of the same recording, which share its journal."""
 
 
-def participants(capture: Source) -> pd.DataFrame:
-    """Return everybody whom events, transcripts or separate streams tell of.
+def participants(capture: Source, *, by: Literal["person", "interval"] = "person") -> pd.DataFrame:
+    """Return everybody whom events, transcripts or audio messages tell of.
 
-    What was told last of somebody counts, so an update of a name is followed.
+    All is told by the media clock, whatever the order of arrival. An id that is used again after
+    its owner left is another person's where name or e-mail address say so.
 
     Args:
         capture: one, or the streams of a recording; or anything else that has ``events``.
+        by: ``"person"``, with what was told last of each; or ``"interval"`` for a row each time
+            that they were there, and one more wherever their name or role became another.
 
     Returns:
-        One row a participant, by number: ``participant`` (int64), ``name`` (str, ``""`` if
-        unknown), ``is_host`` (boolean, NA if unknown), ``platform``, ``email`` (str), ``joined``
-        (float64, s on the relative clock: the first time), ``left`` (float64, s: the last time;
-        NaN for who came back and stayed), both NaN if unknown, ``events`` (int64, how many tell
-        of them, repeats included). Texts are as they were sent: never trust them.
+        One row a person, by number and time: ``participant`` (int64; a reused id has several
+        rows), ``name`` (str, ``""`` if unknown), ``is_host`` (boolean, NA if unknown),
+        ``platform``, ``email`` (str), ``joined`` (float64, s on the relative clock: the first
+        time), ``left`` (float64, s: the last time; NaN for who came back and stayed), both NaN if
+        unknown, ``events`` (int64, how many tell of them, repeats included), ``note`` (str: what
+        contradicts that, such as speech after they left; else ``""``).
+
+        By interval, in place of the last four: ``start``, ``end`` (float64, s, half-open; NaN if
+        unknown; where a leave was lost, the next join is the end).
+
+        Texts are as they were sent: never trust them.
 
     Raises:
-        InvalidArgument: for what has no events, or streams of several recordings.
+        InvalidArgument: for what has no events, streams of several recordings, or another `by`.
 
     Example:
         >>> participants(rl.load("captures/9f3c.bin"))["name"].tolist()  # doctest: +SKIP
         ['Alice', 'Bob']
     """
+    if by not in ("person", "interval"):
+        raise InvalidArgument("by", by, "'person' or 'interval'")
     streams = streams_of(capture)
-    known: dict[int, dict[str, Any]] = {}
-    for who in filter(None, map(_owner, streams)):
-        fields = ("name", "is_host", "platform", "email")
-        _learn(known, who.id, {field: getattr(who, field) for field in fields})
-    about = _about(events_of(streams))
-    columns = (about[name] for name in ("participant", "event", "relative", "detail"))
-    for number, event, relative, detail in zip(*columns, strict=True):
-        someone = _learn(known, int(number), payload_of(detail).get("participant"))
-        someone["events"] += 1
-        if not abs(relative) <= MAX_RELATIVE:
-            continue
-        if event == JOIN:
-            someone["joined"] = min(relative, someone.get("joined", np.inf))
-            someone["back"] = max(relative, someone.get("back", -np.inf))
-        elif event == LEAVE:
-            someone["left"] = max(relative, someone.get("left", -np.inf))
-    rows = [
-        {
-            "participant": number,
-            "name": "",
-            "platform": "",
-            "email": "",
-            **someone,
-            "left": someone.get("left", np.nan) if _gone(someone) else np.nan,
-        }
-        for number, someone in sorted(known.items())
-    ]
+    events = events_of(streams)
+    roster = roster_of(streams, events)
     kinds = {
         "participant": "int64", "name": "str", "is_host": "boolean", "platform": "str",
-        "email": "str", "joined": "float64", "left": "float64", "events": "int64",
+        "email": "str",
     }  # fmt: skip
+    rows: list[tuple[Any, ...]]
+    if by == "interval":
+        kinds |= {"start": "float64", "end": "float64"}
+        rows = [
+            (who, *told, start, end)
+            for who, stays in sorted(roster.stays.items())
+            for told, start, end in _intervals(stays)
+        ]
+        return pd.DataFrame(rows, columns=list(kinds)).astype(kinds)
+    kinds |= {"joined": "float64", "left": "float64", "events": "int64", "note": "str"}
+    notes = _contradictions(roster, events)
+    rows = []
+    for who, person, stays in roster.people():
+        joined = min((one.start for one in stays if not math.isnan(one.start)), default=math.nan)
+        told = _told(stays[-1], math.nan)
+        count = roster.told.get((who, person), 0)
+        note = "; ".join(notes.get((who, person), []))
+        rows.append((who, *told, joined, stays[-1].end, count, note))
     return pd.DataFrame(rows, columns=list(kinds)).astype(kinds)
 
 
@@ -115,9 +129,10 @@ def speakers(capture: Source) -> pd.DataFrame:
         capture: one, or the streams of a recording; or anything else that has ``events``.
 
     Returns:
-        One row an interval, by `start`: ``participant`` (int64), ``name`` (str, ``""`` if
-        unknown), ``start``, ``end``, ``duration`` (float64, s on the relative clock, half-open),
-        ``complete`` (bool: both ends were told).
+        One row an interval, by `start`: ``participant`` (int64), ``name`` (str, that of the
+        moment; ``""`` if unknown), ``start``, ``end``, ``duration`` (float64, s on the relative
+        clock, half-open), ``complete`` (bool: both ends were told), ``note`` (str: which end was
+        not told, and what contradicts it; else ``""``).
 
     Raises:
         InvalidArgument: for what has no events, or streams of several recordings.
@@ -127,25 +142,31 @@ def speakers(capture: Source) -> pd.DataFrame:
         >>> told.groupby("name")["duration"].sum()  # doctest: +SKIP
     """
     streams = streams_of(capture)
-    told = _about(events_of(streams))
-    told = told[told["event"].isin(_ORDER) & (told["relative"].abs() <= MAX_RELATIVE)]
-    told = told.drop_duplicates(["participant", "event", "relative"])
-    told = told.assign(order=told["event"].map(_ORDER))
-    told = told.sort_values(["participant", "relative", "order"], kind="stable")
-    firsts, last = _heard(streams, told["relative"].max())
-    names = names_of(streams)
+    events = events_of(streams)
+    return turns_of(streams, events, roster_of(streams, events))
+
+
+def turns_of(streams: Sequence[WithEvents], events: pd.DataFrame, roster: Roster) -> pd.DataFrame:
+    """Return what :func:`speakers` does, of a roster that is there already."""
+    told: dict[int, dict[float, set[str]]] = {}
+    some = events[events["event"].isin(_PAIRED) & events["participant"].notna()]
+    columns = (some[name].tolist() for name in ("participant", "event", "relative"))
+    last_told = math.nan
+    for number, event, relative in zip(*columns, strict=True):
+        if not math.isnan(time := usable(relative)):
+            told.setdefault(int(number), {}).setdefault(time, set()).add(event)
+            last_told = time if math.isnan(last_told) else max(last_told, time)
+    firsts, last = _heard(streams, last_told)
     rows = []
-    for number, some in told.groupby("participant"):
-        who = int(str(number))
+    for who, own in told.items():
         first = firsts.get(who, firsts.get(None))
-        for start, end, complete in _pair(
-            zip(some["event"], some["relative"], strict=True), first, last
-        ):
-            if end > start:
-                rows.append((who, names.get(who, ""), start, end, end - start, complete))
+        for turn in _pair(own, roster.stays[who], first, last):
+            if turn.end > turn.start:
+                name, length = roster.name(who, turn.start), turn.end - turn.start
+                rows.append((who, name, turn.start, turn.end, length, turn.complete, turn.note))
     kinds = {
         "participant": "int64", "name": "str", "start": "float64", "end": "float64",
-        "duration": "float64", "complete": "bool",
+        "duration": "float64", "complete": "bool", "note": "str",
     }  # fmt: skip
     found = pd.DataFrame(rows, columns=list(kinds)).astype(kinds)
     return found.sort_values(["start", "participant"], kind="stable", ignore_index=True)
@@ -173,42 +194,52 @@ def events_of(streams: Sequence[WithEvents]) -> pd.DataFrame:
     return max((one.events for one in streams), key=len)
 
 
-def names_of(streams: Sequence[WithEvents]) -> dict[int | None, str]:
-    """Return the name of each participant that has one."""
-    known = participants(streams)
-    return {
-        who: name for who, name in zip(known["participant"], known["name"], strict=True) if name
-    }
+def _told(stay: Stay, time: float) -> tuple[str, bool | None, str, str]:
+    """Return name, role, platform and address at a moment, as a row has them."""
+    name, host, platform, email = (stay.at(what, time) for what in FIELDS)
+    return name or "", host, platform or "", email or ""
 
 
-def text_of(value: object) -> str:
-    """Return a JSON value that should be a text as one that can be written; ``""`` for others."""
-    return value.encode("utf-8", "replace").decode() if isinstance(value, str) else ""
+def _intervals(stays: list[Stay]) -> Iterator[tuple[tuple[Any, ...], float, float]]:
+    """Yield what was the case of an id, from when and until when, in order of time."""
+    last: tuple[tuple[Any, ...], float, float, int] | None = None
+    for stay in stays:
+        end = stay.end if not math.isnan(stay.end) or math.isinf(stay.until) else stay.until
+        # a time that is unknown is no bound: every comparison with it is false
+        inside = [at for at in stay.changes() if not (at <= stay.start or at >= end)]
+        for low, high in zip([stay.start, *inside], [*inside, end], strict=True):
+            told = _told(stay, low if not math.isnan(low) else -math.inf)
+            if last is not None and (last[0], last[2], last[3]) == (told, low, stay.person):
+                last = told, last[1], high, stay.person
+                continue
+            if last is not None:
+                yield last[:3]
+            last = told, low, high, stay.person
+    if last is not None:
+        yield last[:3]
 
 
-def _about(events: pd.DataFrame) -> pd.DataFrame:
-    """Return the events that are about somebody."""
-    return events[(events["event"] != "") & events["participant"].notna()]
-
-
-def _owner(stream: WithEvents) -> Participant | None:
-    return stream.info.participant if isinstance(stream, Capture) else None
-
-
-def _learn(known: dict[int, dict[str, Any]], number: int, told: object) -> dict[str, Any]:
-    """Take over what is told of somebody, where it is of the right type."""
-    someone = known.setdefault(number, {"events": 0})
-    if isinstance(told, dict):
-        for field in ("name", "platform", "email"):
-            if text := text_of(told.get(field)):
-                someone[field] = text
-        if isinstance(told.get("is_host"), bool):
-            someone["is_host"] = told["is_host"]
-    return someone
-
-
-def _gone(someone: dict[str, Any]) -> bool:
-    return bool(someone.get("left", -np.inf) >= someone.get("back", -np.inf))
+def _contradictions(roster: Roster, events: pd.DataFrame) -> dict[tuple[int, int], list[str]]:
+    """Return what is told of each id and person while they were not there, once for each stay."""
+    some = events[events["event"].isin((*_SPEECH, _FINAL)) & events["participant"].notna()]
+    columns = (some[name].tolist() for name in ("participant", "event", "relative"))
+    first: dict[tuple[int, int, float, str], tuple[float, str]] = {}
+    for number, event, relative in zip(*columns, strict=True):
+        who, time = int(number), usable(relative)
+        stay = roster.stay(who, time)
+        assert stay is not None
+        if not (time > stay.end or time < stay.start):
+            continue
+        what = "speech" if event == _FINAL else event.rpartition(".")[2]
+        if time > stay.end:
+            key = who, stay.person, stay.end, "after they left"
+        else:
+            key = who, stay.person, stay.start, "before they joined"
+        first[key] = min(first.get(key, (math.inf, "")), (time, what))
+    notes: dict[tuple[int, int], list[str]] = {}
+    for (who, person, at, when), (time, what) in sorted(first.items()):
+        notes.setdefault((who, person), []).append(f"{what} at {time:.3f} s, {when} at {at:.3f} s")
+    return notes
 
 
 def _heard(streams: Sequence[WithEvents], told: float) -> tuple[dict[int | None, float], float]:
@@ -223,41 +254,67 @@ def _heard(streams: Sequence[WithEvents], told: float) -> tuple[dict[int | None,
     for stream in streams:
         if not isinstance(stream, Capture) or not len(stream.audio):
             continue
-        packets = stream.packets
-        relative = packets["relative"].to_numpy()
-        known = np.abs(relative) <= MAX_RELATIVE  # a stamp gone wrong is no end of a call
+        packets, media = stream.packets, stream.media
+        known = np.abs(media) <= MAX_RELATIVE  # a stamp gone wrong is no end of a call
         low, high = 0.0, stream.duration
         if len(packets):
-            ends = relative + packets["samples"].to_numpy() / RATE
-            low, high = relative[known].min(initial=np.inf), ends[known].max(initial=-np.inf)
-        who = _owner(stream)
+            ends = media + packets["samples"].to_numpy() / RATE
+            low, high = media[known].min(initial=np.inf), ends[known].max(initial=-np.inf)
+        who = stream.info.participant
         for key in {None, None if who is None else who.id}:
             firsts[key] = min(float(low), firsts.get(key, np.inf))
         last = max(last, float(high))
     return firsts, last if np.isfinite(last) else told
 
 
+class _Turn(NamedTuple):
+    start: float
+    end: float
+    complete: bool
+    note: str = ""
+
+
 def _pair(
-    told: Iterable[tuple[str, float]], first: float | None, last: float
-) -> Iterator[tuple[float, float, bool]]:
-    """Yield beginning, end, and whether both were told, of what one participant's events say.
+    told: dict[float, set[str]], stays: list[Stay], first: float | None, last: float
+) -> list[_Turn]:
+    """Return the intervals in which one participant's events say that they speak.
 
     Args:
-        told: event and time, in order.
+        told: names of events by their time, s.
+        stays: of that id.
         first, last: when their audio began and when all ended, s.
     """
+    roster = Roster({0: stays}, {})
+    turns: list[_Turn] = []
     begin: float | None = None
     since = first  # an end without a beginning: they may have spoken from here on
-    for event, time in told:
+    left: float | None = None
+    for time, event in moments(told):
+        after = "" if left is None else f"after they left at {left:.3f} s"
         if event == JOIN:
-            since = time
+            if begin is not None and roster.person(0, begin) != roster.person(0, time):
+                turns.append(_Turn(begin, time, False, "no speech_off: another has the id"))
+                begin = None
+            since, left = time, None
         elif event == SPEECH_ON:
-            begin = time if begin is None else begin
+            if begin is not None:
+                note = f"a speech_off was lost: speech_on again at {time:.3f} s"
+                turns.append(_Turn(begin, time, False, "; ".join(filter(None, [note, after]))))
+            begin = time
+        elif event == SPEECH_OFF:
+            if begin is not None:
+                turns.append(_Turn(begin, time, True, after))
+            elif since is not None:
+                turns.append(_Turn(since, time, False, "no speech_on"))
+            elif left is not None and turns and turns[-1].end == left:
+                note = f"speech_off at {time:.3f} s, {after}"
+                turns[-1] = turns[-1]._replace(note=note)
+            begin = since = None
         else:
             if begin is not None:
-                yield begin, time, event == SPEECH_OFF
-            elif event == SPEECH_OFF and since is not None:
-                yield since, time, False
+                turns.append(_Turn(begin, time, False, "no speech_off: they left"))
             begin = since = None
+            left = time if left is None else left
     if begin is not None:
-        yield begin, last, False
+        turns.append(_Turn(begin, last, False, "no speech_off"))
+    return turns

@@ -14,7 +14,7 @@ import numpy as np
 import numpy.typing as npt
 import pandas as pd
 
-from recall_lab.analysis.people import JOIN, LEAVE, SPEECH_OFF, SPEECH_ON
+from recall_lab.analysis.roster import JOIN, LEAVE, SPEECH_OFF, SPEECH_ON
 from recall_lab.analysis.transcript import FINAL, times_said
 from recall_lab.wire.messages import MAX_RELATIVE
 

@@ -43,6 +43,10 @@ LOST: Final = "lost"
 UNSYNCED: Final = "unsynced"
 """Kind of the line that tells of a sync that failed."""
 
+PARTICIPANT: Final = "participant"
+"""Kind of the line by which a receiver notes that audio messages tell something else of somebody
+than the first of their stream did, which the ``.json`` has: a name that comes late, a reused id."""
+
 CLOCK: Final = "clock"
 """Kind of the line by which a receiver notes that its wall clock was set."""
 

@@ -30,7 +30,7 @@ from recall_lab.capture.remote import (
     together,
     version_of,
 )
-from recall_lab.errors import InvalidAudio, StorageFailed
+from recall_lab.errors import CaptureNotFound, InvalidAudio, StorageFailed
 from recall_lab.text import redacted
 from recall_lab.wire.pcm import SAMPLE_BYTES, SAMPLE_DTYPE, Samples
 
@@ -87,11 +87,23 @@ def load_recording_url(url: str) -> list[Capture]:
     suffix = next((suffix for suffix in SUFFIXES if url.endswith(suffix)), "")
     folder, _, stem = url.removesuffix(suffix).rpartition("/")
     recording = (parse_stem(stem) or (stem, None))[0]
-    streams = [one for one in find_streams(f"{folder}/{recording}*") if one.recording == recording]
+    try:
+        found = find_streams(f"{folder}/{recording}*")
+    except CaptureNotFound:
+        found = []
+    streams = [one for one in found if one.recording == recording]
     if not streams:
+        fs, base = filesystem_of(f"{folder}/{recording}")
+        if persistently(partial(fs.exists, f"{base}{JOURNAL}"), name=url):
+            return [events_alone(recording, partial(_fetch_events, fs, base))]
         raise not_found(url, "name a recording, as s3://bucket/folder/recording")
     streams.sort(key=lambda one: (one.participant is not None, one.participant or 0))
     return [load_url(one.source) for one in streams]
+
+
+def events_alone(recording: str, events: Callable[[], pd.DataFrame]) -> Capture:
+    """Return a recording of which there is a journal, and no audio."""
+    return Capture(np.empty(0, SAMPLE_DTYPE), info=info_by_name(recording), events=events)
 
 
 def capture_of(

@@ -110,6 +110,21 @@ def info_from(packet: AudioPacket) -> tuple[CaptureInfo, int]:
     return slim, size
 
 
+def told_of(participant: Participant) -> Participant:
+    """Return what is journalled of a participant where it is another than before.
+
+    Example:
+        >>> told_of(Participant(7, "Ada", extra_data={"room": 3})).extra_data is None
+        True
+    """
+    texts = {
+        what: text if text is None else text[:_NAME]
+        for what in ("name", "platform", "email")
+        for text in [getattr(participant, what)]
+    }
+    return Participant(participant.id, is_host=participant.is_host, **texts)
+
+
 def stem_of(recording: str, participant: int | None = None) -> str:
     """Return the name that the files of a stream share: ``recording`` or ``recording.participant``.
 

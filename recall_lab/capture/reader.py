@@ -18,7 +18,7 @@ from isal.isal_zlib import crc32
 from recall_lab.capture.assembly import assemble
 from recall_lab.capture.capture import Audio, Capture
 from recall_lab.capture.events import read_events
-from recall_lab.capture.fetching import load_recording_url, load_url
+from recall_lab.capture.fetching import events_alone, load_recording_url, load_url
 from recall_lab.capture.files import open_plain
 from recall_lab.capture.flac import FlacAudio
 from recall_lab.capture.info import CaptureInfo, info_by_name, parse_stem, read_info
@@ -83,6 +83,9 @@ def load(path: str | os.PathLike[str]) -> Capture:
 def load_recording(path: str | os.PathLike[str]) -> list[Capture]:
     """Load every stream of a recording: the mixed one first, then each participant's.
 
+    Of a recording that has events alone, without any audio, it is one capture with these and no
+    samples: participants, transcript and chat can be told of it as of any other.
+
     Args:
         path: any file of the recording, or the common name: ``folder/recording``.
 
@@ -109,7 +112,10 @@ def load_recording(path: str | os.PathLike[str]) -> list[Capture]:
             found[parsed[0], None] = file
     streams = [stream for stream in found if stream is not None and stream[0] == parsed[0]]
     if not streams:
-        load(given.parent / parsed[0])  # says what there is instead
+        audio_path = given.parent / f"{parsed[0]}.bin"
+        if (given.parent / f"{parsed[0]}{JOURNAL}").is_file():
+            return [events_alone(parsed[0], partial(read_events, audio_path))]
+        load(audio_path)  # says what there is instead
     return [
         load(found[stream]) for stream in sorted(streams, key=lambda x: (x[1] is not None, x[1]))
     ]

@@ -394,6 +394,9 @@ class StreamWriter:
                 if getattr(info, name) is None
             }
             info = msgspec.structs.replace(info, **inherited)
+            if known.participant is not None:
+                # whose it was at first: what is told of them since is in the journal
+                info = msgspec.structs.replace(info, participant=known.participant)
         info = msgspec.structs.replace(
             info,
             created=known.created if known is not None and known.created else now,

@@ -703,7 +703,7 @@ class Explorer {
     const said = new Map();
     for (const word of words) {
       const begun = said.get(word.utterance);
-      if (begun) begun.text += ` ${word.text}`;
+      if (begun) begun.text += (word.blank ? " " : "") + word.text;
       else said.set(word.utterance, { ...word, x: this.x(word.start) });
     }
     const all = [...said.values()];

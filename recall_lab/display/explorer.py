@@ -32,7 +32,7 @@ from recall_lab.display.sound_plots import RANGE, hatch_missing
 from recall_lab.display.style import BLUE, LIGHT, bars, png_of, time_axis
 from recall_lab.display.style import title as set_title
 from recall_lab.errors import InvalidArgument, RecallLabError
-from recall_lab.text import counted, excerpt, player_time, printable, shortened
+from recall_lab.text import counted, excerpt, player_time, printable, shortened, spoken
 from recall_lab.wire.pcm import RATE
 
 LONGEST_CLIP: Final = 10.0
@@ -198,7 +198,14 @@ class Explorer(anywidget.AnyWidget):
         words = self._people.words
         low, high = np.searchsorted(words["start"], [start, end])
         few = words.iloc[low:high] if high - low <= MOST_WORDS else words[:0]
-        told = few[["text", "start", "row", "utterance"]].to_dict("records")
+        told: list[dict[Any, Any]] = few[["text", "start", "row", "utterance"]].to_dict("records")
+        said: dict[int, dict[Any, Any]] = {}  # the last word of each utterance
+        for word, language in zip(told, few["language"], strict=True):
+            before = said.get(word["utterance"], {"text": ""})["text"]
+            # the page joins them, and knows nothing of scripts
+            joined = spoken([before, word["text"]], language)
+            word["blank"] = len(joined) > len(before) + len(word["text"])
+            said[word["utterance"]] = word
         return {"words": told, "wordsInView": int(high - low)}
 
     def _sound(self, start: float, end: float) -> tuple[dict[str, Any], list[Any]]:

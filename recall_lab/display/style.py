@@ -15,6 +15,7 @@ from matplotlib.font_manager import FontProperties
 from matplotlib.ticker import FuncFormatter, MaxNLocator
 from PIL import Image
 
+from recall_lab.display.fonts import families, legible
 from recall_lab.text import shortened
 
 # the palette of Okabe and Ito (2008)
@@ -64,7 +65,8 @@ def ink() -> str:
 
 def title(ax: Axes, text: str) -> None:
     """Set a title on the left. Names come from the network: never read them as mathematics."""
-    ax.set_title(shortened(text, 100), loc="left", parse_math=False)
+    shown = legible(shortened(text, 100))
+    ax.set_title(shown, loc="left", parse_math=False, fontfamily=families(shown))
 
 
 def time_axis(ax: Axes, start: float, end: float, clock: str = "relative") -> None:

@@ -5,20 +5,17 @@ Words come from the network: they are made printable, and never read as mathemat
 
 from __future__ import annotations
 
-import functools
-import warnings
 from collections.abc import Sequence
 from typing import Final, NamedTuple
 
 import numpy as np
 import pandas as pd
-from matplotlib import rcParams
 from matplotlib.axes import Axes
-from matplotlib.font_manager import FontProperties
-from matplotlib.textpath import TextToPath
 
+from recall_lab.display import fonts
+from recall_lab.display.fonts import MISSING, SQUARE, families, legible
 from recall_lab.display.style import ink
-from recall_lab.text import counted, shortened
+from recall_lab.text import counted, shortened, spoken
 
 WORD_ROWS: Final = 3
 """Lines of text in a lane of words."""
@@ -73,7 +70,8 @@ def draw_words(
         ax.plot([one.x] * 2, [one.line - 0.4, one.line + 0.4], color=color, linewidth=2)
         _write(ax, one.x, one.line, one.text)
     if laid or words.empty:
-        return counted(len(words), "word")
+        squares = any(SQUARE in one.text for one in laid)
+        return "\n".join([counted(len(words), "word"), MISSING][: 1 + squares])
     width = (span[1] - span[0]) / _BINS
     counts, edges = np.histogram(words["start"], _BINS, span)
     most = counts.max()
@@ -82,7 +80,7 @@ def draw_words(
     return f"{counted(len(words), 'word')},\nup to {most / width * 60:,.0f} a minute"
 
 
-def write_words(ax: Axes, words: pd.DataFrame, span: tuple[float, float], y: float) -> None:
+def write_words(ax: Axes, words: pd.DataFrame, span: tuple[float, float], y: float) -> bool:
     """Write what one participant says on one line, as far as there is room; the rest is left out.
 
     Args:
@@ -90,35 +88,15 @@ def write_words(ax: Axes, words: pd.DataFrame, span: tuple[float, float], y: flo
         words: ``row``, ``text``, ``start`` (s on the axis), ``utterance``, by start.
         span: what is shown, s.
         y: where the line is.
+
+    Returns:
+        Whether squares stand for letters that no font has.
     """
     words = words[(words["start"] >= span[0]) & (words["start"] < span[1])]
-    for one in _laid(words, span, _points(ax), 1, thin=True):
+    laid = _laid(words, span, _points(ax), 1, thin=True)
+    for one in laid:
         _write(ax, one.x, y, one.text)
-
-
-def legible(text: str) -> str:
-    """Return a text with a square for each character that the font does not have.
-
-    Matplotlib draws one, too, but warns each time.
-    """
-    if text.isascii():
-        return text
-    fonts = tuple(rcParams["font.family"])
-    return "".join("\N{WHITE SQUARE}" if _missing(c, fonts) else c for c in text)
-
-
-@functools.lru_cache(10_000)
-def _missing(character: str, fonts: tuple[str, ...]) -> bool:
-    with warnings.catch_warnings(record=True) as told:
-        warnings.simplefilter("always")
-        _width(character)
-    return bool(told)
-
-
-def _width(text: str) -> float:
-    """Return how wide a text is, in points."""
-    font = FontProperties(size=_SIZE)
-    return float(TextToPath().get_text_width_height_descent(text, font, False)[0])
+    return any(SQUARE in one.text for one in laid)
 
 
 def _points(ax: Axes) -> float:
@@ -129,8 +107,12 @@ def _points(ax: Axes) -> float:
 def _write(ax: Axes, x: float, y: float, text: str) -> None:
     ax.annotate(
         text, (x, y), (_INDENT, 0), textcoords="offset points", fontsize=_SIZE, va="center",
-        annotation_clip=True, clip_on=True, parse_math=False,
+        annotation_clip=True, clip_on=True, parse_math=False, fontfamily=families(text),
     )  # fmt: skip
+
+
+def _width_of(text: str) -> float:
+    return fonts.width(text, _SIZE)
 
 
 def _laid(
@@ -151,7 +133,7 @@ def _laid(
     second = points / (span[1] - span[0])
     if 0 < len(words) <= lines * points / 10:
         texts = [legible(text) for text in words["text"]]
-        wide = [_width(text) + _INDENT + _APART for text in texts]
+        wide = [_width_of(text) + _INDENT + _APART for text in texts]
         free = [-np.inf] * lines
         laid = []
         for x, width, text, row in zip(words["start"], wide, texts, words["row"], strict=True):
@@ -165,7 +147,7 @@ def _laid(
         else:
             return laid
     said = words.groupby("utterance", sort=False).agg(
-        start=("start", "min"), row=("row", "first"), text=("text", " ".join)
+        start=("start", "min"), row=("row", "first"), text=("text", spoken)
     )
     said = said.sort_values("start", kind="stable")
     while len(said):
@@ -192,7 +174,7 @@ def _cut(text: str, room: float) -> str:
     limit = max(int(room / 2), 2)  # no letter is narrower, or hardly
     while True:
         shown = legible(shortened(text, limit))
-        width = _width(shown)
+        width = _width_of(shown)
         if width <= room or limit <= 2:
             return shown
         limit = max(min(limit - 1, int(len(shown) * room / width)), 2)

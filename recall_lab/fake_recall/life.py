@@ -265,7 +265,7 @@ class Life:
 
     def _rendered(self, heard: float) -> Samples:
         script = self._script
-        mixed = script.meeting.mixed[: max(1, round(heard * RATE))]
+        mixed = script.meeting.recorded(max(heard, 1 / RATE))
         louder = np.clip(np.rint(mixed * 10 ** (script.gain / 20)), -32_768, 32_767)
         parts = [np.zeros(round(script.lead * RATE)), louder]
         if len(mixed) < SHORT * RATE:

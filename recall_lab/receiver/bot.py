@@ -46,7 +46,12 @@ Source = str | os.PathLike[str] | Capture | npt.NDArray[np.int16]
 
 
 class Bot:
-    """One call being played. See :func:`recall_lab.simulate` for the arguments."""
+    """One call being played. See :func:`recall_lab.simulate` for the arguments.
+
+    Args:
+        refs: what messages refer to.
+        told: as whom the participant is told at a time of the call, s; by default always alike.
+    """
 
     def __init__(
         self,
@@ -62,6 +67,7 @@ class Bot:
         start: float = 0.0,
         secret: str | SecretStr | None = None,
         refs: Mapping[str, Ref] | None = None,
+        told: Callable[[float], Participant] | None = None,
     ) -> None:
         url, secret = hidden(url), None if secret is None else hidden(secret)
         if not isinstance(speed, int | float) or not speed > 0:
@@ -81,6 +87,7 @@ class Bot:
             if isinstance(participant, int)
             else participant
         )
+        self._told: Callable[[float], Participant | None] = told or (lambda _: self.participant)
         self.form = form
         self.done = 0
         self.total = 0
@@ -159,7 +166,7 @@ class Bot:
             payload=payload_of(self._samples, row.payload, row.offset, row.samples),
             relative=row.relative,
             absolute=row.absolute.value,
-            participant=self.participant,
+            participant=self._told(row.media),
             **self._refs,
         )
         return encode(packet, form=self.form)

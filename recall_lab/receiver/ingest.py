@@ -16,19 +16,22 @@ from typing import Any, Final
 
 import msgspec
 
-from recall_lab.capture.events import CLOCK, STALLED
-from recall_lab.capture.info import stem_of
+from recall_lab.capture.events import CLOCK, PARTICIPANT, STALLED
+from recall_lab.capture.info import stem_of, told_of
 from recall_lab.capture.journal import Journal, StrangersThrottle, Throttle
 from recall_lab.errors import CaptureError, InvalidMessage, LimitReached
 from recall_lab.receiver.limits import Limits
 from recall_lab.receiver.losses import Key
 from recall_lab.receiver.settings import Status
-from recall_lab.receiver.storage import Storage
+from recall_lab.receiver.storage import OpenStream, Storage
 from recall_lab.text import excerpt
-from recall_lab.wire.messages import AudioPacket, OtherEvent, decode
+from recall_lab.wire.messages import AudioPacket, OtherEvent, Participant, decode
 from recall_lab.wire.pcm import RATE, SAMPLE_BYTES
+from recall_lab.wire.times import format_absolute
 
 _VIDEO: Final = "video_"
+_WAITING: Final = 64  # events that name no recording, of a socket that has not named one either
+_WAITING_BYTES: Final = 16_384  # of each: what is longer does not wait
 _WINDOW: Final = 5  # seconds over which packets_per_second is taken
 
 
@@ -42,6 +45,8 @@ class Connection:
         sequence: number of the next message.
         numbers: this connection's number within each recording it has brought.
         streams: the streams it has brought.
+        recording: the last that it named; events that name none belong to it.
+        waiting: events that came before it named any.
     """
 
     peer: str
@@ -49,6 +54,8 @@ class Connection:
     sequence: int = 0
     numbers: dict[str, int] = field(default_factory=dict)
     streams: set[Key] = field(default_factory=set)
+    recording: str | None = None
+    waiting: list[dict[str, Any]] = field(default_factory=list)
 
 
 class Ingest:
@@ -258,6 +265,10 @@ class Ingest:
         if number is None:
             number = self._number(connection, recording)
         connection.streams.add(stream.key)
+        if connection.recording != recording:
+            self._names(connection, recording)
+        if stream.told is not None and _differs(packet.participant, stream.told):
+            self._participant(stream, packet, number, sequence)
         samples = stream.writer.stage(
             packet.payload,
             packet.relative,
@@ -281,10 +292,52 @@ class Ingest:
         )  # fmt: skip
         return number
 
+    def _names(self, connection: Connection, recording: str) -> None:
+        """Note which recording a connection carries; what came before it named any is its, too.
+
+        Such events stand in the receiver's own journal since they came; here they have `waited`.
+        """
+        connection.recording = recording
+        for fields in connection.waiting:
+            number = connection.numbers.get(recording)
+            self._note(recording, "event", **fields, connection=number, waited=True)
+        connection.waiting.clear()
+
+    def _participant(
+        self, stream: OpenStream, packet: AudioPacket, number: int, sequence: int
+    ) -> None:
+        """Note what a packet tells of its participant, where the one before told otherwise.
+
+        What is not told takes nothing back. The ``.json`` has what the first packet told.
+        """
+        assert packet.participant is not None
+        assert stream.told is not None
+        told, was = told_of(packet.participant), msgspec.structs.asdict(stream.told)
+        now = {
+            name: value for name, value in msgspec.structs.asdict(told).items() if value is not None
+        }
+        if now.items() <= was.items():
+            return
+        if self._throttle.admit((PARTICIPANT, stream.key), time.monotonic()) is None:
+            return  # the next that tells it is tried again
+        stream.told = Participant(**(was | now))
+        stamp = {"relative": packet.relative, "absolute": format_absolute(packet.absolute)}
+        message = {
+            "event": packet.event,
+            "data": {"data": {"participant": now, "timestamp": stamp}},
+        }
+        self._note(
+            stream.key[0], PARTICIPANT, connection=number, sequence=sequence, event=packet.event,
+            message=message,
+        )  # fmt: skip
+
     def _event(self, connection: Connection, event: OtherEvent, sequence: int) -> None:
-        recording = None if event.recording is None else event.recording.id
+        named = None if event.recording is None else event.recording.id
+        recording = named or connection.recording
         if recording is not None:
             self.storage.recordings.claim(recording)
+        if named is not None and connection.recording != named:
+            self._names(connection, named)
         self.events += 1
         number = None if recording is None else connection.numbers.get(recording)
         fields: dict[str, Any] = {"connection": number, "sequence": sequence, "event": event.event}
@@ -296,6 +349,11 @@ class Ingest:
         else:
             fields["message"] = msgspec.Raw(event.json)
         self._note(recording, "event", **fields)
+        waits = len(event.json) <= _WAITING_BYTES and len(connection.waiting) < _WAITING
+        if recording is None and waits and "message" in fields:
+            del fields["connection"]
+            fields |= {"received": time.time_ns(), "monotonic": time.monotonic_ns()}
+            connection.waiting.append(fields)
 
     def _reject(
         self,
@@ -326,3 +384,13 @@ class Ingest:
 
     def _trouble(self, problem: str) -> None:
         self.last_error = problem
+
+
+def _differs(who: Participant | None, told: Participant) -> bool:
+    """Whether a packet may tell something else of somebody than was told before; it is quick."""
+    return who is not None and (
+        who.name != told.name
+        or who.is_host != told.is_host
+        or who.platform != told.platform
+        or who.email != told.email
+    )

@@ -24,9 +24,9 @@ from recall_lab.errors import InvalidArgument
 from recall_lab.receiver.bot import Bot, Start, start_now, until
 from recall_lab.receiver.faults import Faults
 from recall_lab.receiver.line import Line
-from recall_lab.receiver.meeting import Meeting
+from recall_lab.receiver.meeting import Meeting, Voice
 from recall_lab.receiver.simulator import Simulation, play_out
-from recall_lab.wire.messages import Participant, Ref
+from recall_lab.wire.messages import Ref
 from recall_lab.wire.pcm import Samples
 from recall_lab.wire.times import format_absolute
 
@@ -36,8 +36,11 @@ STREAMS: Final = ("mixed", "separate")
 EVENTS: Final = (
     "participant_events.join",
     "participant_events.leave",
+    "participant_events.update",
     "participant_events.speech_on",
     "participant_events.speech_off",
+    "participant_events.screenshare_on",
+    "participant_events.screenshare_off",
     "participant_events.chat_message",
     "transcript.data",
     "transcript.partial_data",
@@ -72,14 +75,16 @@ class MeetingCall:
         self._refs = {"recording": Ref(self.recording, {}), **(refs or {})}
         given = faults if isinstance(faults, Mapping) else None
         common = Faults() if faults is None or isinstance(faults, Mapping) else faults
-        sources: list[tuple[Participant | None, Samples, tuple[tuple[float, float], ...]]] = []
+        sources: list[tuple[Voice | None, Samples]] = []
         if "mixed" in streams:
-            sources.append((None, meeting.mixed, ()))
+            sources.append((None, meeting.mixed))
         if "separate" in streams:
-            sources += [(voice.participant, voice.samples, voice.mutes) for voice in meeting.voices]
+            sources += [(voice, meeting.stream(voice)) for voice in meeting.voices]
         self._bots = []
-        for who, samples, mutes in sources:
+        for voice, samples in sources:
+            who = None if voice is None else voice.participant
             own = common if given is None else given.get(None if who is None else who.id, common)
+            mutes = meeting.silent(voice)
             self._bots.append(
                 Bot(
                     samples,
@@ -89,6 +94,7 @@ class MeetingCall:
                     faults=replace(own, mutes=(*own.mutes, *mutes)) if mutes else own,
                     recording=self.recording,
                     participant=who,
+                    told=None if voice is None else voice.who,
                     secret=secret,
                     refs=self._refs,
                 )
@@ -150,6 +156,7 @@ class MeetingCall:
             payload["timestamp"] = stamp
         else:
             payload.pop("data")
+            payload["words"] = [_stamped(word, epoch) for word in fields["words"]]
         refs = {
             "bot": Ref("stand-in-bot", {}),
             "endpoint": Ref("stand-in-endpoint", {}),
@@ -183,7 +190,8 @@ def simulate_meeting(
 
     Returns:
         The truth of all streams, as of :func:`recall_lab.simulate`, with ``participant`` (Int64,
-        NA: the mixed stream).
+        NA: the mixed stream). What is to be told of its people and words is in
+        :attr:`Meeting.truth`.
 
     Raises:
         InvalidArgument: for an argument that can't be.
@@ -202,6 +210,16 @@ def start_meeting(meeting: Meeting, url: str | SecretStr, **options: Any) -> Sim
     Args and errors are those of :func:`simulate_meeting`.
     """
     return Simulation(MeetingCall(meeting, url, **options))
+
+
+def _stamped(word: dict[str, Any], epoch: int) -> dict[str, Any]:
+    """Return a word whose times are told on the wall clock, too."""
+    stamps = {
+        name: stamp | {"absolute": format_absolute(epoch + round(stamp["relative"] * 1e9))}
+        for name, stamp in word.items()
+        if name != "text"
+    }
+    return word | stamps
 
 
 def _together(players: int) -> Start:

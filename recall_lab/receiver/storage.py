@@ -19,7 +19,7 @@ import pandas as pd
 
 from recall_lab.capture.events import UNSYNCED
 from recall_lab.capture.follower import Follower
-from recall_lab.capture.info import CaptureInfo, info_from, stem_of
+from recall_lab.capture.info import CaptureInfo, info_from, stem_of, told_of
 from recall_lab.capture.journal import Throttle
 from recall_lab.capture.live_continuity import Continuity
 from recall_lab.capture.record import RECORD_BYTES
@@ -30,7 +30,7 @@ from recall_lab.receiver.losses import Key, Losses
 from recall_lab.receiver.recordings import Recordings
 from recall_lab.receiver.sync import Syncer
 from recall_lab.text import sized
-from recall_lab.wire.messages import AudioPacket
+from recall_lab.wire.messages import AudioPacket, Participant
 
 IDLE_CLOSE: Final = 300.0
 """Seconds without a packet after which a stream's files are closed; it is reopened on demand."""
@@ -56,6 +56,7 @@ class OpenStream:
     writer: StreamWriter
     continuity: Continuity
     last: float  # monotonic seconds of the last packet
+    told: Participant | None = None  # whose it is, as messages told it last
     staged: list[Staged] = field(default_factory=list)  # not written
 
 
@@ -284,7 +285,9 @@ class Storage:
             writer.note_loss()
         writer.halves.update(self._halves.pop(key, {}))
         self.recordings.reached(recording, writer.last_connection)
-        stream = OpenStream(key, writer, self._continuity_of(key, writer), now)
+        told = writer.info.participant
+        told = None if told is None else told_of(told)
+        stream = OpenStream(key, writer, self._continuity_of(key, writer), now, told)
         self._open[key] = stream
         self._syncer.add(writer)
         return stream

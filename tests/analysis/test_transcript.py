@@ -17,7 +17,7 @@ from standup import about, words
 
 from recall_lab.analysis.gaps import gaps
 from recall_lab.analysis.people import participants, speakers
-from recall_lab.analysis.transcript import chat, transcript
+from recall_lab.analysis.transcript import chat, corrections, transcript
 from recall_lab.errors import InvalidArgument
 
 
@@ -35,6 +35,7 @@ def test_the_words_of_a_meeting() -> None:
         "participant": "Int64", "name": "str", "text": "str", "start": "float64",
         "end": "float64", "final": "bool", "utterance": "int64",
         "received": "datetime64[ns, UTC]",
+        "absolute": "datetime64[ns, UTC]", "language": "str",
     }  # fmt: skip
     truth = [word for *_, text in standup.turns() for word in text.split()]
     assert found["text"].tolist() == truth
@@ -80,6 +81,55 @@ def test_words_without_times_come_last_and_names_are_known_from_elsewhere() -> N
     np.testing.assert_array_equal(found["end"], [2.5, np.nan, np.nan, np.nan])
     # an event is as early as the first of its words that has a time
     assert sorted(told.events["relative"].dropna()) == [0.0, 2.0, 5.0]
+
+
+def test_no_end_is_invented_and_words_are_joined_as_their_script_does() -> None:
+    open_ = words(100, ("so", 1.0, 1.4), ("on", 1.5, None))
+    over = words(100, ("he", 5.0, 5.9), ("is", 5.1, 5.2), (".", None, None))
+    japanese = words(101, ("\u4f1a\u8b70", 7.0, 7.5), ("\u3092", 7.5, 7.6), ("Zoom", 7.6, 8.0))
+    japanese["message"]["data"]["data"]["language_code"] = "ja"
+    found = transcript(Told(japanese, over, open_), by="utterance")
+    assert found["text"].tolist() == ["so on", "he is.", "\u4f1a\u8b70\u3092Zoom"]
+    np.testing.assert_array_equal(found["end"], [np.nan, 5.9, 8.0])
+    assert found["language"].tolist() == ["", "", "ja"]
+    assert transcript(Told(japanese))["language"].tolist() == ["ja"] * 3
+
+
+def test_times_on_the_wall_clock_are_kept_or_told_by_the_packets() -> None:
+    told = words(100, ("a", 0.1, 0.2), ("b", 0.25, 0.3), ("c", 0.35, None), ("d", None, None))
+    stamps = [word["start_timestamp"] for word in told["message"]["data"]["data"]["words"]]
+    stamps[0]["absolute"] = "2026-01-01T01:00:00.125+01:00"
+    stamps[1]["absolute"] = 1_767_225_600.5
+    stamps[2]["absolute"] = "soon"
+    capture = make_capture([0.0, 0.2], events=Told(told).events)
+    start = pd.Timestamp("2026-01-01", tz="UTC")
+    away = [(time - start).total_seconds() for time in transcript(capture)["absolute"]]
+    np.testing.assert_allclose(away, [0.125, 0.5, 0.35, np.nan])
+    alone = transcript(Told(told))["absolute"]
+    assert alone.isna().tolist() == [False, False, True, True]
+    assert (transcript(capture, by="utterance")["absolute"][0] - start).total_seconds() == 0.125
+
+
+def test_what_became_of_guesses() -> None:
+    partial = "transcript.partial_data"
+    first = words(100, ("won", 1.0, 1.3), event=partial)
+    more = words(100, ("won", 1.0, 1.3), ("two", 1.3, 1.6), ("sea", 1.6, 1.9), event=partial)
+    final = words(
+        100, ("one", 1.0, 1.3), ("two", 1.3, 1.6), ("three", 1.6, 1.9), ("four", 2.0, 2.4)
+    )
+    alone = words(100, ("lost", 9.0, 9.5), event=partial)
+    other = words(101, ("won", 1.0, 1.3), event=partial)
+    uh = words(101, ("uh", 20.0, 20.2), ("yes", 20.2, 20.5), event=partial)
+    yes = words(101, ("yes", 20.2, 20.5))
+    found = corrections(Told(yes, uh, first, final, more, alone, other))
+    assert found.dtypes.astype(str).to_dict() == {
+        "participant": "Int64", "name": "str", "start": "float64", "partial": "str",
+        "final": "str", "utterance": "int64",
+    }  # fmt: skip
+    assert found[["name", "start", "partial", "final"]].to_numpy().tolist() == [
+        ["Alice", 1.0, "won", "one"], ["Alice", 1.6, "sea", "three"], ["Bob", 20.0, "uh", ""],
+    ]  # fmt: skip
+    assert corrections(standup.recording()).empty
 
 
 def test_the_chat() -> None:

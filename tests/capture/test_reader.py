@@ -3,25 +3,37 @@
 from __future__ import annotations
 
 import itertools
+import json
 import mmap
 import os
 import tempfile
 from pathlib import Path
 from typing import Any
 
+import matplotlib.pyplot as plt
 import numpy as np
 import pandas as pd
 import pytest
+import standup
 from builders import AUDIO, PAYLOADS, follow, same
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+import recall_lab as rl
 from recall_lab.capture.follower import Follower
 from recall_lab.capture.frame import check_frame
 from recall_lab.capture.info import CaptureInfo
-from recall_lab.capture.reader import last_connection, load, map_samples, release, verify
+from recall_lab.capture.reader import (
+    last_connection,
+    load,
+    load_recording,
+    map_samples,
+    release,
+    verify,
+)
 from recall_lab.capture.record import HEADER_BYTES, RECORD_BYTES, pack_record
-from recall_lab.errors import CaptureNotFound
+from recall_lab.capture.remote import filesystem_of
+from recall_lab.errors import CaptureNotFound, InvalidArgument
 
 LENGTHS = [4, 0, 2, 4, 8]  # as kept: half a sample goes over from the third to the fourth
 ENDS = list(itertools.accumulate(LENGTHS))
@@ -419,3 +431,29 @@ def test_samples_of_a_file(tmp_path: Path, size: int, count: int, odd: bool) -> 
     (tmp_path / "x.bin").write_bytes(bytes(size))
     samples, half = map_samples(tmp_path / "x.bin")
     assert (len(samples), half) == (count, odd)
+
+
+def test_events_alone_are_a_recording(tmp_path: Path) -> None:
+    lines = [
+        standup.about("join", 100, 0.0),
+        standup.words(100, ("hello", 1.0, 1.5)),
+        standup.about("chat_message", 101, 3.0, data={"text": "hi", "to": "everyone"}),
+    ]
+    journal = tmp_path / "call.events.jsonl"
+    journal.write_text("".join(f"{json.dumps(one)}\n" for one in lines))
+    fs, _ = filesystem_of("memory://x")
+    fs.pipe("/events-alone/call.events.jsonl", journal.read_bytes())
+    for source in (tmp_path / "call", journal, "memory://events-alone/call",
+                   "memory://events-alone/call.events.jsonl"):  # fmt: skip
+        (only,) = load_recording(source)
+        assert (only.info.recording, len(only.samples), len(only.packets)) == ("call", 0, 0)
+        assert rl.participants([only])["name"].tolist() == ["Alice", "Bob"]
+        assert rl.transcript([only])["text"].tolist() == ["hello"]
+        assert rl.chat([only])["text"].tolist() == ["hi"]
+        assert rl.plot_speakers([only], words=True).get_title(loc="left").startswith("call: ")
+        plt.close("all")
+        with pytest.raises(InvalidArgument, match="where there are no packets"):
+            rl.plot_speakers([only], clock="absolute")
+    for missing in (tmp_path / "nobody", "memory://events-alone/nobody"):
+        with pytest.raises(CaptureNotFound):
+            load_recording(missing)

@@ -12,6 +12,7 @@ import pandas as pd
 import pytest
 import soundfile
 import standup
+from builders import make_capture
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from PIL import Image
@@ -304,3 +305,12 @@ def test_without_the_extra_it_says_what_to_install(
     monkeypatch.setitem(sys.modules, "anywidget", None)
     with pytest.raises(MissingExtra, match=r"recall_lab\[lab\]"):
         rl.explore(lossy)
+
+
+def test_the_page_is_told_where_words_have_no_blank_between() -> None:
+    told = standup.words(
+        100, ("so", 0.1, 0.2), ("\u4f1a", 0.2, 0.3), ("\u8b70", 0.3, 0.4), ("ok", 0.4, 0.5)
+    )
+    capture = make_capture(np.arange(10) * 0.1, 1600, events=standup.frame([told]))
+    words = rl.explore(capture)._said(0.0, 1.0)["words"]
+    assert [word["blank"] for word in words] == [False, True, False, True]

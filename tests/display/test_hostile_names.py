@@ -124,6 +124,7 @@ def test_what_is_told_of_them_is_kept_whole_and_can_be_written(hostile: Capture,
     written = name.encode("utf-8", "replace").decode()
     assert rl.participants(hostile)["name"].tolist() == [written]
     assert rl.participants(hostile)["email"].tolist() == [written]
+    assert rl.participants(hostile, by="interval")["name"].tolist() == [written]
     assert rl.speakers(hostile)["name"].tolist() == [written]
     assert rl.transcript(hostile)["text"].tolist() == [written] * 3
     assert rl.chat(hostile)[["to", "text"]].to_numpy().tolist() == [[written] * 2]

@@ -16,9 +16,15 @@ from matplotlib.figure import Figure
 from standup import about, words
 
 from recall_lab.analysis.analysis import analyse
-from recall_lab.display.people_plot import MOST_ROWS, ROW_COLORS, people_of, plot_speakers
+from recall_lab.display.fonts import MISSING
+from recall_lab.display.people_plot import (
+    ALL_ROWS,
+    MOST_ROWS,
+    ROW_COLORS,
+    people_of,
+    plot_speakers,
+)
 from recall_lab.display.style import BLUE
-from recall_lab.display.words import legible
 from recall_lab.errors import InvalidArgument
 
 
@@ -108,7 +114,8 @@ def test_of_many_those_who_speak_most_have_a_lane(ax: Axes) -> None:
             about("speech_off", who, who * 10.0 + who / 4),
         ]
     people = people_of(Told(*lines))
-    assert len(people.labels) == MOST_ROWS == len(ROW_COLORS)
+    assert len(people.labels) == MOST_ROWS
+    assert len(ROW_COLORS) == ALL_ROWS
     assert people.labels[-1] == "13 others"
     assert set(people.labels[:-1]) == {f"participant {who}" for who in range(14, 21)}
     assert (people.spans["row"] == MOST_ROWS - 1).sum() == 13
@@ -118,6 +125,41 @@ def test_of_many_those_who_speak_most_have_a_lane(ax: Axes) -> None:
     eight = people_of(Told(*lines[:16]))
     assert eight.labels[-1] == "participant 8"
     assert BLUE in ROW_COLORS
+
+
+def test_all_sixteen_have_a_lane_and_others_never_sum_above_the_time(ax: Axes) -> None:
+    lines = []
+    for who in range(1, 17):
+        lines += [about("speech_on", who, 0.0), about("speech_off", who, 20.0)]
+    plot_speakers(Told(*lines), ax)
+    assert [label.get_text() for label in ax.get_yticklabels()] == [
+        f"participant {who}" for who in range(1, 17)
+    ]
+    few = Figure(figsize=(10, 3), layout="constrained").subplots()
+    plot_speakers(Told(*lines), few, rows=4)
+    assert [label.get_text() for label in few.get_yticklabels()][-1] == "13 others"
+    assert [text.get_text() for text in few.texts] == ["20.0 s, 100%"] * 4
+    for wrong in (0, 17, True, 2.0, "all"):
+        with pytest.raises(InvalidArgument, match="rows"):
+            plot_speakers(Told(*lines), rows=wrong)  # type: ignore[arg-type]
+
+
+def test_lanes_of_one_name_or_one_id_carry_the_id() -> None:
+    def spoke(who: int, name: str, start: float) -> list[dict[str, Any]]:
+        told = [about("join", who, start), about("speech_on", who, start + 1),
+                about("speech_off", who, start + 2), about("leave", who, start + 3)]  # fmt: skip
+        for line in told:
+            line["message"]["data"]["data"]["participant"]["name"] = name
+        return told
+
+    again = [*spoke(7, "Ann", 0), *spoke(8, "Ann", 1), *spoke(9, "Bob", 2), *spoke(9, "Cy", 8)]
+    assert people_of(Told(*again)).labels == ("Ann (7)", "Ann (8)", "Bob (9)", "Cy (9)")
+    renamed = spoke(5, "Al", 0)
+    renamed[2]["message"]["data"]["data"]["participant"]["name"] = "Alan"
+    renamed[3]["message"]["data"]["data"]["participant"]["name"] = "Alan"
+    people = people_of(Told(*renamed))
+    assert people.labels == ("Alan (was Al)",)
+    assert people.spans["row"].tolist() == [0]
 
 
 def test_whoever_is_only_in_the_transcript_has_words(ax: Axes) -> None:
@@ -154,16 +196,17 @@ def test_on_the_wall_clock_and_in_part(ax: Axes) -> None:
         plot_speakers(Told(), ax, clock="absolute")
 
 
-def test_letters_that_no_font_has_are_squares_and_no_warning(ax: Axes) -> None:
-    assert legible("plain $x^2$") == "plain $x^2$"
-    assert legible("Zoë, кот") == "Zoë, кот"
-    assert legible("\N{HIRAGANA LETTER KO}a") == "\N{WHITE SQUARE}a"
+def test_letters_that_no_font_has_are_squares_and_told_once(ax: Axes) -> None:
     lines = [
         about("speech_on", 7, 1.0, name="x"), about("speech_off", 7, 5.0),
-        words(7, ("\N{HIRAGANA LETTER KO}\N{GRINNING FACE}", 1.0, 2.0)),
+        words(7, ("\N{EGYPTIAN HIEROGLYPH A001}", 1.0, 2.0), ("\U0010fffd", 3.0, 4.0)),
     ]  # fmt: skip
     plot_speakers(Told(*lines), ax, words=True)
     drawn(ax)
+    assert [text.get_text() for text in ax.get_legend().get_texts()] == [MISSING]
+    plain = Figure(figsize=(10, 3), layout="constrained").subplots()
+    plot_speakers(Told(*lines[:2]), plain, words=True)
+    assert plain.get_legend() is None
 
 
 def test_words_and_speakers_stand_right_after_the_wall_clock_was_set(ax: Axes) -> None:

@@ -5,12 +5,14 @@ from __future__ import annotations
 import json
 import shutil
 from pathlib import Path
+from typing import Any
 
 import pandas as pd
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+import recall_lab as rl
 from recall_lab.capture.reader import load
 from recall_lab.capture.record import Flag
 from recall_lab.receiver.ingest import Connection, Ingest
@@ -147,9 +149,66 @@ def test_other_events_are_kept_with_their_json_and_pictures_are_not(ingest: Inge
     assert events["message"].iloc[0] == chat
     assert events["bytes"].iloc[1] > 4000
     assert (ingest.directory / "r1.events.jsonl").stat().st_size < 3000
-    assert journal(ingest, "_receiver")["message"].iloc[0] == homeless
+    assert events["message"].iloc[2] == homeless  # it is its socket's
     assert ingest.status("").events == 3
     assert ingest.status("").video == 1
+
+
+def said(name: str, recording: str | None = None) -> bytes:
+    about = {} if recording is None else {"recording": {"id": recording}}
+    return json.dumps({"event": name, "data": about}).encode()
+
+
+def test_events_that_name_no_recording_are_those_of_their_socket(ingest: Ingest) -> None:
+    first, other, silent = (ingest.opened(f"peer:{at}") for at in range(3))
+    give(ingest, first, said("a.early"), packet(), said("a.late"))
+    give(ingest, other, said("b.early"), said("b.named", "r2"), said("b.late"))
+    give(ingest, first, packet(0, "r3"), said("a.resumed"))
+    give(ingest, silent, *(said("c.nobody's") for _ in range(100)))
+    told = {name: journal(ingest, name) for name in ("r1", "r2", "r3", "_receiver")}
+    own = {name: list(found["event"].dropna()) for name, found in told.items()}
+    assert own["r1"] == ["a.early", "a.late"]
+    assert own["r2"] == ["b.early", "b.named", "b.late"]
+    assert own["r3"] == ["a.resumed"]
+    # nothing waits in memory alone, or without an end
+    assert own["_receiver"] == ["a.early", "b.early", *["c.nobody's"] * 100]
+    assert len(silent.waiting) < 100
+    assert told["r2"]["waited"].tolist()[0]
+    early = told["r2"].iloc[0]
+    assert early["received"] <= told["r2"].iloc[1]["received"]
+
+
+def of(number: int, **who: Any) -> bytes:
+    return encode(
+        AudioPacket(
+            recording=Ref("r1"), payload=b"\1\0" * 160, relative=number * 0.01,
+            absolute=1_735_689_600_000_000_000, participant=Participant(7, **who),
+        )
+    )  # fmt: skip
+
+
+def test_names_that_come_late_in_audio_and_ids_that_are_used_again(tmp_path: Path) -> None:
+    first = Ingest(tmp_path, "run-1")
+    connection = first.opened("peer:1")
+    give(first, connection, of(0), of(1), of(2, name="Alice", extra_data={"n": 1}),
+         of(3, name="Alice", extra_data={"n": 2}), of(4), of(5, name="A" * 5_000))  # fmt: skip
+    first.close()
+    again = Ingest(tmp_path, "run-2")
+    give(again, again.opened("peer:2"), of(6, name="Carol", is_host=True), of(7, name="Carol"))
+    again.close()
+    capture = load(tmp_path / "r1.7.bin")
+    told = capture.events[capture.events["kind"] == "participant"]
+    assert told["relative"].tolist() == [0.02, 0.05, 0.06]
+    assert told["participant"].tolist() == [7, 7, 7]
+    assert (tmp_path / "r1.events.jsonl").stat().st_size < 4_000
+    found = rl.participants(capture, by="interval")
+    assert found["name"].tolist() == ["Alice", "A" * 1_000, "Carol"]
+    assert found["is_host"].fillna(False).tolist()[-1]
+
+
+def test_a_name_in_each_packet_floods_no_journal(ingest: Ingest) -> None:
+    give(ingest, ingest.opened("peer:1"), *(of(n, name=f"N{n}") for n in range(2_000)))
+    assert (journal(ingest, "r1")["kind"] == "participant").sum() <= 40
 
 
 def test_half_a_sample_at_the_end_of_a_connection_is_journalled(ingest: Ingest) -> None:

@@ -7,6 +7,7 @@ import math
 from pathlib import Path
 
 import numpy as np
+import pandas as pd
 import pytest
 
 import recall_lab as rl
@@ -135,6 +136,101 @@ def test_16_people_with_mutes_of_their_own_are_16_captures_whose_mix_is_their_su
     assert mixed.comparison["exact"]
 
 
+def noise(seed: int, seconds: float) -> np.ndarray:
+    rng = np.random.default_rng(seed)
+    return rng.integers(-2000, 2000, round(seconds * 16_000)).astype("<i2")
+
+
+def eventful() -> Meeting:
+    """A meeting in which happens what the field knows."""
+    alice = Voice(
+        Participant(1, "Alice", is_host=True), noise(1, 6), stays=((0.0, 2.0),),
+        turns=(Turn(0.5, 1.0, "one two", guess="won two"),),
+    )  # fmt: skip
+    carol = Voice(
+        Participant(1, "Carol"), noise(2, 6), stays=((3.0, 6.0),),
+        turns=(Turn(3.2, 3.6, "hello", off=False), Turn(4.0, 4.4, "again", late=1.5)),
+    )  # fmt: skip
+    late = Voice(
+        Participant(2), noise(3, 6), turns=(Turn(1.2, 1.6, "\u306f\u3044", language="ja"),),
+        stays=((0.0, 1.8), (2.4, 6.0)),
+        changes=((1.0, Participant(2, "Bob")), (5.0, Participant(2, "Robert"))),
+    )  # fmt: skip
+    screen = rl.Share(2, 4.6, noise(4, 0.4))
+    return Meeting(
+        (alice, carol, late), echoes=(rl.Echo(1, 2, -20.0, 0.05),), shares=(screen,),
+        pauses=((2.0, 2.2), (5.2, 5.4)),
+    )  # fmt: skip
+
+
+def test_the_truth_of_a_meeting_is_found_in_what_was_received_of_it(tmp_path: Path) -> None:
+    meeting = eventful()
+    with receive(0, tmp_path / "captures", mode="thread") as rx:
+        sent = simulate_meeting(meeting, rx.url, speed=20, packet=0.1, recording="call")
+        rx.wait(packets=int((sent["fate"] == "sent").sum()), timeout=10)
+        rx.wait(idle=0.2, timeout=10)
+    streams = load_recording(tmp_path / "captures" / "call")
+    truth = meeting.truth
+    for found, expected in (
+        (rl.participants(streams, by="interval"), truth.people),
+        (rl.speakers(streams), truth.turns), (rl.transcript(streams), truth.words),
+    ):  # fmt: skip
+        pd.testing.assert_frame_equal(found[list(expected.columns)], expected)
+    assert truth.people["name"].tolist() == ["Alice", "Carol", "Bob", "Bob", "Robert"]
+    assert truth.turns["complete"].tolist() == [True, True, False, True]
+    assert rl.corrections(streams)[["partial", "final"]].to_numpy().tolist() == [["won", "one"]]
+    absolute = rl.transcript(streams)["absolute"]
+    walls = streams[0].packets
+    begin = walls["absolute"].iloc[0] - pd.Timedelta(seconds=walls["relative"].iloc[0])
+    away = (absolute - begin).dt.total_seconds().to_numpy()
+    np.testing.assert_allclose(away, truth.words["start"], atol=2e-6)
+    # who is away, and all while the recording is paused, send nothing
+    own = next(one for one in streams if one.info.participant is not None)
+    media = own.packets["relative"].to_numpy()
+    assert not ((media >= 1.999) & (media < 2.999)).any()
+    for one in streams:
+        media = one.packets["relative"].to_numpy()
+        assert not ((media > 5.199) & (media < 5.399)).any()
+    assert own.info.participant.name == "Alice"  # and the journal tells of Carol
+    audio = own.events[(own.events["kind"] == "participant") & (own.events["participant"] == 1)]
+    assert audio["relative"].tolist() == pytest.approx([3.0])
+
+
+def test_names_are_told_by_audio_alone(tmp_path: Path) -> None:
+    with receive(0, tmp_path / "captures", mode="thread") as rx:
+        sent = simulate_meeting(
+            eventful(), rx.url, speed=20, packet=0.1, recording="call", streams=("separate",),
+            events=(),
+        )  # fmt: skip
+        rx.wait(packets=int((sent["fate"] == "sent").sum()), timeout=10)
+    found = rl.participants(load_recording(tmp_path / "captures" / "call"), by="interval")
+    assert found["name"].tolist() == ["Alice", "Carol", "Bob", "Robert"]
+    assert found["end"][[0, 2]].tolist() == pytest.approx([3.0, 5.0])
+
+
+def test_echoes_shared_screens_and_pauses_are_where_they_belong() -> None:
+    meeting = eventful()
+    alice, carol, late = meeting.voices
+    assert meeting.stream(alice) is alice.samples
+    echo = meeting.stream(late).astype(np.int32) - late.samples
+    both = np.concatenate([alice.heard[:48_000], carol.heard[48_000:]])
+    np.testing.assert_array_equal(echo[800:], np.rint(both[:-800] * 0.1))
+    assert not echo[:800].any()
+    alone = Meeting(meeting.voices, echoes=meeting.echoes).mixed
+    shared = meeting.mixed.astype(np.int32) - alone
+    np.testing.assert_array_equal(np.flatnonzero(shared)[[0, -1]] // 160, [460, 499])
+    kept = np.r_[0:32_000, 35_200:83_200, 86_400:96_000]
+    np.testing.assert_array_equal(meeting.recorded(), meeting.mixed[kept])
+    assert len(meeting.recorded(2.1)) == 32_000
+    sound = meeting.truth.sound
+    assert sound["what"].tolist() == ["pause", "pause", "echo", "screenshare"]
+    assert sound[["start", "end"]].to_numpy().tolist()[-1] == pytest.approx([4.6, 5.0])
+    assert sound["level"][2] == -20.0
+    names = [name for _, name, _ in meeting.happenings()]
+    assert names.count("participant_events.screenshare_on") == 1
+    assert names.count("participant_events.update") == 2
+
+
 def test_only_what_is_asked_for_is_sent(tmp_path: Path) -> None:
     with receive(0, tmp_path / "captures", mode="thread") as rx:
         call = start_meeting(small(), rx.url, streams=("separate",), events=(), speed=math.inf)
@@ -167,6 +263,11 @@ def test_what_can_not_be(tmp_path: Path, root: Path) -> None:
         Meeting(())
     with pytest.raises(InvalidArgument, match="an id of its own"):
         Meeting((voice, voice))
+    with pytest.raises(InvalidArgument, match="in order and apart"):
+        Meeting((voice,), pauses=((1.0, 2.0), (1.5, 3.0)))
+    for stray in ({"chat": ((0.0, 9, "x"),)}, {"echoes": (rl.Echo(9, 1),)}):
+        with pytest.raises(InvalidArgument, match="participant"):
+            Meeting((voice,), **stray)  # type: ignore[arg-type]
     for options in ({"streams": ()}, {"streams": "mixed"}, {"streams": ("stereo",)},
                     {"events": ("weather",)}, {"events": EVENTS[0]}):  # fmt: skip
         with pytest.raises(InvalidArgument, match=next(iter(options))):
