@@ -13,6 +13,7 @@ from .analysis.findings.verdict import findings as findings
 from .analysis.gaps import discontinuities as discontinuities
 from .analysis.gaps import epochs as epochs
 from .analysis.gaps import gaps as gaps
+from .analysis.leaks import leaks as leaks
 from .analysis.levels import levels as levels
 from .analysis.loss import loss as loss
 from .analysis.loudness import loudness as loudness

@@ -1,0 +1,232 @@
+"""Who is heard in whose stream: echo, and one voice in two tracks."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any, Final, NamedTuple
+
+import numpy as np
+import pandas as pd
+from scipy.ndimage import binary_dilation, uniform_filter1d
+
+from recall_lab.analysis.analysis import analyse, capture_of, each_of
+from recall_lab.analysis.crosstalk import FAINTEST, Correlator, Mask, Measured, Voice, measured
+from recall_lab.analysis.people import names_of, streams_of
+from recall_lab.analysis.speech import FRAME, frame_powers, speech_on
+from recall_lab.capture.capture import Capture
+from recall_lab.errors import InvalidArgument
+from recall_lab.wire.pcm import RATE
+
+Floats = np.ndarray[Any, np.dtype[np.float64]]
+
+_STEADY: Final = 20  # frames over which levels are held against each other, 0.2 s
+_LOUDER: Final = 0.7  # of the power of the loudest: who speaks is about as loud as any copy of it
+_TAIL: Final = 20  # frames after speech in which a room still sounds
+_CLOSE: Final = 1.0  # dB: a copy may be as loud, or by chance a little louder
+_SAME: Final = 32  # samples, 2 ms
+_MINE: Final = 4.0  # times the power of all that leaks in: what is louder is said here
+_VALID: Final = "the streams of one recording, as recall_lab.load_recording gives them"
+
+
+class Leaks(NamedTuple):
+    """What leaks between the streams of a recording.
+
+    Attributes:
+        streams: the participants'.
+        start: of the axis, s on the relative clock.
+        voices: the streams on that axis.
+        own: frames of 10 ms in which each speaks, without what leaks in, by stream.
+        found: by speaker and stream, as they are numbered in `streams`.
+    """
+
+    streams: tuple[Capture, ...]
+    start: float
+    voices: tuple[Voice, ...]
+    own: tuple[Mask, ...]
+    found: dict[tuple[int, int], Measured]
+
+
+def leaks(recording: Any) -> pd.DataFrame:
+    """Tell who is heard in whose stream: echo, and one voice in two tracks.
+
+    A voice leaks into another's stream by an open loudspeaker (later by the way there and back),
+    or because two people sit in one room (by some milliseconds). It is found by correlation, at
+    one lag of up to 1 s either way that holds for the whole meeting, and down to 46 dB below the
+    speaker; how often that is right stands in docs/measurements.md. Of each speaker two minutes
+    are listened to, spread over the meeting.
+
+    Args:
+        recording: the streams of one recording, as :func:`recall_lab.load_recording` gives them;
+            mixed ones are left out.
+
+    Returns:
+        One row for each voice that leaks into a stream, the loudest first: ``participant``
+        (int64) and ``name`` (str, ``""`` if unknown), who speaks; ``stream`` (int64) and
+        ``stream_name`` (str), in whose stream; ``lag`` (float64, ms, by which it comes later
+        there), ``attenuation`` (float64, dB, how far below the speaker's own stream), ``share``
+        (float64, 0 to 1, of the time in which the speaker speaks and one can tell), ``compared``
+        (float64, s, that time), ``start``, ``end`` (float64, s on the relative clock: first and
+        last heard). Names are as they were sent: never trust them.
+
+    Raises:
+        InvalidArgument: for what are no streams of one recording.
+        MissingTimestamps: for audio without packets.
+
+    Example:
+        >>> rl.leaks(rl.load_recording("captures/9f3c"))[["name", "lag"]]  # doctest: +SKIP
+    """
+    known = leaks_of(separate_of(recording))
+    names = names_of(known.streams)
+    who = [_owner(one) for one in known.streams]
+    rows = [
+        (
+            who[a], names.get(who[a], ""), who[b], names.get(who[b], ""), 1e3 * one.lag / RATE,
+            one.attenuation, one.share, one.compared, known.start + one.start / RATE,
+            known.start + one.end / RATE,
+        )
+        for (a, b), one in known.found.items()
+    ]  # fmt: skip
+    kinds = {
+        "participant": "int64", "name": "str", "stream": "int64", "stream_name": "str",
+        "lag": "float64", "attenuation": "float64", "share": "float64", "compared": "float64",
+        "start": "float64", "end": "float64",
+    }  # fmt: skip
+    found = pd.DataFrame(rows, columns=list(kinds)).astype(kinds)
+    return found.sort_values("attenuation", kind="stable", ignore_index=True)
+
+
+def separate_of(recording: Any) -> list[Capture]:
+    """Return the participants' streams of a recording.
+
+    Raises:
+        InvalidArgument: for what are no streams of one recording, or one that comes twice.
+    """
+    several = each_of(recording)
+    streams = [capture_of(one) for one in ([recording] if several is None else several)]
+    streams_of(streams)
+    separate = [one for one in streams if one.info.participant is not None]
+    stems = [one.info.stem for one in separate]
+    if len(set(stems)) < len(stems):
+        raise InvalidArgument("recording", stems, f"{_VALID}, each once")
+    return separate
+
+
+def leaks_of(streams: Sequence[Capture], detector: str = "level") -> Leaks:
+    """Return what leaks between participants' streams.
+
+    Args:
+        streams: of one recording.
+        detector: as for :func:`recall_lab.speech`.
+    """
+    start, voices = voices_of(streams, detector)
+    own = _dominant(voices)
+    found = _found(voices, own, range(len(voices)))
+    # a voice that leaks into two streams makes these alike: of whom it leaks to, only what they
+    # say themselves can leak on
+    cleared = _cleared(voices, own, found)
+    again = sorted({b for _, b in found if any(a == b for a, _ in found)})
+    kept = {pair: one for pair, one in found.items() if pair[0] not in again}
+    found = kept | _found(voices, cleared, again)
+    said = [_said(voice, at, voices, found) for at, voice in enumerate(voices)]
+    return Leaks(tuple(streams), start, voices, tuple(said), found)
+
+
+def voices_of(streams: Sequence[Capture], detector: str) -> tuple[float, tuple[Voice, ...]]:
+    """Return where an axis begins that holds all of some streams, s, and them on it."""
+    known = [analyse(one) for one in streams]
+    spans = [one.extent for one in known if len(one.capture.audio)]
+    start = min((low for low, _ in spans), default=0.0)
+    end = max((high for _, high in spans), default=start)
+    voices = []
+    for one in known:
+        line = one.timeline(start=start, end=end)
+        powers = frame_powers(line)
+        told = speech_on(line, powers, detector)
+        speaking = np.zeros(len(powers), bool)
+        edges = np.rint((told[["start", "end"]].to_numpy() - start) * (RATE / FRAME))
+        for low, high in edges.astype(np.int64).tolist():
+            speaking[low:high] = True
+        voices.append(Voice(line, powers, speaking))
+    return start, tuple(voices)
+
+
+def steady(powers: Floats) -> Floats:
+    """Return powers of frames as means over 0.2 s."""
+    found: Floats = uniform_filter1d(np.nan_to_num(powers), _STEADY, mode="constant")
+    return found
+
+
+def _dominant(voices: Sequence[Voice]) -> list[Mask]:
+    """Return the frames in which each speaks and nobody who speaks is louder."""
+    if not voices:
+        return []
+    levels = [
+        steady(one.powers) * binary_dilation(one.speaking, iterations=_TAIL) for one in voices
+    ]
+    loudest = np.max(levels, axis=0)
+    return [
+        voice.speaking & (level >= _LOUDER * loudest)
+        for voice, level in zip(voices, levels, strict=True)
+    ]
+
+
+def _found(
+    voices: Sequence[Voice], own: Sequence[Mask], speakers: Sequence[int]
+) -> dict[tuple[int, int], Measured]:
+    """Return the leaks of some speakers."""
+    found: dict[tuple[int, int], Measured] = {}
+    for a in speakers:
+        correlator = Correlator(voices[a], own[a])
+        for b, stream in enumerate(voices):
+            peak = None if a == b else correlator.peak(stream)
+            one = peak and measured((voices[a], stream), peak, own[a])
+            if one and -_CLOSE <= one.attenuation <= FAINTEST:
+                found[a, b] = one
+    for a, b in list(found):
+        one, back = found.get((a, b)), found.get((b, a))
+        # as loud in both: whoever is heard first is the speaker
+        if one and back and abs(one.lag + back.lag) <= _SAME:
+            if abs(one.attenuation + back.attenuation) <= 2 * _CLOSE:
+                del found[(b, a) if (one.lag, -b) >= (back.lag, -a) else (a, b)]
+    return found
+
+
+def leaked_in(
+    at: int, voices: Sequence[Voice], found: dict[tuple[int, int], Measured]
+) -> Floats:
+    """Return the power of all that leaks into a stream, by frame."""
+    total = np.zeros(len(voices[at].powers))
+    for (a, b), one in found.items():
+        if b == at:
+            late = round(one.lag / FRAME)
+            level = steady(voices[a].powers) * 10 ** (-one.attenuation / 10)
+            moved = np.roll(level, late)
+            moved[: max(late, 0)] = 0
+            moved[len(moved) + min(late, 0) :] = 0
+            # reverberation fades after the voice
+            for step in range(1, _TAIL, 4):
+                moved[step:] = np.maximum(moved[step:], moved[:-step] * 10 ** (-step / 60))
+            total += moved
+    return total
+
+
+def _cleared(
+    voices: Sequence[Voice], own: Sequence[Mask], found: dict[tuple[int, int], Measured]
+) -> list[Mask]:
+    return [
+        mask & (steady(voice.powers) > _MINE * leaked_in(at, voices, found))
+        for at, (voice, mask) in enumerate(zip(voices, own, strict=True))
+    ]
+
+
+def _said(
+    voice: Voice, at: int, voices: Sequence[Voice], found: dict[tuple[int, int], Measured]
+) -> Mask:
+    """Return the frames in which somebody speaks into their own stream."""
+    said: Mask = voice.speaking & (steady(voice.powers) > _MINE * leaked_in(at, voices, found))
+    return said
+
+
+def _owner(stream: Capture) -> int:
+    assert stream.info.participant is not None
+    return stream.info.participant.id
