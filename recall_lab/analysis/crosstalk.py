@@ -44,6 +44,7 @@ _SMOOTH: Final = 25.0  # Hz over which a spectrum is whitened
 _LOBE: Final = round(0.02 * RATE)  # samples around a peak that are one room's reflections
 _SURE: Final = 9.0  # deviations: the highest of 32,000 lags of chance has 4.5
 _OVER: Final = 1.6  # times the highest peak of stretches held against wrong ones
+_MOST_SAY: Final = 10.0  # deviations
 _WRONG: Final = 3  # times that this is tried
 _AGREE: Final = 16  # samples, 1 ms: that near are lags the same
 _OWN: Final = 4.0  # deviations of a stretch's own peak that is one
@@ -194,7 +195,9 @@ class Correlator:
         cross[self._band] = mine.conj() * theirs
         scores = irfft(cross, self._size)[: 2 * _REACH + 1]
         # by the median: a peak, and all a room makes of it, are none of the noise
-        deviation = 1.4826 * float(np.median(np.abs(scores)))
+        size = np.abs(scores)
+        # no stretch has more say than some: two that are alike by chance, as a ring is, say nothing
+        deviation = max(1.4826 * float(np.median(size)), float(size.max()) / _MOST_SAY)
         return np.asarray(scores / deviation, np.float32) if deviation > 0 else None
 
 

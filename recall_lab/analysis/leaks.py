@@ -25,6 +25,7 @@ _TAIL: Final = 20  # frames after speech in which a room still sounds
 _CLOSE: Final = 1.0  # dB: a copy may be as loud, or by chance a little louder
 _SAME: Final = 32  # samples, 2 ms
 _MINE: Final = 4.0  # times the power of all that leaks in: what is louder is said here
+_PURE: Final = 20.0  # times: what leaks in is no more to be found there
 _VALID: Final = "the streams of one recording, as recall_lab.load_recording gives them"
 
 
@@ -214,7 +215,7 @@ def _cleared(
     voices: Sequence[Voice], own: Sequence[Mask], found: dict[tuple[int, int], Measured]
 ) -> list[Mask]:
     return [
-        mask & (steady(voice.powers) > _MINE * leaked_in(at, voices, found))
+        mask & (steady(voice.powers) > _PURE * leaked_in(at, voices, found))
         for at, (voice, mask) in enumerate(zip(voices, own, strict=True))
     ]
 
