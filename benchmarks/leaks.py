@@ -28,7 +28,18 @@ from typing import Any
 
 import numpy as np
 import pandas as pd
-from findings import as_int16, db, espeak, fetched, gated, level, limited, noise, through, voices_of
+from findings import (
+    as_int16,
+    db,
+    espeak,
+    fetched,
+    gated,
+    limited,
+    music,
+    noise,
+    through,
+    voices_of,
+)
 from scipy.signal import fftconvolve
 
 import recall_lab as rl
@@ -102,7 +113,9 @@ def draw(
         if who == last and people > 1:
             continue
         said = trimmed(chosen[who][rng.integers(len(chosen[who]))])
-        begin = max([at, *(round(turn.end * RATE) + RATE // 2 for turn in turns if turn.who == who)])
+        begin = max(
+            [at, *(round(turn.end * RATE) + RATE // 2 for turn in turns if turn.who == who)]
+        )
         spoken[who][begin : begin + len(said)] += db(gains[who]) * said
         turns.append(Turn(who, begin / RATE, (begin + len(said)) / RATE))
         at = begin + len(said) + int(rng.uniform(*pause) * RATE)
@@ -124,7 +137,9 @@ def trimmed(said: Array) -> Array:
 def leak(rng: Generator, meeting: Drawn, one: int, other: int, below: float, lag: float) -> None:
     """Let a voice be heard in another stream, through a room."""
     decay = rng.uniform(0.1, 0.5)  # s, RT60
-    tail = rng.normal(0, 1, int(decay * RATE)) * 10 ** (-3 * np.arange(int(decay * RATE)) / RATE / decay)
+    tail = rng.normal(0, 1, int(decay * RATE)) * 10 ** (
+        -3 * np.arange(int(decay * RATE)) / RATE / decay
+    )
     tail[0] = 0
     tail *= db(-rng.uniform(2, 10)) / np.sqrt(np.square(tail).sum())
     tail[0] = rng.choice([1.0, 1.0, -1.0])
@@ -133,7 +148,9 @@ def leak(rng: Generator, meeting: Drawn, one: int, other: int, below: float, lag
     heard *= db(-below) * np.sqrt(np.square(voice).sum() / np.square(heard).sum())
     late = round(lag * RATE)
     moved = np.zeros(len(voice))
-    moved[max(late, 0) : len(voice) + min(late, 0)] = heard[max(-late, 0) : len(voice) - max(late, 0)]
+    moved[max(late, 0) : len(voice) + min(late, 0)] = heard[
+        max(-late, 0) : len(voice) - max(late, 0)
+    ]
     meeting.leaked.append((other, moved))
     meeting.leaks.append((one, other, late / RATE, below))
 
@@ -156,7 +173,9 @@ def capture_of(
     frame = frame_of({key: np.array(arrays[key]).astype(storage_dtype(key)) for key in COLUMNS})
     person = None if who is None else rl.Participant(who, name)
     told = no_events() if events is None else events
-    return rl.Capture(samples, frame, CaptureInfo(recording="call", participant=person), events=lambda: told)
+    return rl.Capture(
+        samples, frame, CaptureInfo(recording="call", participant=person), events=lambda: told
+    )
 
 
 def recording(meeting: Drawn, events: pd.DataFrame | None = None) -> list[rl.Capture]:
@@ -175,8 +194,10 @@ def count_clean(rng: Generator, voices: list[list[Array]], meetings: int) -> lis
         meeting = draw(rng, voices)
         found = rl.leaks(recording(meeting))
         for row in found.itertuples():
-            wrong.append(f"clean {at}: {row.participant} in {row.stream}, {row.attenuation:.1f} dB, "
-                         f"{row.lag:.1f} ms, share {row.share:.2f}, {meeting.codecs}")
+            wrong.append(
+                f"clean {at}: {row.participant} in {row.stream}, {row.attenuation:.1f} dB, "
+                f"{row.lag:.1f} ms, share {row.share:.2f}, {meeting.codecs}"
+            )
     print(f"\n{meetings} clean meetings: {len(wrong)} false alarms")
     return wrong
 
@@ -187,8 +208,12 @@ def count_leaks(rng: Generator, voices: list[list[Array]], meetings: int) -> lis
     for at in range(meetings):
         meeting = draw(rng, voices)
         people = len(meeting.spoken)
-        pairs = [(a, b) for a in range(people) for b in range(people)
-                 if a != b and sum(turn.end - turn.start for turn in meeting.turns if turn.who == a) > 4]
+        pairs = [
+            (a, b)
+            for a in range(people)
+            for b in range(people)
+            if a != b and sum(turn.end - turn.start for turn in meeting.turns if turn.who == a) > 4
+        ]
         same_room = rng.random() < 0.3
         for pick in rng.permutation(len(pairs))[: int(rng.integers(1, 4))]:
             lag = rng.uniform(-0.015, 0.015) if same_room else rng.uniform(0.03, 0.6)
@@ -199,27 +224,195 @@ def count_leaks(rng: Generator, voices: list[list[Array]], meetings: int) -> lis
             drawn += 1
             row = rows.pop((one, other), None)
             spoken = sum(turn.end - turn.start for turn in meeting.turns if turn.who == one)
-            noise_at = meeting.gains[one] - below - 10 * np.log10(2 * np.mean(meeting.room[other] ** 2))
-            about = (f"leak {at}: {one} in {other}, {below:.1f} dB, {1e3 * lag:.1f} ms, spoken "
-                     f"{spoken:.0f} s, over noise {noise_at:.0f} dB, {meeting.codecs[one]} > "
-                     f"{meeting.codecs[other]}, others {meeting.leaks}")
+            noise_at = (
+                meeting.gains[one] - below - 10 * np.log10(2 * np.mean(meeting.room[other] ** 2))
+            )
+            about = (
+                f"leak {at}: {one} in {other}, {below:.1f} dB, {1e3 * lag:.1f} ms, spoken "
+                f"{spoken:.0f} s, over noise {noise_at:.0f} dB, {meeting.codecs[one]} > "
+                f"{meeting.codecs[other]}, others {meeting.leaks}"
+            )
             if row is None:
                 wrong.append(f"missed {about}")
                 continue
             off = row.attenuation - below, row.lag - 1e3 * lag
             errors.append((*off, row.share, below))
             if abs(off[0]) > 2 or abs(off[1]) > 1:
-                wrong.append(f"off by {off[0]:+.1f} dB, {off[1]:+.1f} ms, share {row.share:.2f} {about}")
+                wrong.append(
+                    f"off by {off[0]:+.1f} dB, {off[1]:+.1f} ms, share {row.share:.2f} {about}"
+                )
         for (one, other), row in rows.items():
-            wrong.append(f"made up {at}: {one} in {other}, {row.attenuation:.1f} dB, {row.lag:.1f} ms "
-                         f"leaks {meeting.leaks}")
+            wrong.append(
+                f"made up {at}: {one} in {other}, {row.attenuation:.1f} dB, {row.lag:.1f} ms "
+                f"leaks {meeting.leaks}"
+            )
     off = np.array(errors)
     print(f"\n{drawn} leaks in {meetings} meetings: {len(errors)} found")
     print("| | median | 95 % | most |\n| --- | ---: | ---: | ---: |")
     for name, column in (("attenuation, dB", 0), ("lag, ms", 1)):
         size = np.abs(off[:, column])
-        print(f"| {name} | {np.median(size):.2f} | {np.percentile(size, 95):.2f} | {size.max():.2f} |")
+        print(
+            f"| {name} | {np.median(size):.2f} | {np.percentile(size, 95):.2f} | {size.max():.2f} |"
+        )
     return wrong
+
+
+# --- attribution ---------------------------------------------------------------------------------
+
+
+@dataclass
+class Wrong:
+    """What is done to a meeting: its kind, whose, when."""
+
+    kind: str
+    who: int
+    start: float
+    end: float
+
+
+def told_events(rows: list[dict[str, Any]]) -> pd.DataFrame:
+    """Return an events frame."""
+    usual = {
+        "kind": "event", "received": pd.Timestamp(NEW_YEAR, tz="UTC"), "monotonic": 0,
+        "connection": None, "receiver": "", "event": "", "participant": None,
+        "relative": np.nan, "seconds": np.nan, "detail": {},
+    }  # fmt: skip
+    frame = no_events()
+    given = pd.DataFrame([usual | row for row in rows], columns=list(frame.columns))
+    return given.astype(frame.dtypes.to_dict())
+
+
+def telling(rng: Generator, who: int, start: float, end: float, source: str) -> list[dict[str, Any]]:
+    """Return the events of a turn: late as those of meetings are."""
+    if source == "events":
+        times = start + rng.uniform(-0.1, 0.35), end + rng.uniform(-0.2, 0.45)
+        return [
+            {"event": f"participant_events.speech_{name}", "participant": 100 + who, "relative": at}
+            for name, at in zip(("on", "off"), times, strict=True)
+        ]
+    edges = np.linspace(start, end, max(round((end - start) / 0.35), 1) + 1)
+    edges = np.sort(edges + rng.uniform(-0.1, 0.1, len(edges)))
+    words = [
+        {"text": "word", "start_timestamp": {"relative": float(a)},
+         "end_timestamp": {"relative": float(b)}}
+        for a, b in zip(edges[:-1], edges[1:], strict=True)
+    ]  # fmt: skip
+    payload = {"participant": {"id": 100 + who, "name": f"Person {who}"}, "words": words}
+    return [{"event": "transcript.data", "participant": 100 + who, "relative": float(edges[0]),
+             "detail": {"message": {"data": {"data": payload}}}}]  # fmt: skip
+
+
+def quiet(meeting: Drawn, who: int, start: float, end: float) -> bool:
+    """Whether somebody says nothing then, nor a second before and after."""
+    return not any(
+        turn.who == who and turn.start < end + 1 and turn.end > start - 1 for turn in meeting.turns
+    )
+
+
+def spoil(
+    rng: Generator, meeting: Drawn
+) -> tuple[list[dict[str, Any]], list[Wrong], list[tuple[float, float]]]:
+    """Return events of a meeting, what is wrong with them, and when the mix alone has music."""
+    people = len(meeting.spoken)
+    size = len(meeting.spoken[0]) / RATE
+    rows: list[dict[str, Any]] = []
+    wrong: list[Wrong] = []
+    for turn in meeting.turns:
+        sources = ["events", "words"]
+        fate = rng.choice(["right", "untold", "wrong"], p=[0.8, 0.1, 0.1])
+        if turn.end - turn.start < 1:
+            fate = "right"
+        if fate == "untold":
+            wrong.append(Wrong("untold", turn.who, turn.start, turn.end))
+            continue
+        others = [one for one in range(people) if quiet(meeting, one, turn.start, turn.end)]
+        if fate == "wrong" and others:
+            other = int(rng.choice(others))
+            wrong.append(Wrong("wrong_person", other, turn.start, turn.end))
+            mistaken = ["events", "words"] if rng.random() < 0.5 else [str(rng.choice(sources))]
+            for source in sources:
+                who = other if source in mistaken else turn.who
+                rows += telling(rng, who, turn.start, turn.end, source)
+            continue
+        for source in sources:
+            rows += telling(rng, turn.who, turn.start, turn.end, source)
+    for _ in range(int(rng.integers(0, 4))):  # nobody says that
+        start = rng.uniform(1, size - 7)
+        end = start + rng.uniform(1, 6)
+        who = int(rng.integers(people))
+        # told in a source of its own time: two turns of one at once are no two
+        apart = all(one.who != who or one.start > end + 1 or one.end < start - 1 for one in wrong)
+        if quiet(meeting, who, start, end) and apart:
+            wrong.append(Wrong("unheard", who, start, end))
+            rows += telling(rng, who, start, end, str(rng.choice(["events", "words"])))
+    shared = []
+    for _ in range(int(rng.integers(0, 3))):
+        start = rng.uniform(1, size - 9)
+        end = start + rng.uniform(1.3, 8)
+        if all(one.kind != "unheard" or one.start > end or one.end < start for one in wrong) and all(
+            low > end + 1 or high < start - 1 for low, high in shared
+        ):
+            shared.append((start, end))
+            wrong.append(Wrong("only_in_mix", -1, start, end))
+    return rows, wrong, shared
+
+
+def mixed_of(
+    rng: Generator, meeting: Drawn, streams: list[Array], shared: list[tuple[float, float]]
+) -> Array:
+    """Return the mixed stream: the sum, with what is shared, at times through a codec."""
+    total = np.sum([one.astype(float) for one in streams], axis=0) / 32_768
+    for start, end in shared:
+        low, high = round(start * RATE), round(end * RATE)
+        total[low:high] += db(max(meeting.gains) + rng.uniform(-3, 3)) * music(rng, high - low)
+    total *= db(rng.uniform(-6, 0))
+    return as_int16(32_768 * coded(total, str(rng.choice(["none", "opus", "mp3"])), rng))
+
+
+def count_told(rng: Generator, voices: list[list[Array]], meetings: int) -> list[str]:
+    failed = []
+    done, made_up = Counter[str](), Counter[str]()
+    found_of = Counter[str]()
+    for at in range(meetings):
+        meeting = draw(rng, voices)
+        people = len(meeting.spoken)
+        if rng.random() < 0.5:
+            one, other = (int(who) for who in rng.permutation(people)[:2])
+            leak(rng, meeting, one, other, float(rng.uniform(6, 40)), float(rng.uniform(0.03, 0.6)))
+        rows, wrong, shared = spoil(rng, meeting)
+        streams = meeting.streams()
+        events = told_events(rows)
+        captures = [
+            capture_of(samples, 100 + who, f"Person {who}", events)
+            for who, samples in enumerate(streams)
+        ]
+        captures.append(capture_of(mixed_of(rng, meeting, streams, shared), None, "", events))
+        table = rl.attribution(captures)
+        used = np.zeros(len(table), bool)
+        for one in wrong:
+            done[one.kind] += 1
+            covered = 0.0
+            for number, row in enumerate(table.itertuples()):
+                who = row.stream if one.kind == "untold" else row.participant
+                same = row.kind == one.kind and (pd.isna(who) or who == 100 + one.who)
+                both = min(row.end, one.end) - max(row.start, one.start)
+                if same and both >= 0.5 * (row.end - row.start):
+                    used[number] = True
+                    covered += both
+            if covered >= 0.5 * (one.end - one.start):
+                found_of[one.kind] += 1
+            else:
+                failed.append(f"missed {at}: {one} of {meeting.leaks} {meeting.codecs}")
+        for row in table[~used].itertuples():
+            made_up[row.kind] += 1
+            failed.append(f"made up {at}: {row} of {meeting.leaks} {meeting.codecs}")
+    print(f"\n{meetings} meetings\n| Wrong | Turns | Found | Made up |\n| --- | ---: | ---: | ---: |")
+    for kind, count in done.items():
+        print(f"| `{kind}` | {count} | {found_of[kind]} | {made_up[kind]} |")
+    return failed
+
+
+RUNS = {"clean": count_clean, "leaks": count_leaks, "told": count_told}
 
 
 def main() -> int:
@@ -227,11 +420,11 @@ def main() -> int:
     parser.add_argument("--meetings", type=int, default=100)
     parser.add_argument("--speech", type=Path)
     parser.add_argument("--seed", type=int, default=0)
-    parser.add_argument("--only", nargs="*", default=["clean", "leaks"])
+    parser.add_argument("--only", nargs="*", default=list(RUNS))
     options = parser.parse_args()
     voices = voices_of(options.speech or fetched(Path("build/speech"))) + espeak()
     wrong = []
-    for turn, (name, run) in enumerate({"clean": count_clean, "leaks": count_leaks}.items()):
+    for turn, (name, run) in enumerate(RUNS.items()):
         if name in options.only:
             began = time.perf_counter()
             found = run(np.random.default_rng([options.seed, turn]), voices, options.meetings)

@@ -3,6 +3,7 @@
 from . import bots as bots
 from .analysis.analysis import Analysis as Analysis
 from .analysis.analysis import analyse as analyse
+from .analysis.attribution import attribution as attribution
 from .analysis.axis import Timeline as Timeline
 from .analysis.compare import Comparison as Comparison
 from .analysis.compare import compare as compare

@@ -275,9 +275,7 @@ def _blocks(voices: tuple[Voice, Voice], lag: int, own: Mask) -> list[_Block]:
         cross = irfft(middle * rfft(sharp_y, points), points)[: reach + 1]
         power = float(sharp_y @ sharp_y) + float(auto[reach]) * 10 ** (-FAINTEST / 10)
         if auto[reach] > 0:
-            found.append(
-                _Block(start, 1 / power, auto, cross, x[: _BLOCK + reach], y[:_BLOCK])
-            )
+            found.append(_Block(start, 1 / power, auto, cross, x[: _BLOCK + reach], y[:_BLOCK]))
     speaker.line.release()
     stream.line.release()
     return found

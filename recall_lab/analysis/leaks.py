@@ -10,6 +10,7 @@ import pandas as pd
 from scipy.ndimage import binary_dilation, uniform_filter1d
 
 from recall_lab.analysis.analysis import analyse, capture_of, each_of
+from recall_lab.analysis.axis import LONGEST
 from recall_lab.analysis.crosstalk import FAINTEST, Correlator, Mask, Measured, Voice, measured
 from recall_lab.analysis.people import names_of, streams_of
 from recall_lab.analysis.speech import FRAME, frame_powers, speech_on
@@ -78,7 +79,7 @@ def leaks(recording: Any) -> pd.DataFrame:
     """
     known = leaks_of(separate_of(recording))
     names = names_of(known.streams)
-    who = [_owner(one) for one in known.streams]
+    who = [owner_of(one) for one in known.streams]
     rows = [
         (
             who[a], names.get(who[a], ""), who[b], names.get(who[b], ""), 1e3 * one.lag / RATE,
@@ -112,43 +113,67 @@ def separate_of(recording: Any) -> list[Capture]:
     return separate
 
 
-def leaks_of(streams: Sequence[Capture], detector: str = "level") -> Leaks:
+def leaks_of(
+    streams: Sequence[Capture],
+    detector: str = "level",
+    span: tuple[float, float] | None = None,
+) -> Leaks:
     """Return what leaks between participants' streams.
 
     Args:
         streams: of one recording.
         detector: as for :func:`recall_lab.speech`.
+        span: of the axis, s on the relative clock; by default that of all of them.
     """
-    start, voices = voices_of(streams, detector)
+    start, end = span or span_of(streams)
+    voices = voices_of(streams, detector, start, end)
     own = _dominant(voices)
     found = _found(voices, own, range(len(voices)))
     # a voice that leaks into two streams makes these alike: of whom it leaks to, only what they
     # say themselves can leak on
-    cleared = _cleared(voices, own, found)
+    cleared = [one & pure for one, pure in zip(own, _louder(found, voices, _PURE), strict=True)]
     again = sorted({b for _, b in found if any(a == b for a, _ in found)})
     kept = {pair: one for pair, one in found.items() if pair[0] not in again}
     found = kept | _found(voices, cleared, again)
-    said = [_said(voice, at, voices, found) for at, voice in enumerate(voices)]
-    return Leaks(tuple(streams), start, voices, tuple(said), found)
+    louder = _louder(found, voices, _MINE)
+    said = tuple(one.speaking & mine for one, mine in zip(voices, louder, strict=True))
+    return Leaks(tuple(streams), start, voices, said, found)
 
 
-def voices_of(streams: Sequence[Capture], detector: str) -> tuple[float, tuple[Voice, ...]]:
-    """Return where an axis begins that holds all of some streams, s, and them on it."""
-    known = [analyse(one) for one in streams]
-    spans = [one.extent for one in known if len(one.capture.audio)]
+def span_of(streams: Sequence[Capture]) -> tuple[float, float]:
+    """Return the first and the last instant of some streams, s on the relative clock."""
+    spans = [analyse(one).extent for one in streams if len(one.audio)]
     start = min((low for low, _ in spans), default=0.0)
     end = max((high for _, high in spans), default=start)
+    if (end - start) * RATE > LONGEST:
+        raise InvalidArgument(
+            "recording", (start, end), "a call of days at most: a stamp has gone wrong"
+        )
+    return start, end
+
+
+def voices_of(
+    streams: Sequence[Capture], detector: str, start: float, end: float
+) -> tuple[Voice, ...]:
+    """Return streams on an axis from `start` to `end`, s on the relative clock."""
+    known = [analyse(one) for one in streams]
     voices = []
     for one in known:
         line = one.timeline(start=start, end=end)
         powers = frame_powers(line)
         told = speech_on(line, powers, detector)
         speaking = np.zeros(len(powers), bool)
-        edges = np.rint((told[["start", "end"]].to_numpy() - start) * (RATE / FRAME))
-        for low, high in edges.astype(np.int64).tolist():
+        for low, high in frames_between(told["start"], told["end"], start):
             speaking[low:high] = True
         voices.append(Voice(line, powers, speaking))
-    return start, tuple(voices)
+    return tuple(voices)
+
+
+def frames_between(starts: pd.Series[Any], ends: pd.Series[Any], zero: float) -> list[list[int]]:
+    """Return spans of the relative clock, s, as frames of an axis that begins at `zero`."""
+    edges = np.rint((np.column_stack([starts, ends]) - zero) * (RATE / FRAME))
+    found: list[list[int]] = np.maximum(edges, 0).astype(np.int64).tolist()
+    return found
 
 
 def steady(powers: Floats) -> Floats:
@@ -186,15 +211,14 @@ def _found(
     for a, b in list(found):
         one, back = found.get((a, b)), found.get((b, a))
         # as loud in both: whoever is heard first is the speaker
-        if one and back and abs(one.lag + back.lag) <= _SAME:
-            if abs(one.attenuation + back.attenuation) <= 2 * _CLOSE:
-                del found[(b, a) if (one.lag, -b) >= (back.lag, -a) else (a, b)]
+        if not one or not back or abs(one.lag + back.lag) > _SAME:
+            continue
+        if abs(one.attenuation + back.attenuation) <= 2 * _CLOSE:
+            del found[(b, a) if (one.lag, b) >= (back.lag, a) else (a, b)]
     return found
 
 
-def leaked_in(
-    at: int, voices: Sequence[Voice], found: dict[tuple[int, int], Measured]
-) -> Floats:
+def leaked_in(at: int, voices: Sequence[Voice], found: dict[tuple[int, int], Measured]) -> Floats:
     """Return the power of all that leaks into a stream, by frame."""
     total = np.zeros(len(voices[at].powers))
     for (a, b), one in found.items():
@@ -211,23 +235,15 @@ def leaked_in(
     return total
 
 
-def _cleared(
-    voices: Sequence[Voice], own: Sequence[Mask], found: dict[tuple[int, int], Measured]
-) -> list[Mask]:
+def _louder(leaks: dict[tuple[int, int], Measured], voices: Sequence[Voice], times: float) -> list[Mask]:
+    """Return the frames in which each stream is so many times the power of what leaks into it."""
     return [
-        mask & (steady(voice.powers) > _PURE * leaked_in(at, voices, found))
-        for at, (voice, mask) in enumerate(zip(voices, own, strict=True))
+        steady(voice.powers) > times * leaked_in(at, voices, leaks)
+        for at, voice in enumerate(voices)
     ]
 
 
-def _said(
-    voice: Voice, at: int, voices: Sequence[Voice], found: dict[tuple[int, int], Measured]
-) -> Mask:
-    """Return the frames in which somebody speaks into their own stream."""
-    said: Mask = voice.speaking & (steady(voice.powers) > _MINE * leaked_in(at, voices, found))
-    return said
-
-
-def _owner(stream: Capture) -> int:
+def owner_of(stream: Capture) -> int:
+    """Return whose a participant's stream is."""
     assert stream.info.participant is not None
     return stream.info.participant.id
