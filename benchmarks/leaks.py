@@ -1,6 +1,7 @@
 """How often leaks and attribution are right: counted on drawn meetings of real speech.
 
-    python benchmarks/leaks.py [--meetings 100] [--speech FOLDER] [--seed 0] [--only leaks clean told]
+    python benchmarks/leaks.py [--meetings 100] [--speech FOLDER] [--seed 0]
+                               [--only clean leaks told]
 
 Speech is that of findings.py. A meeting lasts 60 to 150 s and has two to five people, each with a
 voice of their own, who at times talk over one another, in rooms of different noise, through Opus,
@@ -23,6 +24,7 @@ import time
 import zlib
 from collections import Counter
 from dataclasses import dataclass, field
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
@@ -282,7 +284,9 @@ def told_events(rows: list[dict[str, Any]]) -> pd.DataFrame:
     return given.astype(frame.dtypes.to_dict())
 
 
-def telling(rng: Generator, who: int, start: float, end: float, source: str) -> list[dict[str, Any]]:
+def telling(
+    rng: Generator, who: int, start: float, end: float, source: str
+) -> list[dict[str, Any]]:
     """Return the events of a turn: late as those of meetings are."""
     if source == "events":
         times = start + rng.uniform(-0.1, 0.35), end + rng.uniform(-0.2, 0.45)
@@ -295,7 +299,7 @@ def telling(rng: Generator, who: int, start: float, end: float, source: str) -> 
     words = [
         {"text": "word", "start_timestamp": {"relative": float(a)},
          "end_timestamp": {"relative": float(b)}}
-        for a, b in zip(edges[:-1], edges[1:], strict=True)
+        for a, b in pairwise(edges)
     ]  # fmt: skip
     payload = {"participant": {"id": 100 + who, "name": f"Person {who}"}, "words": words}
     return [{"event": "transcript.data", "participant": 100 + who, "relative": float(edges[0]),
@@ -349,9 +353,9 @@ def spoil(
     for _ in range(int(rng.integers(0, 3))):
         start = rng.uniform(1, size - 9)
         end = start + rng.uniform(1.3, 8)
-        if all(one.kind != "unheard" or one.start > end or one.end < start for one in wrong) and all(
-            low > end + 1 or high < start - 1 for low, high in shared
-        ):
+        if all(
+            one.kind != "unheard" or one.start > end or one.end < start for one in wrong
+        ) and all(low > end + 1 or high < start - 1 for low, high in shared):
             shared.append((start, end))
             wrong.append(Wrong("only_in_mix", -1, start, end))
     return rows, wrong, shared
@@ -406,7 +410,9 @@ def count_told(rng: Generator, voices: list[list[Array]], meetings: int) -> list
         for row in table[~used].itertuples():
             made_up[row.kind] += 1
             failed.append(f"made up {at}: {row} of {meeting.leaks} {meeting.codecs}")
-    print(f"\n{meetings} meetings\n| Wrong | Turns | Found | Made up |\n| --- | ---: | ---: | ---: |")
+    print(
+        f"\n{meetings} meetings\n| Wrong | Turns | Found | Made up |\n| --- | ---: | ---: | ---: |"
+    )
     for kind, count in done.items():
         print(f"| `{kind}` | {count} | {found_of[kind]} | {made_up[kind]} |")
     return failed

@@ -63,6 +63,7 @@ from .display.compare_plot import plot_compare as plot_compare
 from .display.explore import explore as explore
 from .display.gap_plots import plot_gap_histogram as plot_gap_histogram
 from .display.gap_plots import plot_gaps as plot_gaps
+from .display.leaks_plot import plot_leaks as plot_leaks
 from .display.loops import allow_nested_loops as allow_nested_loops
 from .display.overview_plot import plot_overview as plot_overview
 from .display.people_plot import plot_speakers as plot_speakers

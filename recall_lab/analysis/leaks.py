@@ -77,7 +77,11 @@ def leaks(recording: Any) -> pd.DataFrame:
     Example:
         >>> rl.leaks(rl.load_recording("captures/9f3c"))[["name", "lag"]]  # doctest: +SKIP
     """
-    known = leaks_of(separate_of(recording))
+    return table_of_leaks(leaks_of(separate_of(recording)))
+
+
+def table_of_leaks(known: Leaks) -> pd.DataFrame:
+    """Return what leaks as the frame of :func:`leaks`."""
     names = names_of(known.streams)
     who = [owner_of(one) for one in known.streams]
     rows = [
@@ -235,7 +239,9 @@ def leaked_in(at: int, voices: Sequence[Voice], found: dict[tuple[int, int], Mea
     return total
 
 
-def _louder(leaks: dict[tuple[int, int], Measured], voices: Sequence[Voice], times: float) -> list[Mask]:
+def _louder(
+    leaks: dict[tuple[int, int], Measured], voices: Sequence[Voice], times: float
+) -> list[Mask]:
     """Return the frames in which each stream is so many times the power of what leaks into it."""
     return [
         steady(voice.powers) > times * leaked_in(at, voices, leaks)
