@@ -102,7 +102,7 @@ def draw(
     rng: Generator, voices: list[list[Array]], pause: tuple[float, float] = (0.1, 2.0),
     over: float = 0.25,
 ) -> Drawn:  # fmt: skip
-    """Draw a meeting: sentences of people in turn, some of which begin before the last has ended."""
+    """Draw a meeting: sentences in turn, some of which begin before the last has ended."""
     people = int(rng.integers(2, 6))
     chosen = [voices[at] for at in rng.permutation(len(voices))[:people]]
     size = int(rng.uniform(60, 150) * RATE)
@@ -195,11 +195,11 @@ def count_clean(rng: Generator, voices: list[list[Array]], meetings: int) -> lis
     for at in range(meetings):
         meeting = draw(rng, voices)
         found = rl.leaks(recording(meeting))
-        for row in found.itertuples():
-            wrong.append(
-                f"clean {at}: {row.participant} in {row.stream}, {row.attenuation:.1f} dB, "
-                f"{row.lag:.1f} ms, share {row.share:.2f}, {meeting.codecs}"
-            )
+        wrong += [
+            f"clean {at}: {row.participant} in {row.stream}, {row.attenuation:.1f} dB, "
+            f"{row.lag:.1f} ms, share {row.share:.2f}, {meeting.codecs}"
+            for row in found.itertuples()
+        ]
     print(f"\n{meetings} clean meetings: {len(wrong)} false alarms")
     return wrong
 

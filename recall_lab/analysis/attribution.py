@@ -21,9 +21,9 @@ from recall_lab.analysis.leaks import (
     voices_of,
 )
 from recall_lab.analysis.mix import mix
-from recall_lab.analysis.timeline import timeline
 from recall_lab.analysis.people import names_of, speakers
 from recall_lab.analysis.speech import DETECTORS, FRAME
+from recall_lab.analysis.timeline import timeline
 from recall_lab.analysis.transcript import transcript
 from recall_lab.capture.capture import Capture
 from recall_lab.errors import InvalidArgument

@@ -12,13 +12,14 @@ what the *other* half's filter foretells, so that noise and B's own words add no
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Final, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
 from scipy.fft import irfft, next_fast_len, rfft
 from scipy.linalg import solve_toeplitz
-from scipy.ndimage import uniform_filter1d
+from scipy.ndimage import binary_dilation, uniform_filter1d
 from scipy.signal import butter, fftconvolve, sosfilt
 
 from recall_lab.analysis.axis import Timeline
@@ -60,6 +61,9 @@ _TURNS: Final = 2
 _FULL: Final = 0.5  # of a block that is speech, at least
 _EMPHASIS: Final = 0.95
 _SETTLES: Final = RATE // 10  # samples after which the high-pass has forgotten its beginning
+_STEADY: Final = 20  # frames over which levels are held against each other, 0.2 s
+_LOUDER: Final = 0.7  # of the power of the loudest: who speaks is about as loud as any copy of it
+_TAIL: Final = 20  # frames after speech in which a room still sounds
 _HIGH: Final = butter(2, 100, "high", fs=RATE, output="sos")
 
 
@@ -308,6 +312,26 @@ def _foretold(blocks: list[_Block], used: Mask) -> tuple[Floats, Floats]:
             both[at] = float(expected @ blocks[at].heard)
             foretold[at] = float(expected @ expected)
     return both, foretold
+
+
+def steady(powers: Floats) -> Floats:
+    """Return powers of frames as means over 0.2 s."""
+    found: Floats = uniform_filter1d(np.nan_to_num(powers), _STEADY, mode="constant")
+    return found
+
+
+def dominant(voices: Sequence[Voice]) -> list[Mask]:
+    """Return the frames in which each speaks and nobody who speaks is louder."""
+    if not voices:
+        return []
+    levels = [
+        steady(one.powers) * binary_dilation(one.speaking, iterations=_TAIL) for one in voices
+    ]
+    loudest = np.max(levels, axis=0)
+    return [
+        voice.speaking & (level >= _LOUDER * loudest)
+        for voice, level in zip(voices, levels, strict=True)
+    ]
 
 
 def piece_of(line: Timeline, first: int, size: int) -> Singles:

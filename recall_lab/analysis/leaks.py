@@ -7,11 +7,19 @@ from typing import Any, Final, NamedTuple
 
 import numpy as np
 import pandas as pd
-from scipy.ndimage import binary_dilation, uniform_filter1d
 
 from recall_lab.analysis.analysis import analyse, capture_of, each_of
 from recall_lab.analysis.axis import LONGEST
-from recall_lab.analysis.crosstalk import FAINTEST, Correlator, Mask, Measured, Voice, measured
+from recall_lab.analysis.crosstalk import (
+    FAINTEST,
+    Correlator,
+    Mask,
+    Measured,
+    Voice,
+    dominant,
+    measured,
+    steady,
+)
 from recall_lab.analysis.people import names_of, streams_of
 from recall_lab.analysis.speech import FRAME, frame_powers, speech_on
 from recall_lab.capture.capture import Capture
@@ -20,8 +28,6 @@ from recall_lab.wire.pcm import RATE
 
 Floats = np.ndarray[Any, np.dtype[np.float64]]
 
-_STEADY: Final = 20  # frames over which levels are held against each other, 0.2 s
-_LOUDER: Final = 0.7  # of the power of the loudest: who speaks is about as loud as any copy of it
 _TAIL: Final = 20  # frames after speech in which a room still sounds
 _CLOSE: Final = 1.0  # dB: a copy may be as loud, or by chance a little louder
 _SAME: Final = 32  # samples, 2 ms
@@ -131,7 +137,7 @@ def leaks_of(
     """
     start, end = span or span_of(streams)
     voices = voices_of(streams, detector, start, end)
-    own = _dominant(voices)
+    own = dominant(voices)
     found = _found(voices, own, range(len(voices)))
     # a voice that leaks into two streams makes these alike: of whom it leaks to, only what they
     # say themselves can leak on
@@ -178,26 +184,6 @@ def frames_between(starts: pd.Series[Any], ends: pd.Series[Any], zero: float) ->
     edges = np.rint((np.column_stack([starts, ends]) - zero) * (RATE / FRAME))
     found: list[list[int]] = np.maximum(edges, 0).astype(np.int64).tolist()
     return found
-
-
-def steady(powers: Floats) -> Floats:
-    """Return powers of frames as means over 0.2 s."""
-    found: Floats = uniform_filter1d(np.nan_to_num(powers), _STEADY, mode="constant")
-    return found
-
-
-def _dominant(voices: Sequence[Voice]) -> list[Mask]:
-    """Return the frames in which each speaks and nobody who speaks is louder."""
-    if not voices:
-        return []
-    levels = [
-        steady(one.powers) * binary_dilation(one.speaking, iterations=_TAIL) for one in voices
-    ]
-    loudest = np.max(levels, axis=0)
-    return [
-        voice.speaking & (level >= _LOUDER * loudest)
-        for voice, level in zip(voices, levels, strict=True)
-    ]
 
 
 def _found(
