@@ -304,7 +304,8 @@ def _only_in_mix(streams: list[Capture], span: tuple[float, float], size: int) -
     with np.errstate(divide="ignore", invalid="ignore"):
         alike = both**2 > (1 - _UNLIKE) * mine * theirs
     gain = both[alike].sum() / mine[alike].sum() if alike.any() else 0.0
-    left = theirs - 2 * gain * both + gain**2 * mine
+    # by the level of each window: a limiter turns down what several say at once
+    left = theirs - np.divide(both**2, mine, out=np.zeros(windows), where=mine > 0)
     quiet = gain**2 * float(np.percentile(mine, 20))
     unlike = (left > _UNLIKE * theirs) & (left > max(_ABOVE * quiet, _AUDIBLE))
     found[: windows * (_WINDOW // FRAME)] = np.repeat(unlike, _WINDOW // FRAME)
