@@ -42,7 +42,6 @@ _MOST: Final = 60  # stretches of a speaker: two minutes tell, however long the 
 _SPOKEN: Final = 0.3  # of a stretch that tells
 _BAND: Final = (150.0, 7000.0)  # Hz: little hum, and nothing that coders cut off
 _SMOOTH: Final = 25.0  # Hz over which a spectrum is whitened
-_LOBE: Final = round(0.02 * RATE)  # samples around a peak that are one room's reflections
 _SURE: Final = 9.0  # deviations: the highest of 32,000 lags of chance has 4.5
 _OVER: Final = 1.6  # times the highest peak of stretches held against wrong ones
 _MOST_SAY: Final = 10.0  # deviations

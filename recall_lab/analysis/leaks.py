@@ -138,13 +138,13 @@ def leaks_of(
     start, end = span or span_of(streams)
     voices = voices_of(streams, detector, start, end)
     own = dominant(voices)
-    found = _found(voices, own, range(len(voices)))
+    found = _each_once(_found(voices, own, range(len(voices))))
     # a voice that leaks into two streams makes these alike: of whom it leaks to, only what they
     # say themselves can leak on
     cleared = [one & pure for one, pure in zip(own, _louder(found, voices, _PURE), strict=True)]
     again = sorted({b for _, b in found if any(a == b for a, _ in found)})
     kept = {pair: one for pair, one in found.items() if pair[0] not in again}
-    found = kept | _found(voices, cleared, again)
+    found = _each_once(kept | _found(voices, cleared, again))
     louder = _louder(found, voices, _MINE)
     said = tuple(one.speaking & mine for one, mine in zip(voices, louder, strict=True))
     return Leaks(tuple(streams), start, voices, said, found)
@@ -198,14 +198,22 @@ def _found(
             one = peak and measured((voices[a], stream), peak, own[a])
             if one and -_CLOSE <= one.attenuation <= FAINTEST:
                 found[a, b] = one
-    for a, b in list(found):
-        one, back = found.get((a, b)), found.get((b, a))
-        # as loud in both: whoever is heard first is the speaker
+    return found
+
+
+def _each_once(found: dict[tuple[int, int], Measured]) -> dict[tuple[int, int], Measured]:
+    """Return leaks without those that are others the wrong way round.
+
+    Where a voice is as loud in both streams, it is of whom it is heard first.
+    """
+    kept = dict(found)
+    for a, b in found:
+        one, back = kept.get((a, b)), kept.get((b, a))
         if not one or not back or abs(one.lag + back.lag) > _SAME:
             continue
         if abs(one.attenuation + back.attenuation) <= 2 * _CLOSE:
-            del found[(b, a) if (one.lag, b) >= (back.lag, a) else (a, b)]
-    return found
+            del kept[(b, a) if (one.lag, b) >= (back.lag, a) else (a, b)]
+    return kept
 
 
 def leaked_in(at: int, voices: Sequence[Voice], found: dict[tuple[int, int], Measured]) -> Floats:
