@@ -9,7 +9,9 @@ MP3, a gate or nothing.
 
 - ``clean``: nobody leaks; whatever is found is a false alarm.
 - ``leaks``: one to three voices leak, at -6 to -40 dB below the speaker, through a room, by up to
-  0.6 s (echo) or within 15 ms (one room). Lag and attenuation are held against what was drawn.
+  0.6 s (echo) or within 15 ms (one room). Lag and attenuation are held against what was drawn. No
+  promise is broken by a leak that a gate takes out, or that lies 10 dB under the noise: these are
+  listed by themselves.
 - ``told``: events and words of which some are wrong, with leaks in half of the meetings; each
   wrong turn of a second and more has to be found, and nothing else.
 
@@ -51,6 +53,7 @@ from recall_lab.capture.info import CaptureInfo
 
 RATE = 16_000
 NEW_YEAR = 1_767_225_600_000_000_000
+BURIED = 10  # dB under the noise of the stream that it leaks into
 CODECS = ("none", "none", "opus", "mp3", "gate")
 
 Array = np.ndarray[Any, Any]
@@ -205,7 +208,9 @@ def count_clean(rng: Generator, voices: list[list[Array]], meetings: int) -> lis
 
 
 def count_leaks(rng: Generator, voices: list[list[Array]], meetings: int) -> list[str]:
-    wrong, errors = [], []
+    wrong: list[str] = []
+    beyond: list[str] = []
+    errors = []
     drawn = 0
     for at in range(meetings):
         meeting = draw(rng, voices)
@@ -234,14 +239,17 @@ def count_leaks(rng: Generator, voices: list[list[Array]], meetings: int) -> lis
                 f"{spoken:.0f} s, over noise {noise_at:.0f} dB, {meeting.codecs[one]} > "
                 f"{meeting.codecs[other]}, others {meeting.leaks}"
             )
+            # a gate takes out what is quiet, and with it what would have to be found
+            promised = meeting.codecs[other] != "gate" and noise_at > -BURIED
+            failed = wrong if promised else beyond
             if row is None:
-                wrong.append(f"missed {about}")
+                failed.append(f"missed {about}")
                 continue
             off = row.attenuation - below, row.lag - 1e3 * lag
             errors.append((*off, row.share, below))
             if abs(off[0]) > 2 or abs(off[1]) > 1:
-                wrong.append(
-                    f"off by {off[0]:+.1f} dB, {off[1]:+.1f} ms, share {row.share:.2f} {about}"
+                failed.append(
+                    f\"off by {off[0]:+.1f} dB, {off[1]:+.1f} ms, share {row.share:.2f} {about}"
                 )
         for (one, other), row in rows.items():
             wrong.append(
@@ -256,6 +264,7 @@ def count_leaks(rng: Generator, voices: list[list[Array]], meetings: int) -> lis
         print(
             f"| {name} | {np.median(size):.2f} | {np.percentile(size, 95):.2f} | {size.max():.2f} |"
         )
+    print("Beyond what is promised (a gate, or noise that is louder by far):", *beyond, sep="\n")
     return wrong
 
 
