@@ -249,7 +249,7 @@ def count_leaks(rng: Generator, voices: list[list[Array]], meetings: int) -> lis
             errors.append((*off, row.share, below))
             if abs(off[0]) > 2 or abs(off[1]) > 1:
                 failed.append(
-                    f\"off by {off[0]:+.1f} dB, {off[1]:+.1f} ms, share {row.share:.2f} {about}"
+                    f"off by {off[0]:+.1f} dB, {off[1]:+.1f} ms, share {row.share:.2f} {about}"
                 )
         for (one, other), row in rows.items():
             wrong.append(
