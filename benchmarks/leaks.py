@@ -353,8 +353,8 @@ def spoil(
         start = rng.uniform(1, size - 7)
         end = start + rng.uniform(1, 6)
         who = int(rng.integers(people))
-        # told in a source of its own time: two turns of one at once are no two
-        apart = all(one.who != who or one.start > end + 1 or one.end < start - 1 for one in wrong)
+        # beside another's turn that nobody tells, it is that turn, told of the wrong person
+        apart = all(one.start > end + 1 or one.end < start - 1 for one in wrong)
         if quiet(meeting, who, start, end) and apart:
             wrong.append(Wrong("unheard", who, start, end))
             rows += telling(rng, who, start, end, str(rng.choice(["events", "words"])))
