@@ -47,7 +47,7 @@ _HEARD: Final = 0.15  # of a turn: less is an edge of another one
 _INSTEAD: Final = 0.3  # of a turn that is heard in another's stream
 _WINDOW: Final = RATE // 4  # samples over which the mixed stream is held against the sum
 _BLOCK: Final = 240  # windows worked on together
-_UNLIKE: Final = 0.5  # of a window's power that the streams have no part in
+_UNLIKE: Final = 0.3  # of a window's power that the streams have no part in: coders leave less
 _ABOVE: Final = 10.0  # times the power of the streams' quiet windows
 _AUDIBLE: Final = 1e-6 / 2  # mean square: -60 dBFS
 

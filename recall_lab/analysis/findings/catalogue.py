@@ -372,7 +372,7 @@ STREAMS: Final = (
     Kind(
         "only_in_mix", "streams", "note",
         "The mixed stream has sound that no separate stream has.",
-        1.0, "s", "measured: benchmarks/leaks.py; half of the power and more is not of the streams",
+        1.0, "s", "measured: benchmarks/leaks.py; three tenths of the power are not of the streams",
         "A screen that is shared with its sound, and music, have no stream of their own. Where "
         "somebody is told to speak then, their stream is lost: take the mixed one.",
     ),
