@@ -3,6 +3,7 @@
 from . import bots as bots
 from .analysis.analysis import Analysis as Analysis
 from .analysis.analysis import analyse as analyse
+from .analysis.attribution import attribution as attribution
 from .analysis.axis import Timeline as Timeline
 from .analysis.compare import Comparison as Comparison
 from .analysis.compare import compare as compare
@@ -13,6 +14,7 @@ from .analysis.findings.verdict import findings as findings
 from .analysis.gaps import discontinuities as discontinuities
 from .analysis.gaps import epochs as epochs
 from .analysis.gaps import gaps as gaps
+from .analysis.leaks import leaks as leaks
 from .analysis.levels import levels as levels
 from .analysis.loss import loss as loss
 from .analysis.loudness import loudness as loudness
@@ -62,6 +64,7 @@ from .display.compare_plot import plot_compare as plot_compare
 from .display.explore import explore as explore
 from .display.gap_plots import plot_gap_histogram as plot_gap_histogram
 from .display.gap_plots import plot_gaps as plot_gaps
+from .display.leaks_plot import plot_leaks as plot_leaks
 from .display.loops import allow_nested_loops as allow_nested_loops
 from .display.overview_plot import plot_overview as plot_overview
 from .display.people_plot import plot_speakers as plot_speakers

@@ -22,11 +22,14 @@ import numpy as np
 import numpy.typing as npt
 import pandas as pd
 from isal.isal_zlib import crc32
-from scipy.fft import irfft, next_fast_len, rfft
 
+from recall_lab.analysis.analysis import analyse
 from recall_lab.analysis.axis import LONGEST, Mask, Timeline
 from recall_lab.analysis.clocks import seconds_pair, timed
+from recall_lab.analysis.crosstalk import Correlator, Voice, dominant
+from recall_lab.analysis.lags import lag_between
 from recall_lab.analysis.people import events_of
+from recall_lab.analysis.speech import frame_powers
 from recall_lab.analysis.timeline import timeline
 from recall_lab.capture.capture import Capture
 from recall_lab.capture.frame import frame_of, nanoseconds
@@ -37,9 +40,8 @@ from recall_lab.text import counted, html_table, player_time
 from recall_lab.wire.pcm import FULL_SCALE, RATE, SAMPLE_DTYPE, Samples
 
 _BLOCK: Final = 60 * RATE  # samples summed at once
-_FURTHEST: Final = RATE // 2  # samples by which the mixed stream may be off
-_PIECES: Final = 20  # of the loudest, from which that is told
-_PIECE: Final = 30 * RATE
+_OFF: Final = 0.02  # s by which a stream stands elsewhere than the others: heard as an echo
+_AUDIBLE: Final = 1e-6 / 2  # mean square: -60 dBFS
 _ROOM: Final = len("-mix")
 _NAME: Final = 64  # characters of a recording's id at most
 
@@ -60,6 +62,7 @@ class Mix:
             no stream had audio, it has a gap. Its times of arrival are none: they are those of
             the sender's clock.
         mixed: the mixed stream of the same recording, for comparison; None if none was given.
+        parts: the streams that were summed.
     """
 
     start: float
@@ -69,6 +72,7 @@ class Mix:
     streams: int
     capture: Capture
     mixed: Capture | None
+    parts: tuple[Capture, ...]
     _lines: tuple[Timeline, ...]
 
     def voices(self, start: float | None = None, end: float | None = None) -> npt.NDArray[np.int16]:
@@ -112,15 +116,17 @@ class Mix:
         Returns:
             A Series:
 
-            - ``lag samples`` (int): how much later the mixed stream has the same sound, by
-              cross-correlation of the loudest pieces within half a second; the rest is taken
-              with the lag undone
+            - ``lag samples`` (int): how much later the mixed stream has the same sound, however
+              far that is; NaN where it has not, or too little of it. The rest is taken with the
+              lag undone, and as the two stand where there is none
             - ``level difference dB`` (float): the mixed stream's RMS level less the mix's
             - ``similarity`` (float, 0 to 1): normalised correlation
             - ``residual dBFS`` (float): RMS level of what is left when the mix is subtracted, 0
               for a sine of full scale; -inf for nothing
             - ``compared s`` (float)
             - ``exact`` (bool): the samples are identical
+            - ``off`` (tuple of str): the streams that stand elsewhere in the mixed stream than
+              the others, by 20 ms to 1 s; see :meth:`offsets`
 
             NaN where there is nothing to tell from.
 
@@ -133,16 +139,15 @@ class Mix:
         """
         if not isinstance(mixed, Capture):
             raise InvalidArgument("mixed", mixed, "a Capture, as recall_lab.load returns it")
-        margin = _FURTHEST / RATE
-        other = timeline(mixed, call=(self.start - margin, self.end + margin))
-        lag = _lag(self.samples, other)
+        lag = lag_between(self.capture, mixed, (self.start, self.end))
+        shift = lag or 0
+        other = timeline(mixed, call=(self.start + shift / RATE, self.end + shift / RATE))
         count, mine, theirs, both, left = 0, 0.0, 0.0, 0.0, 0.0
         for low, high, heard in self._heard():
-            shift = _FURTHEST + lag
-            heard &= other.heard(low + shift, high + shift)
+            heard &= other.heard(low, high)
             # whole numbers, and small enough for a float64 to hold their sums
             x = self.samples[low:high][heard].astype(np.float64)
-            y = other.take(low + shift, high + shift)[heard].astype(np.float64)
+            y = other.take(low, high)[heard].astype(np.float64)
             count += len(x)
             mine, theirs, both = mine + float(x @ x), theirs + float(y @ y), both + float(x @ y)
             y -= x
@@ -150,22 +155,72 @@ class Mix:
             release(self.samples)
             other.release()
         exact = count > 0 and left == 0
+        offsets = self.offsets(mixed, lag=shift) if count and not exact else None
         with np.errstate(divide="ignore", invalid="ignore"):
             difference = 10 * np.log10(np.float64(theirs) / mine)
             alike = np.clip(both / np.sqrt(np.float64(mine) * theirs), 0, 1)
             residual = 10 * np.log10(2 * np.float64(left) / count / FULL_SCALE**2)
         return pd.Series(
             {
-                "lag samples": lag,
+                "lag samples": shift if exact or lag is not None else np.nan,
                 "level difference dB": 0.0 if exact else float(difference),
                 "similarity": 1.0 if exact else float(alike),
                 "residual dBFS": float(residual),
                 "compared s": count / RATE,
                 "exact": exact,
+                "off": () if offsets is None else tuple(offsets.index[offsets["off"]]),
             },
             dtype=object,
             name=mixed.info.stem,
         )
+
+    def offsets(self, mixed: Capture, *, lag: int | None = None) -> pd.DataFrame:
+        """Tell of each stream how much later the mixed one has the same sound.
+
+        By generalised cross-correlation (see :mod:`recall_lab.analysis.crosstalk`), where a
+        stream is the loudest of all.
+
+        Args:
+            mixed: a capture on the same relative clock.
+            lag: samples around which it is looked for, 1 s either way; by default that of all.
+
+        Returns:
+            One row a stream, by its stem: ``participant`` (int64), ``lag samples`` (float64, NaN
+            where there is nothing to tell from), ``off`` (bool: 20 ms or more from `lag`).
+
+        Raises:
+            InvalidArgument: for what is no capture.
+            MissingTimestamps: for audio without packets.
+
+        Example:
+            >>> found.offsets(mixed)["lag samples"]  # doctest: +SKIP
+        """
+        if not isinstance(mixed, Capture):
+            raise InvalidArgument("mixed", mixed, "a Capture, as recall_lab.load returns it")
+        span = self.start, self.end
+        around = lag if lag is not None else lag_between(self.capture, mixed, span) or 0
+        voices = [_voice(line) for line in self._lines]
+        call = (self.start + around / RATE, self._lines[0].end + around / RATE)
+        whole = _voice(timeline(mixed, call=call))
+        rows = []
+        for one, voice, own in zip(self.parts, voices, dominant(voices), strict=True):
+            peak = Correlator(voice, own).peak(whole)
+            assert one.info.participant is not None
+            found = np.nan if peak is None else float(around + peak.lag)
+            off = peak is not None and abs(peak.lag) >= _OFF * RATE
+            rows.append((one.info.stem, one.info.participant.id, found, off))
+        table = pd.DataFrame(rows, columns=["stream", "participant", "lag samples", "off"])
+        return table.set_index("stream")
+
+    @cached_property
+    def holes(self) -> pd.DataFrame:
+        """Where single streams have no audio, whatever the others have meanwhile.
+
+        As :func:`recall_lab.gaps` tells it, with ``stream`` (str, the stem) and ``participant``
+        (int64) before its columns. :attr:`capture` has them among its events, of the kind
+        ``"hole"``.
+        """
+        return _holes(self.parts)
 
     def _heard(self) -> Iterator[tuple[int, int, Mask]]:
         return _heard(self._lines, len(self.samples))
@@ -234,10 +289,52 @@ def mix(streams: Capture | Sequence[Capture], *, span: tuple[float, float] | Non
             recording=f"{first.info.recording[: _NAME - _ROOM]}-mix", bot=first.info.bot,
             metadata=first.info.metadata,
         ),
-        events=lambda: events_of(separate),
+        events=lambda: _with_holes(events_of(separate), _holes(separate)),
     )  # fmt: skip
     ends = start + length / RATE
-    return Mix(start, ends, capture.samples, clipped, len(separate), capture, mixed, lines)
+    return Mix(
+        start, ends, capture.samples, clipped, len(separate), capture, mixed, tuple(separate), lines
+    )
+
+
+def _voice(line: Timeline) -> Voice:
+    """Return a stream with which frames of it can be heard at all."""
+    powers = frame_powers(line)
+    return Voice(line, powers, np.nan_to_num(powers) > _AUDIBLE)
+
+
+def _holes(streams: Sequence[Capture]) -> pd.DataFrame:
+    """Return the gaps of all streams in one frame."""
+    tables = []
+    for one in streams:
+        if len(timed(one)):
+            table = analyse(one).gaps.copy()
+            table.insert(0, "stream", pd.Series(one.info.stem, table.index, dtype="str"))
+            who = one.info.participant
+            table.insert(1, "participant", np.int64(-1 if who is None else who.id))
+            tables.append(table)
+    if not tables:
+        return pd.DataFrame({"stream": pd.Series(dtype="str")})
+    found = pd.concat(tables, ignore_index=True)
+    return found.sort_values("start", kind="stable", ignore_index=True)
+
+
+def _with_holes(events: pd.DataFrame, holes: pd.DataFrame) -> pd.DataFrame:
+    """Return events with a row for each hole, so that they are kept with the sum."""
+    if holes.empty:
+        return events
+    told = pd.DataFrame(
+        {
+            "kind": "hole", "received": holes["absolute"], "monotonic": 0, "connection": pd.NA,
+            "receiver": "", "event": "", "participant": holes["participant"],
+            "relative": holes["start"], "seconds": holes["duration"],
+            "detail": [
+                {"kind": "hole", "stream": stream, "cause": cause}
+                for stream, cause in zip(holes["stream"], holes["cause"], strict=True)
+            ],
+        }
+    )[list(events.columns)].astype(events.dtypes.to_dict())  # fmt: skip
+    return pd.concat([events, told], ignore_index=True)
 
 
 def _sorted(streams: Capture | Sequence[Capture]) -> tuple[list[Capture], Capture | None]:
@@ -342,32 +439,3 @@ def _frame(packets: Sequence[tuple[int, int, int]], start: float, like: Capture)
             "payload_crc": checksum.astype(np.uint32),
         }
     )
-
-
-def _lag(samples: Samples, other: Timeline) -> int:
-    """Return by how many samples `other` comes later, whose axis begins half a second earlier.
-
-    By cross-correlation (Oppenheim and Schafer, Discrete-Time Signal Processing, 2.9) through
-    the FFT, of the loudest pieces together.
-    """
-    begins = range(0, len(samples), _PIECE)
-    power = []
-    for low in begins:
-        piece = samples[low : low + _PIECE].astype(np.float64)
-        power.append(float(piece @ piece))
-        release(samples)
-    loudest = sorted(zip(power, begins, strict=True), reverse=True)[:_PIECES]
-    total = np.zeros(2 * _FURTHEST + 1)
-    for energy, low in loudest:
-        if not energy:
-            continue
-        x = samples[low : low + _PIECE]
-        y = other.take(low, low + len(x) + 2 * _FURTHEST)
-        size = next_fast_len(len(x) + 2 * _FURTHEST, real=True)
-        spectrum = np.conj(rfft(x.astype(np.float64), size)) * rfft(y.astype(np.float64), size)
-        total += irfft(spectrum, size)[: len(total)]
-    best = float(total.max())
-    if best <= 0:
-        return 0
-    near = np.flatnonzero(total >= best * (1 - 1e-9)) - _FURTHEST  # of equals the nearest
-    return int(near[np.abs(near).argmin()])

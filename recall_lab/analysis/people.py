@@ -172,6 +172,16 @@ def turns_of(streams: Sequence[WithEvents], events: pd.DataFrame, roster: Roster
     return found.sort_values(["start", "participant"], kind="stable", ignore_index=True)
 
 
+def names_of(streams: Source) -> dict[int | None, str]:
+    """Return what each participant was called, by id: of an id that was reused, all its names."""
+    found: dict[int | None, list[str]] = {}
+    told = participants(streams)
+    for who, name in zip(told["participant"].tolist(), told["name"].tolist(), strict=True):
+        if name and name not in found.setdefault(who, []):
+            found[who].append(name)
+    return {who: " / ".join(names) for who, names in found.items() if names}
+
+
 def streams_of(source: Source) -> list[WithEvents]:
     """Return what was given as a list of streams.
 

@@ -18,11 +18,13 @@ from recall_lab.wire.pcm import RATE
 DETECTORS: Final = ("level", "neural")
 """How speech can be told."""
 
+FRAME: Final = 160
+"""Samples of a frame, 10 ms: short enough for a plosive."""
+
 Floats = npt.NDArray[np.float64]
 Counts = npt.NDArray[np.int64]
 Mask = npt.NDArray[np.bool_]
 
-_FRAME = 160  # samples, 10 ms: short enough for a plosive
 _BLOCK = 2**17  # frames worked on together: 22 minutes, so that a day needs no more memory
 _LOWEST = -100.0  # dBFS: about what rounding to 16 bits leaves; nothing is quieter
 _SMOOTH = 2  # frames on either side: 50 ms in all, over which noise hardly varies
@@ -83,7 +85,20 @@ def speech(
     if detector not in DETECTORS:
         raise InvalidArgument("detector", detector, "'level' or 'neural'")
     line = axis_of(source, start, end)
-    powers = _powers(line)
+    return speech_on(line, frame_powers(line), detector)
+
+
+def speech_on(line: Timeline, powers: Floats, detector: str) -> pd.DataFrame:
+    """Return the frame of :func:`speech` of a time axis.
+
+    Args:
+        line: the samples.
+        powers: of its frames, from :func:`frame_powers`.
+        detector: one of :data:`DETECTORS`.
+
+    Raises:
+        MissingExtra: for ``"neural"`` where it is not installed.
+    """
     frames = _levels(powers, _SMOOTH)
     if detector == "neural":
         chance = _network(line, frames)
@@ -95,23 +110,23 @@ def speech(
     sure &= _levels(powers, 0) > thresholds - _HYSTERESIS  # else it would begin 20 ms early
     with np.errstate(over="ignore"):
         confidence = 1 / (1 + np.exp(-above / _SOFTNESS))
-    return _segments(line, sure, confidence, _FRAME)
+    return _segments(line, sure, confidence, FRAME)
 
 
-def _powers(line: Timeline) -> Floats:
+def frame_powers(line: Timeline) -> Floats:
     """Return the mean square of each frame, its mean taken off, in units of full scale.
 
     NaN where nothing was received, and where all samples are zeros or one other value: a machine
     put those there, and they would pass for a room without noise.
     """
-    powers = np.empty(-(-len(line) // _FRAME))
-    for low in range(0, len(line), _FRAME * _BLOCK):
-        high = min(low + _FRAME * _BLOCK, len(line))
-        found = measure(line, np.append(np.arange(low, high, _FRAME), high))
+    powers = np.empty(-(-len(line) // FRAME))
+    for low in range(0, len(line), FRAME * _BLOCK):
+        high = min(low + FRAME * _BLOCK, len(line))
+        found = measure(line, np.append(np.arange(low, high, FRAME), high))
         with np.errstate(invalid="ignore", divide="ignore"):
             some = found.squares / found.heard - (found.total / found.heard) ** 2
         some[(found.silent > 0) | (found.low == found.high)] = np.nan
-        powers[low // _FRAME : low // _FRAME + len(some)] = some
+        powers[low // FRAME : low // FRAME + len(some)] = some
         line.release()
     return powers
 

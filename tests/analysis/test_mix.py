@@ -125,6 +125,7 @@ def test_the_mixed_stream_is_the_same_where_nothing_was_lost() -> None:
     assert told.to_dict() == {
         "lag samples": 0, "level difference dB": 0.0, "similarity": 1.0, "residual dBFS": -np.inf,
         "compared s": pytest.approx(np.count_nonzero(found.voices()) / RATE), "exact": True,
+        "off": (),
     }  # fmt: skip
     assert mix(captures).comparison is None
     assert mix(captures).against(mixed)["exact"]
@@ -149,6 +150,59 @@ def test_a_mixed_stream_that_is_late_or_quieter(lag: int, gain: float) -> None:
         assert told["residual dBFS"] == pytest.approx(20 * np.log10(rms), abs=0.1)
 
 
+@pytest.mark.parametrize("lag", [-12.5, 3.25, 61.0])
+def test_a_mixed_stream_that_is_far_off_is_found(lag: float) -> None:
+    alice, bob, *_ = standup.recording()[-2:]
+    found = mix([alice, bob])
+    mixed = make_capture([found.start + lag], len(found.samples), audio=np.array(found.samples))
+    told = found.against(mixed)
+    assert told["lag samples"] == lag * RATE
+    assert (told["exact"], told["off"]) == (True, ())
+
+
+def test_another_sound_has_no_lag() -> None:
+    rng = np.random.default_rng(8)
+    captures, _, _ = streams(np.ones((2, 100), bool), noise(rng, 2, 320_000, 9_000), 3200)
+    other = make_capture([0.0], 320_000, audio=noise(rng, 1, 320_000, 9_000)[0])
+    told = mix(captures).against(other)
+    assert np.isnan(told["lag samples"])
+    assert told["similarity"] < 0.05
+
+
+def test_a_stream_that_is_off_is_named() -> None:
+    rng = np.random.default_rng(9)
+    sources = noise(rng, 3, 320_000, 9_000)
+    turns = np.arange(100) // 10 % 3 == np.arange(3)[:, None]  # 2 s each
+    captures, total, _ = streams(turns, sources, 3200)
+    mixed = make_capture([0.0], 320_000, audio=total.astype(np.int16))
+    at = np.flatnonzero(turns[1])
+    kept = sources[1].reshape(-1, 3200)[at].ravel()
+    late = make_capture(0.3 + at * 0.2, 3200, participant=1, audio=kept)
+    told = mix([captures[0], late, captures[2]]).against(mixed)
+    assert told["off"] == ("call.1",)
+    offsets = mix([captures[0], late, captures[2]]).offsets(mixed)
+    assert offsets["lag samples"].tolist() == [0, -4_800, 0]
+    with pytest.raises(InvalidArgument, match="mixed"):
+        mix(late).offsets("x.bin")  # type: ignore[arg-type]
+
+
+def test_the_holes_of_the_parts_are_known() -> None:
+    rng = np.random.default_rng(10)
+    sent = np.ones((2, 50), bool)
+    sent[1, 20:30] = False  # while the other goes on
+    captures, _, _ = streams(sent, noise(rng, 2, 160_000, 900), 3200)
+    found = mix(captures)
+    assert rl.gaps(found.capture).empty
+    (hole,) = found.holes.to_dict("records")
+    assert (hole["stream"], hole["participant"]) == ("call.1", 1)
+    assert (hole["start"], hole["duration"]) == pytest.approx((4.0, 2.0))
+    told = found.capture.events
+    (row,) = told[told["kind"] == "hole"].to_dict("records")
+    assert (row["participant"], row["relative"], row["seconds"]) == pytest.approx((1, 4.0, 2.0))
+    assert row["detail"]["stream"] == "call.1"
+    assert mix(captures[0]).holes.empty
+
+
 def test_what_was_lost_of_one_stream_is_what_is_left() -> None:
     rng = np.random.default_rng(7)
     sources = noise(rng, 2, 320_000, 9_000)
@@ -168,8 +222,9 @@ def test_nothing_in_common() -> None:
     one = make_capture([0.0], 1600, participant=1, audio=np.ones(1600, np.int16))
     away = make_capture([50.0], 1600, audio=np.ones(1600, np.int16))
     told = mix([one]).against(away)
-    assert (told["compared s"], told["exact"], told["lag samples"]) == (0.0, False, 0)
-    assert np.isnan([told["similarity"], told["residual dBFS"], told["level difference dB"]]).all()
+    assert (told["compared s"], told["exact"]) == (0.0, False)
+    for name in ("lag samples", "similarity", "residual dBFS", "level difference dB"):
+        assert np.isnan(told[name])
     silent = make_capture([0.0], 1600, audio=np.zeros(1600, np.int16))
     assert np.isnan(mix([one]).against(silent)["similarity"])
     zeros = make_capture([0.0], 1600, participant=1)

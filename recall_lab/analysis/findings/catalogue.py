@@ -24,7 +24,7 @@ class Kind:
 
     Attributes:
         finding: its key, snake_case; never changes.
-        about: ``"format"``, ``"sound"`` or ``"time"``.
+        about: ``"format"``, ``"sound"``, ``"time"``, or ``"streams"`` of one recording together.
         severity: what it is at the threshold.
         meaning: what is wrong, in a sentence.
         threshold: from which value on it is found, in `unit`.
@@ -352,10 +352,51 @@ TIME: Final = (
 )  # fmt: skip
 
 
+STREAMS: Final = (
+    Kind(
+        "voice_leak", "streams", "warning",
+        "A voice is heard in another participant's stream: echo, or one voice in two tracks.",
+        -40, "dB of the speaker", "measured: benchmarks/leaks.py; from -6 dB on, transcripts have "
+        "words twice, and it is bad",
+        "See rl.leaks for who, how late and how often, rl.plot_leaks for a picture. Later by 30 ms "
+        "or more: an open loudspeaker, ask for a headset. By less: two people in one room. Leave "
+        "what leaks out of what you transcribe.", -6,
+    ),
+    Kind(
+        "wrong_person", "streams", "warning",
+        "What is told of one is heard in the stream of another.",
+        1.0, "s", "measured: benchmarks/leaks.py; events are late by up to half a second",
+        "See rl.attribution for when. Believe the streams: take who speaks from whose stream it "
+        "is.",
+    ),
+    Kind(
+        "unheard", "streams", "warning",
+        "Somebody is told to speak, and no stream carries it.",
+        1.0, "s", "measured: benchmarks/leaks.py; events are late by up to half a second",
+        "See rl.attribution for when, and rl.gaps for what of that stream was lost. Else the "
+        "meeting took a noise for a voice, or the bot did not hear that participant.",
+    ),
+    Kind(
+        "untold", "streams", "note",
+        "Speech is heard in a stream, and neither events nor words tell of it.",
+        1.0, "s", "measured: benchmarks/leaks.py; events are late by up to half a second",
+        "See rl.attribution for when. Coughs and doors are among it; detector='neural' leaves them "
+        "out. Words that are missing there were not transcribed.",
+    ),
+    Kind(
+        "only_in_mix", "streams", "note",
+        "The mixed stream has sound that no separate stream has.",
+        1.0, "s", "measured: benchmarks/leaks.py; three tenths of the power are not of the streams",
+        "A screen that is shared with its sound, and music, have no stream of their own. Where "
+        "somebody is told to speak then, their stream is lost: take the mixed one.",
+    ),
+)  # fmt: skip
+
+
 def catalogue_of(kinds: Iterable[Kind]) -> MappingProxyType[str, Kind]:
     """Return kinds by their keys."""
     return MappingProxyType({kind.finding: kind for kind in kinds})
 
 
-CATALOGUE: Final = catalogue_of((*FORMAT, *SOUND, *TIME))
+CATALOGUE: Final = catalogue_of((*FORMAT, *SOUND, *TIME, *STREAMS))
 """Every kind by its key."""

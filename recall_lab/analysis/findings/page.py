@@ -10,7 +10,7 @@ import sys
 from pathlib import Path
 from typing import Final
 
-from recall_lab.analysis.findings.catalogue import FORMAT, SOUND, TIME, Kind
+from recall_lab.analysis.findings.catalogue import FORMAT, SOUND, STREAMS, TIME, Kind
 
 BEGIN: Final = "<!-- the catalogue: made by recall_lab.analysis.findings.page -->"
 """What stands before the table."""
@@ -22,7 +22,12 @@ END: Final = "<!-- end of the catalogue -->"
 def catalogue_table() -> str:
     """Return every finding there is as tables in Markdown, a heading for each kind."""
     parts = []
-    for title, kinds in (("Format", FORMAT), ("Time and files", TIME), ("Sound", SOUND)):
+    for title, kinds in (
+        ("Format", FORMAT),
+        ("Time and files", TIME),
+        ("Sound", SOUND),
+        ("Streams of one recording", STREAMS),
+    ):
         rows = [
             f"### {title}",
             "",

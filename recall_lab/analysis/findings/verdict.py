@@ -11,6 +11,7 @@ from recall_lab.analysis.analysis import Analysis, Call, analyse, analyses_of
 from recall_lab.analysis.findings.catalogue import CATALOGUE
 from recall_lab.analysis.findings.clocks import rate_by_clocks, ratio_of
 from recall_lab.analysis.findings.samples import findings_of_samples
+from recall_lab.analysis.findings.streams import findings_of_streams
 from recall_lab.analysis.findings.time import findings_of_time
 from recall_lab.analysis.findings.values import SEVERITIES, Finding
 
@@ -23,7 +24,7 @@ COLUMNS: Final = ("severity", "finding", "start", "end", "value", "unit", "evide
 MISSING: Final = ("missing", "unexplained_gap", "media_clock_stood")
 """Findings of audio that is not there; less than their threshold is a note."""
 
-_ABOUT: Final = ("format", "time", "sound")  # what spoils the rest is told first
+_ABOUT: Final = ("format", "time", "streams", "sound")  # what spoils the rest is told first
 _RESTATED: Final = ("missing", "overlap", "unexplained_gap")  # by a rate that is not 16 kHz
 _RATE: Final = ("wrong_rate", "two_channels")
 
@@ -41,7 +42,9 @@ def findings(
     All there can be is listed in docs/findings.md, with meaning, threshold and source.
 
     Args:
-        source: as for :func:`recall_lab.analyse`; or a list of such.
+        source: as for :func:`recall_lab.analyse`; or a list of such. The streams of one recording
+            are held against one another as well, and against its events and words
+            (:func:`recall_lab.leaks`, :func:`recall_lab.attribution`).
         call, mute, tolerance: as for :func:`recall_lab.analyse`.
         sound: whether the samples are read; False: only clocks, packets and files are looked at.
 
@@ -63,8 +66,10 @@ def findings(
     if several is None:
         return table_of(findings_of(analyse(source, **options), sound=sound))
     parts = []
+    together = findings_of_streams([one.capture for one in several]) if sound else {}
     for known in several:
-        part = table_of(findings_of(known, sound=sound))
+        more = together.get(known.capture.info.stem, [])
+        part = table_of(ordered([*findings_of(known, sound=sound), *more]))
         part.insert(0, "stream", pd.Series(known.capture.info.stem, part.index, dtype="str"))
         parts.append(part)
     return pd.concat(parts, ignore_index=True)

@@ -15,7 +15,7 @@ from recall_lab.analysis.findings.values import SEVERITIES
 def test_each_kind_says_all_there_is_to_say(kind: Kind) -> None:
     assert re.fullmatch(r"[a-z]+(_[a-z]+)*", kind.finding)
     assert kind.severity in SEVERITIES
-    assert kind.about in ("format", "sound", "time")
+    assert kind.about in ("format", "sound", "streams", "time")
     assert math.isfinite(kind.threshold)
     for text in (kind.meaning, kind.advice):
         assert text.endswith(".")
