@@ -4,8 +4,8 @@ from . import bots as bots
 from .analysis.analysis import Analysis as Analysis
 from .analysis.analysis import analyse as analyse
 from .analysis.axis import Timeline as Timeline
-from .analysis.compare import Comparison as Comparison
 from .analysis.compare import compare as compare
+from .analysis.comparison import Comparison as Comparison
 from .analysis.drift import clock_steps as clock_steps
 from .analysis.drift import drift as drift
 from .analysis.export import save as save

@@ -12,7 +12,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure, SubFigure
 from matplotlib.patches import Patch
 
-from recall_lab.analysis.compare import Comparison
+from recall_lab.analysis.comparison import Comparison
 from recall_lab.display.style import (
     BLUE,
     GREEN,
