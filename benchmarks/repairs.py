@@ -143,20 +143,20 @@ def draw(seed: int) -> Drawn:
         parts, source = _edited(sound, length, rng, kinds)
     made, segments, at = [], [], 0
     for part, (begin, level) in zip(parts, source, strict=True):
-        audio = part * np.float32(10 ** (level / 20))
-        if rate != 1.0 and len(audio) > 100:
-            audio = soxr.resample(audio, RATE, RATE * rate, "VHQ")
-        segments.append(Segment(at / RATE, (at + len(audio)) / RATE, begin, rate, level))
-        made.append(audio)
-        at += len(audio)
+        ends = at + len(part)
+        segments.append(Segment(at * rate / RATE, ends * rate / RATE, begin, rate, level))
+        made.append(part * np.float32(10 ** (level / 20)))
+        at = ends
     base = float(rng.uniform(-8, 8))
     audio = np.concatenate(made) * np.float32(10 ** (base / 20))
+    if rate != 1.0:  # as one: each alone would be rounded to whole samples
+        audio = soxr.resample(audio, RATE, RATE * rate, "VHQ")
     segments = [one._replace(level=one.level + base) for one in segments]
     if rng.random() < 0.25:
         audio, kinds = -audio, [*kinds, "inverted"]
     noise = float(rng.choice([-75, -55, -40]))
     # exact zeros stay so: a blank is one
-    audio = audio + rng.normal(0, 10 ** (noise / 20), len(audio)) * (audio != 0)
+    audio = audio + rng.normal(0, 10 ** (noise / 20), len(audio)) * (np.abs(audio) > 1e-6)
     kinds.append(f"noise {noise:.0f} dB")
     mp3 = bool(rng.random() < 0.25)
     kinds += ["MP3"] if mp3 else []
@@ -259,7 +259,15 @@ def judge(drawn: Drawn) -> Told:
     made = found.gaps["recorded"].to_numpy()
     offset, drift = _lines(drawn, found)
     return Told(
-        drawn.kind, int((made & could).sum()), int(could.sum()), wrong, loud, offset, drift, "", took
+        drawn.kind,
+        int((made & could).sum()),
+        int(could.sum()),
+        wrong,
+        loud,
+        offset,
+        drift,
+        "",
+        took,
     )
 
 

@@ -340,6 +340,4 @@ def _joined(capture: Capture, fills: list[Fill]) -> Repaired:
         )
         values = values + shift if name == "offset" else values
         columns[name] = np.insert(values, before, np.asarray(own[name], values.dtype))
-    return Repaired(
-        samples, frame_of(columns), capture.info, events=lambda: capture.events
-    )
+    return Repaired(samples, frame_of(columns), capture.info, events=lambda: capture.events)

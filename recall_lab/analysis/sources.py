@@ -150,8 +150,9 @@ class Sources:
             if sides is not None:
                 return sides
         pieces = self._found.pieces
-        before = self._near(low, -1, pieces[left], left)
-        return before, before if before.why else self._near(high, 1, pieces[right], right)
+        room = high - low
+        before = self._near(low, -1, room, left)
+        return before, before if before.why else self._near(high, 1, room, right)
 
     def _plain(self, low: int, high: int, number: int) -> tuple[_Side, _Side] | None:
         """Return the sides as the comparison's windows tell them; None where one is odd."""
@@ -185,12 +186,24 @@ class Sources:
         loud = (theirs > _OTHER * self._mine[some]) & (theirs > _OTHER * self._quiet)
         return bool((loud & (self._common[some] > 0.5)).any())
 
-    def _near(self, edge: int, way: int, piece: Piece, number: int) -> _Side:
-        """Return what is beside a gap by shorter windows, the nearest first."""
+    def _near(self, edge: int, way: int, room: int, number: int) -> _Side:
+        """Return what is beside a gap by shorter windows, the nearest first.
+
+        Args:
+            edge: where it begins or ends, samples.
+            way: -1 for what is before it, 1 for what is after it.
+            room: samples of the gap.
+            number: of the piece that should hold it.
+        """
         pair, side = self._pair, "before" if way < 0 else "after"
+        piece = self._found.pieces[number]
         begins = edge + way * _HOP * np.arange(_COUNT) - (_SIZE if way < 0 else 0)
-        begins = begins[(begins + _SIZE > 0) & (begins < len(pair.one))]
-        for begin in begins.tolist():
+        begins = begins[(begins + _SIZE > 0) & (begins < len(pair.one))].tolist()
+        rest = edge if way < 0 else len(pair.one) - edge
+        if rest < _SIZE:  # all that there is, in the middle of a window, which fades at its ends
+            inside = min((_SIZE - rest) // 2, room)
+            begins.append(edge - inside if way > 0 else edge + inside - _SIZE)
+        for begin in begins:
             found = hold_against(pair.one, pair.other, np.array([begin]), _SIZE, piece.line)
             if found.common[0] < _HEARD:
                 continue
