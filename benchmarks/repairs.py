@@ -113,10 +113,11 @@ def music(seconds: float, seed: int) -> Floats:
     return sound.astype(np.float32)
 
 
-def draw(seed: int) -> Drawn:
-    """Return a pair."""
+def draw(seed: int, longest: float = 240) -> Drawn:
+    """Return a pair, of so many seconds at most."""
     rng = np.random.default_rng((22, seed))
     length = float(rng.choice([60, 90, 150, 240], p=[0.35, 0.35, 0.2, 0.1]))
+    length = min(length, longest)
     sound = meeting(length, 5000 + seed)
     kinds = []
     if rng.random() < 0.3:  # the same jingle may come twice in the meeting

@@ -161,11 +161,12 @@ def repair(
 
 def _several(recording: Recording | Sequence[Recording]) -> list[Recording]:
     """Return recordings as a list, whether one is given or several."""
-    numbers = isinstance(recording, list | tuple) and all(np.isscalar(one) for one in recording)
-    if not isinstance(recording, list | tuple) or (
-        numbers and not any(isinstance(one, str) for one in recording)
+    if not isinstance(recording, list | tuple) or isinstance(
+        next(iter(recording), ""), int | float
     ):
         return [recording]  # type: ignore[list-item]
+    if not recording:
+        raise InvalidArgument("recording", recording, "one recording, or a list of some")
     return list(recording)
 
 

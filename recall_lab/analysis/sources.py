@@ -24,8 +24,8 @@ _REACH: Final = RATE  # samples beyond the ends of a piece, which are told to ha
 _INSIDE: Final = 1.5  # windows from its ends: there the windows of the comparison will do
 _USUAL: Final = 0.6  # of the piece's similarity: a window that has less is odd
 _APART: Final = 3  # windows between a gap and the next that could tell, at most
-_SIZE: Final = RATE  # samples of the windows beside a gap
-_HOP: Final = RATE // 2
+_SIZE: Final = 2**14  # samples of the windows beside a gap: whole blocks of their spectra
+_HOP: Final = 2**13
 _COUNT: Final = 12  # of them on a side
 _HEARD: Final = 0.05  # of such a window that is heard at least
 _MINE: Final = 0.4  # of the piece's similarity that such a window has at least
@@ -101,7 +101,8 @@ class Sources:
                     return Source([], piece.line, -1, np.nan, 0.0, why)
                 return Source(parts, piece.line, left, level, min(confidence, 1.0), why)
             reasons.append(reason)
-        return Source([], Line(0.0), -1, np.nan, 0.0, (reasons or [self._reason(low, high)])[0])
+        reason = self._between(low, high) or (reasons[0] if reasons else self._outside(low, high))
+        return Source([], Line(0.0), -1, np.nan, 0.0, reason)
 
     def _candidates(self, low: int, high: int) -> list[tuple[int, int]]:
         """Return pieces that may be on the left and on the right of a gap, on one line."""
@@ -122,26 +123,28 @@ class Sources:
                 found.append((left, right))
         return found
 
-    def _reason(self, low: int, high: int) -> str:
-        """Return why no piece holds a gap."""
+    def _outside(self, low: int, high: int) -> str:
+        """Return why no piece holds a gap, where none is before it, or none after it."""
         pieces, pair = self._found.pieces, self._pair
-        before = [one for one in pieces if one.low < low]
-        after = [one for one in pieces if one.high > high]
-        if not before:
+        if pieces[0].low >= low:
             outside = float(pieces[0].line.of(high)) <= pair.first
             return "the recording begins later" if outside else "what is before it lies nowhere"
-        if not after:
-            outside = float(pieces[-1].line.of(low)) >= pair.last
-            return "the recording ends before" if outside else "what is after it lies nowhere"
+        outside = float(pieces[-1].line.of(low)) >= pair.last
+        return "the recording ends before" if outside else "what is after it lies nowhere"
+
+    def _between(self, low: int, high: int) -> str:
+        """Return what lies between the pieces on both sides of a gap; empty for one line."""
+        pieces = self._found.pieces
+        before = [one for one in pieces if one.low < low]
+        after = [one for one in pieces if one.high > high]
+        if not before or not after or before[-1].joins(after[0], self._pair.near):
+            return ""
         left, right = before[-1], after[0]
         if left.line.sign != right.line.sign:
             return "the polarity changes around it"
         more = float(right.line.of(high) - left.line.of(high)) / RATE
-        if abs(more) * RATE <= pair.near:
-            return "the recording has another sound there"
-        return f"the recording {'has' if more > 0 else 'leaves out'} {abs(more):.3f} s " + (
-            "more around it" if more > 0 else "around it"
-        )
+        had = f"has {more:.3f} s more" if more > 0 else f"leaves out {-more:.3f} s"
+        return f"the recording {had} around it"
 
     def _beside(self, low: int, high: int, left: int, right: int) -> tuple[_Side, _Side]:
         """Return what is on the left of a gap and on its right."""
@@ -205,10 +208,12 @@ class Sources:
             begins.append(edge - inside if way > 0 else edge + inside - _SIZE)
         for begin in begins:
             found = hold_against(pair.one, pair.other, np.array([begin]), _SIZE, piece.line)
-            if found.common[0] < _HEARD:
+            mine, theirs = float(found.mine[0]), float(found.theirs[0])
+            if found.common[0] >= _HEARD and mine > self._quiet and theirs <= SILENT**2:
+                return _Side(0.0, np.nan, f"the recording is blank {side} it")
+            if found.common[0] < _HEARD or np.isnan(found.similarity[0]):
                 continue
-            gain = 10 ** (piece.level / 10)
-            mine, theirs = float(found.mine[0]), float(found.theirs[0]) * gain
+            theirs *= 10 ** (piece.level / 10)
             similarity, lag = float(found.similarity[0]), abs(float(found.lag[0]))
             if found.agree(pair.near)[0] and similarity >= _MINE * piece.similarity:
                 level = float(10 * np.log10(found.mine[0] / found.theirs[0]))
@@ -253,7 +258,8 @@ class Sources:
         if abs(change) > STEP + max(float(noise), 0.0):
             return np.nan, f"the level changes by {abs(change):.1f} dB around it"
         usual, beside = self._usual[number], (before.level + after.level) / 2
-        return (usual if abs(beside - usual) <= _CLOSE else beside), ""
+        # beside noise a single window knows less than the whole piece
+        return (usual if abs(beside - usual) <= max(_CLOSE, 2 * float(noise)) else beside), ""
 
     def _recorded(self, low: int, high: int, line: Line) -> tuple[list[tuple[int, int]], str]:
         """Return the parts of a gap that the recording has, and why not all."""
