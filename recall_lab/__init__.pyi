@@ -29,6 +29,7 @@ from .analysis.playout import playout_delay as playout_delay
 from .analysis.policy import check as check
 from .analysis.quality import availability as availability
 from .analysis.quality import quality as quality
+from .analysis.repair import Repaired as Repaired
 from .analysis.repair import repair as repair
 from .analysis.sound import sound as sound
 from .analysis.spectrum import Spectrogram as Spectrogram

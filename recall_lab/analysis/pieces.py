@@ -81,6 +81,7 @@ class Found(NamedTuple):
         rows: what was found of each window along its piece's line, or the next one's, as in
             :class:`recall_lab.analysis.trace.Trace`.
         owner: which piece a window agrees with, -1 for none, shape ``(windows,)``.
+        noise: whose it is that makes them less alike, as for :func:`true_levels`.
         correlation: of the best rough guess.
         best: windows that agreed with the best guess, and how many could have.
         rivals: traces that would as well lie elsewhere, with the samples to there.
@@ -89,6 +90,7 @@ class Found(NamedTuple):
     pieces: list[Piece]
     rows: Floats
     owner: Counts
+    noise: int
     correlation: float
     best: tuple[int, int]
     rivals: list[tuple[Trace, float]]
@@ -100,12 +102,13 @@ def pieces_of(pair: Pair) -> Found:
     search.run()
     traces = _chain(pair, search.traces)
     rows = np.full((len(Windows._fields), len(pair.starts)), np.nan)
+    noise = _whose(traces)
     pieces: list[Piece] = []
     owner = np.full(len(pair.starts), -1, np.int64)
     for one in traces:
         held = slice(*one.ends)
         rows[:, held] = one.rows[:, held]
-        for agree in _levels(pair, one):
+        for agree in _levels(one, noise):
             owner[agree] = len(pieces)
             pieces.append(_piece(pair, one, agree))
     pieces = [
@@ -113,7 +116,7 @@ def pieces_of(pair: Pair) -> Found:
         for one, (low, high) in zip(pieces, _all_ends(pair, pieces), strict=True)
     ]
     _rest(pair, pieces, rows)
-    return Found(pieces, rows, owner, search.correlation, search.best, search.rivals)
+    return Found(pieces, rows, owner, noise, search.correlation, search.best, search.rivals)
 
 
 class _Search:
@@ -236,7 +239,10 @@ def _chain(pair: Pair, traces: list[Trace]) -> list[Trace]:
         before = [
             (total[k][0], k)
             for k in range(at)
-            if spans[k][1] <= spans[at][0] + pair.size and order[k].ends[1] <= one.ends[0] + 1
+            # a window that holds a cut may agree with either side of it
+            if spans[k][1] <= spans[at][0] + 2 * pair.size
+            and sum(spans[k]) < sum(spans[at])
+            and order[k].ends[1] <= one.ends[0] + 1
         ]
         most, last = max(before, default=(0, -1))
         total.append((most + len(one.agree), last))
@@ -248,27 +254,37 @@ def _chain(pair: Pair, traces: list[Trace]) -> list[Trace]:
     return kept[::-1]
 
 
-def _levels(pair: Pair, one: Trace) -> list[Counts]:
+def _levels(one: Trace, noise: int) -> list[Counts]:
     """Cut the windows of a trace where the level changes."""
-    level = true_levels(one.rows[:, one.agree])
+    level = true_levels(one.rows[:, one.agree], noise)
     cuts = [0, *_steps(level, 0, len(level)), len(level)]
     return [one.agree[low:high] for low, high in pairwise(cuts)]
 
 
-def true_levels(rows: Floats) -> Floats:
+def true_levels(rows: Floats, noise: int) -> Floats:
     """Return the levels of windows with the noise of one of the two taken out, dB.
 
-    What both have in common tells it, by the similarity; whose noise it is, by the scatter.
+    Args:
+        rows: of the windows, as in :class:`recall_lab.analysis.trace.Trace`.
+        noise: whose it is: -1 the recording's, 1 the capture's, 0 nobody's.
     """
     similarity, mine, theirs = (
         rows[Windows._fields.index(name)] for name in ("similarity", "mine", "theirs")
     )
     with np.errstate(divide="ignore", invalid="ignore"):
         plain = 10 * np.log10(mine / theirs)
-        noise = 20 * np.log10(np.clip(similarity, ALIKE, 1))
-    guesses: list[Floats] = [plain, plain - noise, plain + noise]
-    spread = [float(np.nanmedian(np.abs(one - np.nanmedian(one)))) for one in guesses]
-    return guesses[int(np.argmin(spread))]
+    found: Floats = plain + noise * 20 * np.log10(np.clip(similarity, ALIKE, 1))
+    return found
+
+
+def _whose(traces: list[Trace]) -> int:
+    """Return whose noise makes the windows less alike: without it their levels scatter least."""
+
+    def scatter(noise: int) -> float:
+        changes = [np.diff(true_levels(one.rows[:, one.agree], noise)) for one in traces]
+        return float(np.median(np.abs(np.concatenate(changes)))) if changes else 0.0
+
+    return min((0, -1, 1), key=scatter)
 
 
 def _steps(level: Floats, low: int, high: int) -> list[int]:

@@ -81,7 +81,7 @@ class Sources:
         self._levels = np.full(len(pair.starts), np.nan)
         self._usual: list[float] = []
         for one in found.pieces:
-            levels = true_levels(found.rows[:, one.agree])
+            levels = true_levels(found.rows[:, one.agree], found.noise)
             self._levels[one.agree] = levels
             self._usual.append(float(np.median(levels)))
         heard = self._mine[pair.telling]
@@ -152,7 +152,6 @@ class Sources:
             sides = self._plain(low, high, left)
             if sides is not None:
                 return sides
-        pieces = self._found.pieces
         room = high - low
         before = self._near(low, -1, room, left)
         return before, before if before.why else self._near(high, 1, room, right)
@@ -216,20 +215,13 @@ class Sources:
             theirs *= 10 ** (piece.level / 10)
             similarity, lag = float(found.similarity[0]), abs(float(found.lag[0]))
             if found.agree(pair.near)[0] and similarity >= _MINE * piece.similarity:
-                level = float(10 * np.log10(found.mine[0] / found.theirs[0]))
-                return _Side(similarity, self._adjusted(level, found, piece, number))
+                level = true_levels(np.array(found), self._found.noise)
+                return _Side(similarity, float(level[0]))
             if max(mine, theirs / _OTHER) <= self._quiet:
                 continue  # a pause: what is below it need not be in both
             if (found.clear[0] and lag > pair.near) or not similarity > 2 * ALIKE:
                 return _Side(0.0, np.nan, f"what is {side} it lies elsewhere, or nowhere")
         return self._beyond(edge, way, number, side)
-
-    def _adjusted(self, level: float, found: Windows, piece: Piece, number: int) -> float:
-        """Return a level on the scale of the piece's true ones: of noise, the piece knows whose."""
-        noise = 20 * np.log10(max(min(float(found.similarity[0]), 1.0), ALIKE))
-        usual = self._usual[number]
-        shift = usual - piece.level  # below, or above 0: noise was taken out of one of them
-        return level + (0.0 if abs(shift) < 0.05 else -noise if shift > 0 else noise)
 
     def _beyond(self, edge: int, way: int, number: int, side: str) -> _Side:
         """Return the next window that could tell, where all beside a gap is a pause."""

@@ -1,4 +1,4 @@
-"""Repairs from recordings that are not simply the same: nothing is filled in from another moment."""
+"""Repairs from recordings that are cut, stepped or of another meeting: no word is out of place."""
 
 from __future__ import annotations
 
