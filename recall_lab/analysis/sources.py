@@ -22,13 +22,15 @@ Counts = npt.NDArray[np.int64]
 
 _REACH: Final = RATE  # samples beyond the ends of a piece, which are told to half a second
 _INSIDE: Final = 1.5  # windows from its ends: there the windows of the comparison will do
-_USUAL: Final = 0.6  # of the piece's similarity: a window that has less is odd
+_USUAL: Final = 0.85  # of the piece's similarity: a window that has less is odd
 _APART: Final = 3  # windows between a gap and the next that could tell, at most
 _SIZE: Final = 2**14  # samples of the windows beside a gap: whole blocks of their spectra
 _HOP: Final = 2**13
 _COUNT: Final = 12  # of them on a side
 _HEARD: Final = 0.05  # of such a window that is heard at least
 _MINE: Final = 0.4  # of the piece's similarity that such a window has at least
+_CLEAN: Final = 0.9  # similarity of a piece without much noise:
+_MOST: Final = 0.75  # there a loud window has so much of it, or a part of it is another sound
 _OTHER: Final = 10.0  # times the power that the level says: the recording has another thing there
 _CLOSE: Final = 1.5  # dB by which the level beside a gap may be off before it counts
 _BLANK: Final = RATE // 50  # samples of digital silence that are a blank
@@ -214,6 +216,9 @@ class Sources:
                 continue
             theirs *= 10 ** (piece.level / 10)
             similarity, lag = float(found.similarity[0]), abs(float(found.lag[0]))
+            usual = piece.similarity
+            if usual > _CLEAN and mine > _OTHER * self._quiet and similarity < _MOST * usual:
+                return _Side(0.0, np.nan, f"the recording has another sound {side} it")
             if found.agree(pair.near)[0] and similarity >= _MINE * piece.similarity:
                 level = true_levels(np.array(found), self._found.noise)
                 return _Side(similarity, float(level[0]))

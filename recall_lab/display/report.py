@@ -46,6 +46,7 @@ _WORST, _CLIP = 3, 6.0  # how many moments, and how long each, s
 _STEPS = 6  # that a moment is made of
 _MOST_STEPS = 200_000  # that are looked at
 
+
 def report(
     source: Any,
     path: str | os.PathLike[str],

@@ -154,3 +154,15 @@ def test_forty_drawn_pairs() -> None:
         made, possible = made + told.made, possible + told.possible
     assert possible > 400
     assert made >= 0.99 * possible
+
+
+def test_half_a_second_of_another_sound_is_not_filled_in(call: np.ndarray) -> None:
+    other = meeting(5, 55)
+    for at in (30.2, 41.7, 60.4):
+        changed = call.copy()
+        low = round(at * RATE)
+        changed[low : low + RATE // 2] = other[: RATE // 2]
+        for begin in (at + 0.1, at + 0.3):
+            gap = round(begin, 1)
+            repaired = rl.repair(holed(call, gap, gap + 0.1), as_int16(changed))
+            assert repaired.fills.empty, (at, gap)
