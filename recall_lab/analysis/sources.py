@@ -7,7 +7,7 @@ comparison say so; near its ends, and wherever one of them is odd, shorter ones 
 
 from __future__ import annotations
 
-from typing import Final, NamedTuple
+from typing import Any, Final, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
@@ -28,9 +28,9 @@ _SIZE: Final = 2**14  # samples of the windows beside a gap: whole blocks of the
 _HOP: Final = 2**13
 _COUNT: Final = 12  # of them on a side
 _HEARD: Final = 0.05  # of such a window that is heard at least
-_MINE: Final = 0.4  # of the piece's similarity that such a window has at least
-_CLEAN: Final = 0.9  # similarity of a piece without much noise:
-_MOST: Final = 0.75  # there a loud window has so much of it, or a part of it is another sound
+_MINE: Final = 0.75  # of the similarity that the piece's noise leaves it: else another sound
+_PLAIN: Final = 0.5  # that is as much: of windows that noise covers nothing follows
+_MORE: Final = 4.0  # times the power that level and noise say: another sound, too
 _OTHER: Final = 10.0  # times the power that the level says: the recording has another thing there
 _CLOSE: Final = 1.5  # dB by which the level beside a gap may be off before it counts
 _BLANK: Final = RATE // 50  # samples of digital silence that are a blank
@@ -81,20 +81,43 @@ class Sources:
         )
         self._tells = pair.tells
         self._levels = np.full(len(pair.starts), np.nan)
-        self._usual: list[float] = []
+        self._expected = np.zeros(len(pair.starts))
+        self._usual: list[float] = []  # true level of each piece, dB
+        self._noise: list[float] = []  # power of its noise, in the sound that has it
         for one in found.pieces:
             levels = true_levels(found.rows[:, one.agree], found.noise)
             self._levels[one.agree] = levels
             self._usual.append(float(np.median(levels)))
+            mine, theirs = self._mine[one.agree], self._theirs[one.agree]
+            gain = 10 ** (self._usual[-1] / 10)
+            more = mine - theirs * gain if found.noise > 0 else theirs - mine / gain
+            self._noise.append(max(float(np.median(more)), 0.0))
+            self._expected[one.agree] = self._expect(mine, theirs, len(self._noise) - 1)[0]
         heard = self._mine[pair.telling]
         self._quiet = LOUD * float(np.nanpercentile(heard, 95)) if len(heard) else 0.0
+
+    def _expect(self, mine: Any, theirs: Any, number: int) -> tuple[Any, Any]:
+        """Return what a piece's level and noise say of windows with so much power.
+
+        Args:
+            mine, theirs: their power in the capture and in the recording.
+            number: of the piece.
+
+        Returns:
+            Their similarity, and their power in the recording.
+        """
+        gain, noise = 10 ** (self._usual[number] / 10), self._noise[number]
+        with np.errstate(divide="ignore", invalid="ignore"):
+            if self._found.noise > 0:
+                return np.sqrt(theirs * gain / (theirs * gain + noise)), mine / gain
+            return np.sqrt(mine / (mine + noise * gain)), mine / gain + noise
 
     def of(self, low: int, high: int) -> Source:
         """Return where the audio of a gap lies, samples of the capture, half-open."""
         reasons = []
         for left, right in self._candidates(low, high):
             before, after = self._beside(low, high, left, right)
-            level, reason = self._level(before, after, left)
+            level, reason = self._level(before, after, left, (low + high) // 2)
             if not reason:
                 piece = self._found.pieces[left]
                 parts, why = self._recorded(low, high, piece.line)
@@ -175,7 +198,7 @@ class Sources:
         some = np.arange(first, last + 1)
         told = some[self._tells[some]]
         odd = (self._found.owner[told] != number) | (
-            self._similarity[told] < _USUAL * piece.similarity
+            self._similarity[told] < _USUAL * self._expected[told]
         )
         if odd.any() or self._strange(some[~self._tells[some]], piece):
             return None
@@ -216,10 +239,11 @@ class Sources:
                 continue
             theirs *= 10 ** (piece.level / 10)
             similarity, lag = float(found.similarity[0]), abs(float(found.lag[0]))
-            usual = piece.similarity
-            if usual > _CLEAN and mine > _OTHER * self._quiet and similarity < _MOST * usual:
+            expected, power = self._expect(mine, float(found.theirs[0]), number)
+            strange = expected > _PLAIN and similarity < _MINE * expected
+            if mine > self._quiet and (strange or found.theirs[0] > _MORE * power):
                 return _Side(0.0, np.nan, f"the recording has another sound {side} it")
-            if found.agree(pair.near)[0] and similarity >= _MINE * piece.similarity:
+            if found.agree(pair.near)[0] and similarity >= _MINE * min(expected, _PLAIN):
                 level = true_levels(np.array(found), self._found.noise)
                 return _Side(similarity, float(level[0]))
             if max(mine, theirs / _OTHER) <= self._quiet:
@@ -246,7 +270,7 @@ class Sources:
             return _Side(0.0, np.nan, f"the recording has another sound {side} it")
         return _Side(float(self._similarity[told[0]]), float(self._levels[told[0]]))
 
-    def _level(self, before: _Side, after: _Side, number: int) -> tuple[float, str]:
+    def _level(self, before: _Side, after: _Side, number: int, at: int) -> tuple[float, str]:
         """Return the level between two sides, dB, or why there is none."""
         if before.why or after.why:
             return np.nan, before.why or after.why
@@ -255,8 +279,18 @@ class Sources:
         if abs(change) > STEP + max(float(noise), 0.0):
             return np.nan, f"the level changes by {abs(change):.1f} dB around it"
         usual, beside = self._usual[number], (before.level + after.level) / 2
-        # beside noise a single window knows less than the whole piece
-        return (usual if abs(beside - usual) <= max(_CLOSE, 2 * float(noise)) else beside), ""
+        # beside noise a single window knows less than the whole piece, but for where it changes
+        room = _CLOSE if self._changes(number, at) else max(_CLOSE, 2 * float(noise))
+        return (usual if abs(beside - usual) <= room else beside), ""
+
+    def _changes(self, number: int, at: int) -> bool:
+        """Return whether the level changes near a sample: that is told to two windows."""
+        pieces, room = self._found.pieces, 2 * self._pair.size
+        return any(
+            other.line == pieces[number].line and other.low - room <= at <= other.high + room
+            for other in pieces[max(number - 1, 0) : number + 2]
+            if other is not pieces[number]
+        )
 
     def _recorded(self, low: int, high: int, line: Line) -> tuple[list[tuple[int, int]], str]:
         """Return the parts of a gap that the recording has, and why not all."""
