@@ -200,7 +200,9 @@ def test_calls_in_which_everything_goes_wrong(seed: int) -> None:
     repaired = rl.repair(capture, source)
     after = rl.gaps(repaired)
     unchanged(capture, repaired)
-    assert not (after["kind"] == "gap").any()
+    left = after[after["kind"] == "gap"]
+    assert len(left) == len(repaired.left) <= 1  # beside damaged audio nothing is sure
+    assert (repaired.left["why"] != "").all()
     kinds = [
         frame["kind"].value_counts().reindex(["duplicate", "reordered", "overlap"]).fillna(0)
         for frame in (before, after)

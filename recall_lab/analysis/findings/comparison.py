@@ -15,7 +15,7 @@ def findings_of_comparison(comparison: Comparison) -> list[Finding]:
 
     Returns:
         ``inverted_polarity`` where the recording's wave is upside down, from the first piece
-        that is to the last; else nothing.
+        that is to the last, of 1 % of the windows or more; else nothing.
 
     Example:
         >>> findings_of_comparison(rl.compare(cap, "audio_mixed.mp3"))  # doctest: +SKIP
@@ -23,9 +23,9 @@ def findings_of_comparison(comparison: Comparison) -> list[Finding]:
     """
     pieces = comparison.pieces
     turned = pieces[pieces["inverted"]]
-    if not len(turned):
-        return []
     agreeing, windows = int(turned["windows"].sum()), comparison.evidence["windows"]
+    if 100 * agreeing < CATALOGUE["inverted_polarity"].threshold * windows:
+        return []
     evidence = (
         f"the recording's wave is upside down: {agreeing:,} of {windows:,.0f} windows with "
         f"something to hear fit when it is turned over (similarity "
