@@ -5,8 +5,8 @@ from .analysis.analysis import Analysis as Analysis
 from .analysis.analysis import analyse as analyse
 from .analysis.attribution import attribution as attribution
 from .analysis.axis import Timeline as Timeline
-from .analysis.compare import Comparison as Comparison
 from .analysis.compare import compare as compare
+from .analysis.comparison import Comparison as Comparison
 from .analysis.drift import clock_steps as clock_steps
 from .analysis.drift import drift as drift
 from .analysis.export import save as save
@@ -31,6 +31,7 @@ from .analysis.playout import playout_delay as playout_delay
 from .analysis.policy import check as check
 from .analysis.quality import availability as availability
 from .analysis.quality import quality as quality
+from .analysis.repair import Repaired as Repaired
 from .analysis.repair import repair as repair
 from .analysis.sound import sound as sound
 from .analysis.spectrum import Spectrogram as Spectrogram

@@ -2,8 +2,8 @@
 
 Windows are compared by their cross spectrum, weighted by the smoothed coherence (Carter, Nuttall
 & Cable, "The smoothed coherence transform", Proc. IEEE 61, 1973, 1497), block by block along the
-line known so far, so that drift does not smear it. The line grows outwards from a rough guess
-(see :mod:`recall_lab.analysis.anchors`), and its slope is the drift of the clocks.
+line known so far, so that drift does not smear it. How a line is found and how far it holds is
+told in :mod:`recall_lab.analysis.trace`; its slope is the drift of the clocks.
 """
 
 from __future__ import annotations
@@ -15,12 +15,15 @@ import numpy.typing as npt
 from scipy.fft import irfft, rfft
 from scipy.special import stdtrit
 
-from recall_lab.analysis.anchors import STEEPEST, Anchor, Singles, vertex
+from recall_lab.analysis.anchors import STEEPEST, Singles, vertex
 from recall_lab.analysis.axis import Timeline
 from recall_lab.wire.pcm import RATE
 
 SEARCH: Final = 0.04
 """How far from the line a window's lag is looked for, s either way."""
+
+ALIKE: Final = 0.1
+"""Least similarity of a window that agrees: noise 20 dB above the speech leaves so much."""
 
 Floats = npt.NDArray[np.float64]
 Counts = npt.NDArray[np.int64]
@@ -34,12 +37,6 @@ _LOBE: Final = 0.0015  # s on either side of a peak that are still it
 _QUIET: Final = 1e-6  # of a block's loudest bin: below is the rounding of 16 bits
 _CLEAR: Final = 0.05  # least height of a peak: twice what chance makes of other speech
 _OUTSTANDING: Final = 2.0  # times the next peak, or a tone would do
-
-_ALIKE: Final = 0.1  # least similarity: noise 20 dB above the speech would leave so much
-
-_FIRST: Final = 30.0  # s around a guess that are looked at first
-_GROWS: Final = 4  # times as far with every turn
-_FEW: Final = 16  # windows looked at in a turn
 
 _RELEASE: Final = 256  # windows between two releases of what was read of the files
 
@@ -103,12 +100,12 @@ class Windows(NamedTuple):
         found: Mask = _stands_out(self.peak, self.side) & np.isnan(self.opposed)
         return found
 
-    def agree(self, near: float) -> Mask:
+    def agree(self, near: float | Floats) -> Mask:
         """Return which windows say that the line is right, to so many samples.
 
         Words that were only said alike may correlate at a few frequencies, but not on the whole.
         """
-        found: Mask = self.clear & (np.abs(self.lag) <= near) & (self.similarity > _ALIKE)
+        found: Mask = self.clear & (np.abs(self.lag) <= near) & (self.similarity > ALIKE)
         return found
 
     def oppose(self, near: float) -> Mask:
@@ -133,37 +130,6 @@ class Fit(NamedTuple):
     scatter: float
     middle: float
     errors: tuple[float, float]
-
-
-def follow(one: Timeline, other: Timeline, guess: Anchor, starts: Counts, size: int) -> Line:
-    """Follow a guess outwards to a line. Whether the guess was any good, the line's windows tell.
-
-    The line has the sign with which more of the windows are alike.
-
-    Args:
-        one, other: the sounds.
-        guess: good to some 30 ms, if it is.
-        starts: first sample of each window to look at, in the one; those with something to hear.
-        size: samples of a window.
-    """
-    line = Line(guess.other - guess.sample)
-    away = np.abs(starts + size / 2 - guess.sample)
-    reach = _FIRST * RATE
-    while True:
-        near = starts[away <= reach]
-        some = near[np.unique(np.linspace(0, len(near) - 1, min(len(near), _FEW)).astype(np.int64))]
-        for _ in range(2):  # the second time without the drift that the first has found
-            found = hold_against(one, other, some, size, line)
-            clear, lag = found.clear, found.lag
-            opposed = np.isfinite(found.opposed)
-            if np.count_nonzero(opposed) > np.count_nonzero(clear):
-                line = line._replace(sign=-line.sign)
-                clear, lag = opposed, found.opposed
-            if clear.any():
-                line = line.moved(straight((some + size / 2)[clear], lag[clear]).line)
-        if reach >= away.max(initial=0) or not clear.any():
-            return line
-        reach *= _GROWS
 
 
 def hold_against(one: Timeline, other: Timeline, starts: Counts, size: int, line: Line) -> Windows:
@@ -249,7 +215,7 @@ class _Pair:
         opposed = np.nan
         if -near.min() > peak:
             away, depth, beside = _highest(-near)
-            if _stands_out(depth, beside) and -similarity(away) > _ALIKE:
+            if _stands_out(depth, beside) and -similarity(away) > ALIKE:
                 opposed = away - turned
         clear = _stands_out(peak, side) and np.isnan(opposed)
         like = similarity(lag if clear else turned)

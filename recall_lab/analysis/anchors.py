@@ -8,6 +8,7 @@ domain", IEEE TIP 21, 2012, 2706), of features whose mean is zero.
 
 from __future__ import annotations
 
+from itertools import pairwise
 from typing import Final, NamedTuple
 
 import numpy as np
@@ -21,8 +22,8 @@ from recall_lab.wire.pcm import RATE
 HOP: Final = 0.01
 """From one feature to the next, s."""
 
-STEEPEST: Final = 500e-6
-"""By how much clocks may drift: more than any do."""
+STEEPEST: Final = 1.1e-3
+"""By how much clocks may run apart: more than any do, but a player told to catch up does."""
 
 Floats = npt.NDArray[np.float64]
 Singles = npt.NDArray[np.float32]
@@ -39,6 +40,8 @@ _PROBES: Final = 24
 _PEAKS: Final = 3  # places kept of each probe
 _APART: Final = round(0.25 / HOP)  # features between two of them
 _BLUR: Final = 0.03  # s by which a rough place may be wrong
+_USUAL: Final = 500e-6  # drift within which places of distant probes count as one
+_BRIEF: Final = round(15 / HOP)  # features of a probe for what is left over, which may be short
 
 
 class Track(NamedTuple):
@@ -97,14 +100,14 @@ class Finder:
 
     Args:
         whole: where to look.
-        longest: of a probe, features.
+        longest: of a probe, features; kept as an attribute.
     """
 
     def __init__(self, whole: Track, longest: int) -> None:
-        self._longest = max(longest, 1)
-        self._size = next_fast_len(max(8 * self._longest, 2**14), real=True)
-        self._step = self._size - self._longest + 1
-        self._lags = whole.known.size + self._longest - 1
+        self.longest = max(longest, 1)
+        self._size = next_fast_len(max(8 * self.longest, 2**14), real=True)
+        self._step = self._size - self.longest + 1
+        self._lags = whole.known.size + self.longest - 1
         self._rises = self._spectra(whole.rises)
         self._known = self._spectra(whole.known)
         self._squares = self._spectra(np.square(whole.rises).sum(axis=0))
@@ -129,7 +132,7 @@ class Finder:
         """Return the spectra of overlapping pieces (overlap-save), the last padded with zeros."""
         pieces = -(-self._lags // self._step)
         padded = np.zeros((*values.shape[:-1], (pieces - 1) * self._step + self._size), np.float32)
-        padded[..., self._longest - 1 : self._longest - 1 + values.shape[-1]] = values
+        padded[..., self.longest - 1 : self.longest - 1 + values.shape[-1]] = values
         cut = np.lib.stride_tricks.sliding_window_view(padded, self._size, axis=-1)
         return np.asarray(rfft(cut[..., :: self._step, :], axis=-1), np.complex64)
 
@@ -155,18 +158,56 @@ def anchors(one: Track, other: Track, most: int = 3) -> list[Anchor]:
     size = min(_PROBE, one.known.size)
     if not size:
         return []
-    starts = _lively(one, size)
     finder = Finder(other, size)
-    found = []  # probe, first feature of it, where that lies in the other, correlation
-    for number, start in enumerate(starts):
-        part = slice(start, start + size)
-        scores = finder.correlate(Track(one.rises[:, part], one.known[part]))
-        for _ in range(_PEAKS):
-            at = int(np.argmax(scores))
-            place = at + vertex(scores, at) - (size - 1)
-            found.append((number, start, place, float(scores[at])))
-            scores[max(at - _APART, 0) : at + _APART] = 0
+    found = [
+        (number, start, *peak)  # probe, first feature of it, where that lies, correlation
+        for number, start in enumerate(_lively(one, size))
+        for peak in _peaks(one, finder, start, size)
+    ]
     return _ranked(np.array(found).reshape(-1, 4), size, most)
+
+
+def anchors_of_part(one: Track, finder: Finder, low: float, high: float) -> list[list[Anchor]]:
+    """Return guesses of where a part of the one lies, a list a probe of it, the best first.
+
+    Args:
+        one: of which it is a part.
+        finder: for the whole other, and probes of 15 s.
+        low, high: the part's first and last sample, half-open.
+    """
+    first = max(int(low / RATE / HOP), 0)
+    last = min(int(high / RATE / HOP), one.known.size)
+    count = max(-(-(last - first) // _BRIEF), 1)
+    edges = np.linspace(first, last, count + 1).astype(int).tolist()
+    found = []
+    for start, end in pairwise(edges):
+        size = end - start
+        middle = (start + size / 2) * HOP * RATE
+        peaks = _peaks(one, finder, start, size) if one.rises[:, start:end].any() else []
+        found.append(
+            [
+                Anchor(middle, middle + (place - start) * HOP * RATE, score, score)
+                for place, score in peaks
+            ]
+        )
+    return found
+
+
+def finder_of_parts(other: Track) -> Finder:
+    """Return what :func:`anchors_of_part` looks with."""
+    return Finder(other, _BRIEF)
+
+
+def _peaks(one: Track, finder: Finder, start: int, size: int) -> list[tuple[float, float]]:
+    """Return where a probe lies best, in features of the other, and how well."""
+    part = slice(start, start + size)
+    scores = finder.correlate(Track(one.rises[:, part], one.known[part]))
+    found = []
+    for _ in range(_PEAKS):
+        at = int(np.argmax(scores))
+        found.append((at + vertex(scores, at) - (finder.longest - 1), float(scores[at])))
+        scores[max(at - _APART, 0) : at + _APART] = 0
+    return found
 
 
 def _lively(one: Track, size: int) -> list[int]:
@@ -186,7 +227,7 @@ def _ranked(found: Floats, size: int, most: int) -> list[Anchor]:
     middle = (start + size / 2) * HOP * RATE
     lag = (place - start) * HOP * RATE
     far = np.abs(lag[:, None] - lag)
-    near = far <= RATE * _BLUR + STEEPEST * np.abs(middle[:, None] - middle)
+    near = far <= RATE * _BLUR + _USUAL * np.abs(middle[:, None] - middle)
     left = np.ones(len(found), bool)
     ranked: list[Anchor] = []
     while left.any() and len(ranked) < most:

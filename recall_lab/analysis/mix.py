@@ -5,14 +5,12 @@ worth 0 where nothing of it was received: a muted participant sends nothing. The
 whole numbers, so where nothing was lost it is that of the sources to the last bit; what int16
 can't hold is saturated, and counted.
 
-Hours are gone through in blocks, and the sum is kept in an unnamed temporary file that is mapped:
-it takes disk, not memory.
+Hours are gone through in blocks, and the sum of hours is kept in an unnamed temporary file that is
+mapped: it takes disk, not memory.
 """
 
 from __future__ import annotations
 
-import mmap
-import tempfile
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from functools import cached_property
@@ -35,6 +33,7 @@ from recall_lab.capture.capture import Capture
 from recall_lab.capture.frame import frame_of, nanoseconds
 from recall_lab.capture.info import CaptureInfo
 from recall_lab.capture.reader import release
+from recall_lab.capture.scratch import Scratch
 from recall_lab.errors import InvalidArgument
 from recall_lab.text import counted, html_table, player_time
 from recall_lab.wire.pcm import FULL_SCALE, RATE, SAMPLE_DTYPE, Samples
@@ -393,7 +392,7 @@ def _sum(lines: Sequence[Timeline], length: int) -> tuple[Samples, int, list[tup
     clipped = 0
     packets = []
     lowest, highest = np.iinfo(SAMPLE_DTYPE).min, np.iinfo(SAMPLE_DTYPE).max
-    with tempfile.TemporaryFile() as file:
+    with Scratch() as scratch:
         for low, high, heard in _heard(lines, length):
             total = np.zeros(high - low, np.int32)
             for line in lines:
@@ -401,15 +400,11 @@ def _sum(lines: Sequence[Timeline], length: int) -> tuple[Samples, int, list[tup
                 line.release()
             clipped += int(np.count_nonzero((total < lowest) | (total > highest)))
             block = total.clip(lowest, highest).astype(SAMPLE_DTYPE)
-            file.write(block.data)
+            scratch.write(block)
             edges = np.flatnonzero(np.diff(heard, prepend=False, append=False))
             for begin, end in edges.reshape(-1, 2).tolist():
                 packets.append((low + begin, end - begin, crc32(block[begin:end].data)))
-        file.flush()
-        if not length:
-            return np.empty(0, SAMPLE_DTYPE), 0, []
-        mapped = mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ)
-    return np.frombuffer(mapped, SAMPLE_DTYPE), clipped, packets
+        return scratch.samples(), clipped, packets
 
 
 def _frame(packets: Sequence[tuple[int, int, int]], start: float, like: Capture) -> pd.DataFrame:

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import io
 import os
 import re
 import warnings
 from pathlib import Path
-from typing import NamedTuple
+from typing import NamedTuple, Protocol
 
 import numpy as np
 import numpy.typing as npt
@@ -17,6 +18,7 @@ from recall_lab.capture.damage import Damage
 from recall_lab.capture.decoding import KINDS, LONGEST, Array, Decoder
 from recall_lab.capture.info import CaptureInfo, stem_of
 from recall_lab.capture.reader import map_samples
+from recall_lab.capture.scratch import Scratch
 from recall_lab.errors import InvalidAudio
 from recall_lab.wire.pcm import FULL_SCALE, RATE, SAMPLE_BYTES, SAMPLE_DTYPE, Samples
 
@@ -24,9 +26,9 @@ Floats = npt.NDArray[np.float32]
 
 
 class _Read(NamedTuple):
-    """What a file holds: its samples, seconds that may be the encoder's, and what is wrong."""
+    """What a file holds: its samples, where they are mapped; s that may be an encoder's; faults."""
 
-    samples: Samples
+    samples: Samples | None
     delay: float
     notes: tuple[str, ...]
 
@@ -64,11 +66,19 @@ def read_audio(path: str | os.PathLike[str]) -> Samples:
         >>> len(read_audio("data/standup.wav")) / 16_000  # doctest: +SKIP
         56.37
     """
-    return _read(path).samples
+    data = io.BytesIO()  # grows in place: an array would have to be put together in the end
+    read = _read(path, data)
+    return np.frombuffer(data.getbuffer(), SAMPLE_DTYPE) if read.samples is None else read.samples
 
 
-def _read(path: str | os.PathLike[str]) -> _Read:
-    """Read a file; warn the caller's caller of what is missing."""
+class _Sink(Protocol):
+    """What takes samples, or the bytes of some."""
+
+    def write(self, data: memoryview, /) -> object: ...
+
+
+def _read(path: str | os.PathLike[str], sink: _Sink) -> _Read:
+    """Read a file into a sink; warn the caller's caller of what is missing."""
     path = Path(path)
     if not path.is_file():
         raise InvalidAudio(f"{str(path)!r} is not a file: expected {KINDS}")
@@ -76,36 +86,40 @@ def _read(path: str | os.PathLike[str]) -> _Read:
         return _Read(map_samples(path)[0], 0.0, ())
     try:
         with Decoder(path) as file:
-            samples = _converted(file)
+            _convert(file, sink)
     except InvalidAudio as error:
         raise InvalidAudio(f"{str(path)!r} {error}") from None
     for note in file.notes:
         warnings.warn(f"{str(path)!r} is {note}", RuntimeWarning, stacklevel=3)
-    return _Read(samples, file.delay, tuple(file.notes))
+    return _Read(None, file.delay, tuple(file.notes))
 
 
-def _converted(file: Decoder) -> Samples:
-    """Return all of a file of any rate and number of channels."""
-    data = bytearray()  # grows in place: an array would have to be put together in the end
-    resampler, current = None, RATE
+def _convert(file: Decoder, sink: _Sink) -> None:
+    """Write all of a file of any rate and number of channels."""
+    resampler, current, size = None, RATE, 0
+
+    def put(data: memoryview) -> None:
+        nonlocal size
+        sink.write(data)
+        size += data.nbytes
+        if size > LONGEST * RATE * SAMPLE_BYTES:
+            raise InvalidAudio(f"holds more than {LONGEST / 3600:g} h of audio: cut it to pieces")
+
     for block, rate in file.blocks():
         if rate != current:
             if resampler is not None:
-                data += _as_int16(resampler.resample_chunk(np.empty(0, np.float32), True))
+                put(_as_int16(resampler.resample_chunk(np.empty(0, np.float32), True)))
             current, resampler = rate, None
             if rate != RATE:
                 resampler = soxr.ResampleStream(rate, RATE, 1, dtype="float32", quality="HQ")
         if resampler is not None:
-            data += _as_int16(resampler.resample_chunk(_mono(block)))
+            put(_as_int16(resampler.resample_chunk(_mono(block))))
         elif block.dtype == SAMPLE_DTYPE and len(block) == 1:
-            data += np.ascontiguousarray(block[0], SAMPLE_DTYPE).data
+            put(np.ascontiguousarray(block[0], SAMPLE_DTYPE).data)
         else:
-            data += _as_int16(_mono(block))
-        if len(data) > LONGEST * RATE * SAMPLE_BYTES:
-            raise InvalidAudio(f"holds more than {LONGEST / 3600:g} h of audio: cut it to pieces")
+            put(_as_int16(_mono(block)))
     if resampler is not None:
-        data += _as_int16(resampler.resample_chunk(np.empty(0, np.float32), True))
-    return np.frombuffer(data, SAMPLE_DTYPE)
+        put(_as_int16(resampler.resample_chunk(np.empty(0, np.float32), True)))
 
 
 def _mono(block: Array) -> Floats:
@@ -128,6 +142,8 @@ def _as_int16(samples: Floats) -> memoryview:
 def from_audio(path: str | os.PathLike[str], recording: str | None = None) -> Capture:
     """Make a capture of an audio file, to compare with what a bot sent, or to be played by one.
 
+    Hours of it take disk, in an unnamed temporary file, and not memory.
+
     It has no packets: nothing was received, so nothing is said of when. Its time is counted from
     0; all that concerns sound works with it. What is missing of the file is in its ``damage``, and
     what may be the encoder's of its beginning in ``encoder_delay``.
@@ -149,12 +165,14 @@ def from_audio(path: str | os.PathLike[str], recording: str | None = None) -> Ca
         >>> from_audio("data/standup.wav")  # doctest: +SKIP
         <Capture standup, audio: 0:00:56.370, packets: no index>
     """
-    read = _read(path)
+    with Scratch() as scratch:
+        read = _read(path, scratch)
+        samples = scratch.samples() if read.samples is None else read.samples
     if recording is None:
         recording = re.sub(r"[^A-Za-z0-9_-]+", "-", Path(path).stem)[:64].strip("-_") or "audio"
     stem_of(recording)  # says what is wrong with an id
     return Capture(
-        read.samples,
+        samples,
         info=CaptureInfo(recording=recording),
         damage=Damage(notes=read.notes),
         encoder_delay=read.delay,

@@ -11,6 +11,7 @@ import recall_lab as rl
 from recall_lab.text import counted
 
 if TYPE_CHECKING:
+    from recall_lab.analysis.comparison import Comparison
     from recall_lab.capture.capture import Capture
     from recall_lab.cli import Commands
 
@@ -87,6 +88,7 @@ def add(commands: Commands) -> None:
     report.add_argument("-o", "--output", metavar="HTML", help="the file (the capture's name)")
     report.add_argument("--call", type=float, nargs=2, metavar="S", help="of the call, relative")
     report.add_argument("--tolerance", type=float, metavar="S", help="of gaps, seconds")
+    report.add_argument("--recording", metavar="FILE", help="to compare it with")
     report.add_argument(
         "--detector", choices=("level", "neural"), default="level", help="of speech"
     )
@@ -195,10 +197,11 @@ def _compare(options: argparse.Namespace) -> int:
                 }
             )
         )
+    _pieces(found)
     if options.plot:
         from matplotlib.figure import Figure
 
-        figure = Figure(figsize=(11, 6), layout="constrained")
+        figure = Figure(figsize=(11, 7), layout="constrained")
         rl.plot_compare(found, figure)
         figure.savefig(options.plot, dpi=150)
     if options.repair:
@@ -206,6 +209,26 @@ def _compare(options: argparse.Namespace) -> int:
         path = rl.save(whole, options.repair, progress=None if sys.stderr.isatty() else False)
         print(f"\nsaved {path}, with what was missing filled in from the recording")
     return 0
+
+
+def _pieces(found: Comparison) -> None:
+    """Print the pieces in which a capture lies in a recording, and what can't be told or had."""
+    from recall_lab.display.terminal import table
+
+    if len(found.pieces) > 1:
+        print(f"\nit lies in the recording in {counted(len(found.pieces), 'piece')}:\n")
+        columns = {"start s": "start", "end s": "end", "offset s": "offset", "level dB": "level"}
+        shown = {name: found.pieces[key].map("{:.3f}".format) for name, key in columns.items()}
+        print(table(shown | {"similarity": found.pieces["similarity"].map("{:.3f}".format)}))
+    for side, rows in found.unmatched.groupby("side"):
+        spans = ", ".join(f"{row.start:.1f}-{row.end:.1f}" for row in rows.head(5).itertuples())
+        more = ", ..." if len(rows) > 5 else ""
+        print(f"\nin the {side} only: {rows['duration'].sum():.1f} s ({spans}{more} s)")
+    left = found.gaps[found.gaps["why"] != ""]
+    if len(left):
+        print(f"\n{counted(len(left), 'gap')} can't be filled, or not whole:\n")
+        for why, count in left["why"].value_counts().items():
+            print(f"  {count:>5,}  {why}")
 
 
 def _report(options: argparse.Namespace) -> int:
@@ -216,6 +239,7 @@ def _report(options: argparse.Namespace) -> int:
         call=None if options.call is None else tuple(options.call),
         tolerance=options.tolerance,
         detector=options.detector,
+        comparison=rl.compare(capture, options.recording) if options.recording else None,
     )
     print(f"the report: {path}")
     return 0

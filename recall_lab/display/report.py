@@ -18,12 +18,14 @@ from matplotlib.figure import Figure
 
 from recall_lab.analysis.analysis import Analysis, Call, analyse
 from recall_lab.analysis.axis import covered
+from recall_lab.analysis.comparison import Comparison
 from recall_lab.analysis.findings.verdict import findings_of
 from recall_lab.analysis.levels import levels
 from recall_lab.analysis.loss import UNEXPLAINED
 from recall_lab.analysis.quality import quality
 from recall_lab.analysis.sound import sound
 from recall_lab.capture.capture import Capture
+from recall_lab.display.compare_plot import plot_compare
 from recall_lab.display.finding_list import MISSING, SOUND, TIMING, finding_list
 from recall_lab.display.overview_plot import plot_overview
 from recall_lab.display.page import facts, page, page_path, picture, write
@@ -31,6 +33,7 @@ from recall_lab.display.player import wav_bytes
 from recall_lab.display.sound_plots import plot_spectrogram
 from recall_lab.display.terminal import clock_facts, replay
 from recall_lab.display.timing_plots import plot_clocks, plot_timing
+from recall_lab.errors import InvalidArgument
 from recall_lab.text import counted, printable
 from recall_lab.wire.pcm import RATE
 
@@ -38,6 +41,7 @@ NOT_LOST: Final = ("mute", "silence", "pause")
 """Causes of gaps in which nothing was said that could have been lost."""
 
 _LISTED = 50  # gaps in the table
+_SPANS = 8  # stretches in one of the two only
 _WORST, _CLIP = 3, 6.0  # how many moments, and how long each, s
 _STEPS = 6  # that a moment is made of
 _MOST_STEPS = 200_000  # that are looked at
@@ -51,6 +55,7 @@ def report(
     mute: float | str | None = None,
     tolerance: float | str | None = None,
     detector: str = "level",
+    comparison: Comparison | None = None,
 ) -> Path:
     """Write all there is to say of a capture into one HTML file.
 
@@ -64,6 +69,8 @@ def report(
         call, mute, tolerance: as for :func:`recall_lab.analyse`: one set of options for all that
             the page tells.
         detector: of speech, as for :func:`recall_lab.speech`.
+        comparison: of the capture with its recording, as :func:`recall_lab.compare` returns it:
+            then the page has where the one lies in the other, and what can be had back.
 
     Returns:
         The path.
@@ -79,11 +86,13 @@ def report(
     """
     path = page_path(path)
     known = analyse(source, call=call, mute=mute, tolerance=tolerance)
-    write(path, _page(known, detector))
+    if comparison is not None and not isinstance(comparison, Comparison):
+        raise InvalidArgument("comparison", type(comparison), "what rl.compare() returned, or None")
+    write(path, _page(known, detector, comparison))
     return path
 
 
-def _page(known: Analysis, detector: str) -> str:
+def _page(known: Analysis, detector: str, comparison: Comparison | None) -> str:
     capture = known.capture
     timed = not capture.packets.empty
     measured = quality(known) if timed else None
@@ -113,6 +122,8 @@ def _page(known: Analysis, detector: str) -> str:
     parts.append(picture(draw, (11, 7), told))
     if timed:
         parts += [f'<h2 id="{MISSING}">What is missing</h2>', _gap_table(known)]
+    if comparison is not None:
+        parts += _compared(comparison)
     parts += ["<h2>Worst moments</h2>", _moments(known)]
     if timed:
         parts.append(f'<h2 id="{TIMING}">Timing</h2>')
@@ -137,6 +148,28 @@ def _page(known: Analysis, detector: str) -> str:
         "Levels are dBFS, 0 for a sine of full scale. Times are seconds of the sender's relative "
         "clock, and UTC.",
     )
+
+
+def _compared(comparison: Comparison) -> list[str]:
+    """Return what the recording tells: facts, the picture, and what cannot be had back."""
+
+    def draw(figure: Figure) -> None:
+        plot_compare(comparison, figure)
+
+    told = "Pieces, lags, similarity, level and gaps over relative time"
+    parts = ["<h2>In the recording</h2>", facts(comparison.facts()), picture(draw, (11, 7), told)]
+    for side, rows in comparison.unmatched.groupby("side"):
+        spans = ", ".join(
+            f"{low:.1f} to {high:.1f} s"
+            for low, high in rows[["start", "end"]].head(_SPANS).to_numpy().tolist()
+        )
+        more = " and more" if len(rows) > _SPANS else ""
+        parts.append(f"<p>In the {side} only: {spans}{more}.</p>")
+    why = comparison.gaps["why"]
+    for reason, count in why[why != ""].value_counts().items():
+        told = f"{counted(int(count), 'gap')} can't be filled, or not whole: {reason}."
+        parts.append(f"<p>{html.escape(told)}</p>")
+    return parts
 
 
 def _head(capture: Capture) -> str:

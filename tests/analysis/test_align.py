@@ -7,7 +7,7 @@ import pytest
 import scipy
 from scipy.signal import correlate
 
-from recall_lab.analysis.align import Line, follow, hold_against, straight
+from recall_lab.analysis.align import Line, hold_against, straight
 from recall_lab.analysis.anchors import HOP, Finder, Track, anchors, track
 from recall_lab.analysis.timeline import axis_of
 
@@ -129,27 +129,6 @@ def test_what_can_tell_nothing_is_not_clear(kind: str) -> None:
         found = hold_against(one, other, np.arange(0, 6 * RATE, RATE), 2 * RATE, line)
         assert not found.clear.any()
         assert np.isnan(found.opposed).all()
-
-
-@pytest.mark.parametrize("drift", [200e-6, -450e-6, 0.0])
-def test_a_guess_is_followed_along_the_drift(drift: float) -> None:
-    sound = chatter(200, 7)
-    places = np.arange(int(len(sound) * (1 + drift))) / (1 + drift)
-    spline = scipy.interpolate.make_interp_spline(np.arange(len(sound)), sound, 5)
-    other = spline(places[places <= len(sound) - 1]).astype(np.float32)
-    starts = np.arange(0, 196 * RATE, 2 * RATE)
-    middle = 90.0 * RATE
-    (guess, *_) = anchors(track(axis_of(sound)), track(axis_of(other)))
-    assert guess.other == pytest.approx((1 + drift) * guess.sample, abs=0.03 * RATE)
-    found = follow(axis_of(sound), axis_of(other), guess, starts, 2 * RATE)
-    assert found.rate - 1 == pytest.approx(drift, abs=0.05e-6)
-    assert float(found.of(middle)) == pytest.approx((1 + drift) * middle, abs=0.1)
-    assert found.sign == 1
-    turned = follow(axis_of(sound), axis_of(-other), guess, starts, 2 * RATE)
-    assert turned.sign == -1
-    # the first guess is followed from a trough rather than a peak: not to the last bit
-    assert turned.rate == pytest.approx(found.rate, abs=1e-9)
-    assert float(turned.of(middle)) == pytest.approx(float(found.of(middle)), abs=1e-2)
 
 
 def test_a_straight_line_through_clean_points_is_that_of_least_squares() -> None:

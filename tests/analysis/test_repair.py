@@ -102,8 +102,8 @@ def test_fills_from_a_wave_upside_down_are_turned_over(call: np.ndarray) -> None
     assert np.corrcoef(-whole[lost], truth[: len(whole)][lost])[0, 1] < -0.95
     turned_in_part = recording.copy()
     turned_in_part[30 * RATE : 40 * RATE] //= -1
-    with pytest.raises(RecordingMismatch, match="polarity changes"):
-        rl.repair(capture, turned_in_part)
+    whole = rl.timeline(rl.repair(capture, turned_in_part)).samples
+    assert np.corrcoef(whole, truth[: len(whole)])[0, 1] > 0.999
 
 
 def test_a_fill_says_of_itself_that_it_was_never_received(call: np.ndarray) -> None:
@@ -146,10 +146,21 @@ def test_what_the_recording_has_not_stays_a_gap(call: np.ndarray) -> None:
     recording = as_int16(call)[21 * RATE : 57 * RATE]  # from within a gap to within another
     repaired = rl.repair(capture, recording)
     left = rl.gaps(repaired)
-    np.testing.assert_allclose(left["start"], [10, 20, 57], atol=2 / RATE)
-    np.testing.assert_allclose(left["end"], [12, 21, 59], atol=2 / RATE)
-    np.testing.assert_allclose(filled(repaired)["relative"], [21, 56], atol=2 / RATE)
+    # nothing on the other side says that it lies where it seems to
+    np.testing.assert_allclose(left["start"], [10, 20, 56], atol=2 / RATE)
+    assert repaired.fills.empty
+    assert repaired.left["why"].tolist() == [
+        "the recording begins later", "what is before it lies nowhere",
+        "what is after it lies nowhere",
+    ]  # fmt: skip
     unchanged(capture, repaired)
+    blank = as_int16(call)
+    blank[205 * 1600 : 215 * 1600] = 0
+    repaired = rl.repair(capture, blank)
+    left = rl.gaps(repaired)
+    np.testing.assert_allclose(left[["start", "end"]], [[20.5, 21.5]], atol=0.1)
+    assert repaired.left["why"].tolist() == ["the recording is blank there"]
+    assert repaired.left["filled"].iloc[0] == pytest.approx(2, abs=0.1)
 
 
 def test_fills_join_what_is_beside_them_without_a_click(call: np.ndarray) -> None:
@@ -189,7 +200,9 @@ def test_calls_in_which_everything_goes_wrong(seed: int) -> None:
     repaired = rl.repair(capture, source)
     after = rl.gaps(repaired)
     unchanged(capture, repaired)
-    assert not (after["kind"] == "gap").any()
+    left = after[after["kind"] == "gap"]
+    assert len(left) == len(repaired.left) <= 1  # beside damaged audio nothing is sure
+    assert (repaired.left["why"] != "").all()
     kinds = [
         frame["kind"].value_counts().reindex(["duplicate", "reordered", "overlap"]).fillna(0)
         for frame in (before, after)

@@ -55,7 +55,7 @@ def test_the_lanes_show_what_was_found(partly: rl.Comparison, figure: Figure) ->
     assert {ax.get_xlim() for ax in lanes.values()} == {(0, 120)}
     assert lanes["gaps"].get_xlabel() == "relative time (min:s)"
     assert (
-        lanes["lag"]
+        lanes["pieces"]
         .get_title(loc="left")
         .endswith("relative time 0 is at -20.000 s of the recording")
     )
@@ -83,10 +83,10 @@ def test_gaps_are_coloured_by_whether_they_can_be_had_back(
         if len(band.get_facecolor())
     }
     had = partly.gaps["recorded"]
-    assert 0 < drawn[COLORS["recorded"].lower()] <= had.sum()
-    assert 0 < drawn[COLORS["not recorded"].lower()] <= (~had).sum()
+    assert 0 < drawn[COLORS["can be filled"].lower()] <= had.sum()
+    assert 0 < drawn[COLORS["can't be filled"].lower()] <= (~had).sum()
     seconds = partly.gaps.loc[had, "duration"].sum()
-    assert f"recorded: {seconds:.2f} s in {had.sum()} gaps" in legend_of(lanes, "gaps")
+    assert f"can be filled: {seconds:.2f} s in {had.sum()} gaps" in legend_of(lanes, "gaps")
 
 
 def test_legends_stand_beside_what_is_drawn(partly: rl.Comparison, figure: Figure) -> None:
@@ -102,7 +102,7 @@ def test_legends_stand_beside_what_is_drawn(partly: rl.Comparison, figure: Figur
 
 def test_short_and_long_captures_can_be_drawn(short: rl.Comparison, figure: Figure) -> None:
     lanes = rl.plot_compare(short, figure, title="a $name$")
-    assert lanes["lag"].get_title(loc="left") == "a $name$"
+    assert lanes["pieces"].get_title(loc="left") == "a $name$"
     assert "too short to tell" in legend_of(lanes, "lag")[-1]
     assert lanes["gaps"].get_xlabel() == "relative time (s)"
     figure.savefig("/dev/null", format="png")
@@ -112,12 +112,34 @@ def test_short_and_long_captures_can_be_drawn(short: rl.Comparison, figure: Figu
     )
 
 
+def test_pieces_are_drawn_with_their_offsets_and_what_one_has_alone(figure: Figure) -> None:
+    sound = meeting(120, 33)
+    made = np.concatenate(
+        [meeting(6, 34), sound[: 40 * RATE], -0.5 * sound[52 * RATE : 90 * RATE], meeting(15, 35),
+         sound[90 * RATE :]]
+    )  # fmt: skip
+    found = rl.compare(capture_of(sound, 1), as_int16(made))
+    lanes = rl.plot_compare(found, figure)
+    title = lanes["pieces"].get_title(loc="left")
+    assert title.endswith("% lie in the recording, in 3 pieces")
+    written = [text.get_text() for text in lanes["pieces"].texts]
+    assert written == ["+6.000 s", "-6.000 s", "+9.000 s"]
+    keys = legend_of(lanes, "pieces")
+    assert keys[:2] == ["on one line: 2 pieces", "on one line: 1 piece, inverted"]
+    assert [key.split(":")[0] for key in keys[2:]] == [
+        "in the capture only", "in the recording only",
+    ]  # fmt: skip
+    assert f"mean of all: {found.alike:.3f}" in legend_of(lanes, "similarity")
+    assert found.alike < 0.95
+    figure.savefig("/dev/null", format="png")
+
+
 def test_a_wave_upside_down_is_in_the_title(short: rl.Comparison, figure: Figure) -> None:
     sound = meeting(8, 32)
     turned = rl.compare(capture_of(sound, 1), -as_int16(sound))
-    title = rl.plot_compare(turned, figure)["lag"].get_title(loc="left")
+    title = rl.plot_compare(turned, figure)["pieces"].get_title(loc="left")
     assert title.endswith("+0.000 s of the recording, polarity inverted")
-    plain = rl.plot_compare(short, Figure(layout="constrained"))["lag"].get_title(loc="left")
+    plain = rl.plot_compare(short, Figure(layout="constrained"))["pieces"].get_title(loc="left")
     assert "polarity" not in plain
 
 

@@ -207,7 +207,7 @@ SOUND: Final = (
     Kind(
         "inverted_polarity", "sound", "note",
         "The recording's wave is upside down against the capture. Only rl.compare can tell.",
-        50, "% of windows", "as many have to agree on a place, or it is another meeting",
+        1.0, "% of windows", "a piece of three windows or more, which chance does not make",
         "Nobody hears it, and rl.repair turns its fills over. Multiply one of the two by -1 "
         "before you add or subtract them.",
     ),
