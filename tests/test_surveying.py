@@ -37,7 +37,8 @@ def test_the_worst_are_listed_and_everything_is_written(calls: Path) -> None:
     lines = told.splitlines()
     assert lines[0].split() == ["stream", "begins", "there", "%", "why"]
     assert "s are missing in" in lines[1]
-    assert lines[3].startswith("12 streams of 12 recordings, 2026-01-01 to 2026-01-12 (UTC)")
+    assert lines[2].startswith("and ") and "--worst" in lines[2]
+    assert lines[4].startswith("12 streams of 12 recordings, 2026-01-01 to 2026-01-12 (UTC)")
     assert len(pd.read_csv(calls / "x.csv")) == 12
     assert (calls / "x.png").read_bytes()[:4] == b"\x89PNG"
     assert "<table>" in (calls / "x.html").read_text()

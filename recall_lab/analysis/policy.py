@@ -16,7 +16,7 @@ from recall_lab.analysis.findings.catalogue import CATALOGUE
 from recall_lab.analysis.findings.values import SEVERITIES, Finding
 from recall_lab.analysis.findings.verdict import findings_of
 from recall_lab.analysis.quality import quality_of
-from recall_lab.errors import InvalidPolicy
+from recall_lab.errors import InvalidArgument, InvalidPolicy
 
 POLICY: Final[Mapping[str, Mapping[str, Any]]] = {
     "findings": {"worst": "warning", "forbid": ("conflicting_audio", "receiver_stalls")},
@@ -81,6 +81,8 @@ def check(
         limits, name = _read(Path(policy)), str(policy)
     else:
         limits, name = POLICY if policy is None else policy, "policy"
+    if not isinstance(limits, Mapping):
+        raise InvalidArgument("policy", policy, "a mapping of limits, or the path of a TOML file")
     known = analyse(source, call=call)
     numbers = {key: entry for key, entry in limits.items() if key != _FINDINGS}
     found = quality_of(known)

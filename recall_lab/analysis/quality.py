@@ -36,8 +36,10 @@ class Quality(pd.Series):
         return pd.Series
 
     def __repr__(self) -> str:
-        missing = f"{self['missing s']:.3f} s missing in {counted(self['gaps'], 'gap')}"
-        return f"<quality of {self.name}: {self['verdict']}; {missing}>"
+        causes = [(cause, self[f"missing s: {cause}"]) for cause in CAUSES]
+        told = ", ".join(f"{cause} {seconds:.3f} s" for cause, seconds in causes if seconds > 0)
+        gaps = counted(self["gaps"], "gap") + f" ({told})" * bool(told)
+        return f"<quality of {self.name}: {self['verdict']}; {gaps}>"
 
     def _repr_html_(self) -> str:
         facts = {

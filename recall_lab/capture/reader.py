@@ -25,7 +25,7 @@ from recall_lab.capture.info import CaptureInfo, info_by_name, parse_stem, read_
 from recall_lab.capture.journal import SUFFIX as JOURNAL
 from recall_lab.capture.record import HEADER_BYTES, Flag, good_records
 from recall_lab.capture.remote import is_url, local_path
-from recall_lab.errors import CaptureNotFound, InvalidAudio
+from recall_lab.errors import CaptureNotFound, InvalidArgument, InvalidAudio
 from recall_lab.wire.pcm import SAMPLE_BYTES, SAMPLE_DTYPE, Samples
 
 _SUFFIXES: Final = (".bin", ".flac", ".idx", ".json")
@@ -148,14 +148,24 @@ def last_connection(index_path: Path) -> int:
     return int(records["connection"].max(initial=0))
 
 
-def verify(capture: Capture) -> pd.DataFrame:
+def verify(capture: Capture | str | os.PathLike[str]) -> pd.DataFrame:
     """Read all audio of a capture and return the packets whose payload checksum is wrong.
 
     Loading does not read the audio; this does. Packets cut by ``Capture.slice`` are passed over.
 
+    Args:
+        capture: live or loaded; or a path, which is loaded.
+
     Returns:
         The rows of ``capture.packets`` that are damaged: empty when all is well.
+
+    Raises:
+        InvalidArgument: for anything else.
     """
+    if isinstance(capture, str | os.PathLike):
+        capture = load(capture)
+    if not isinstance(capture, Capture):
+        raise InvalidArgument("capture", capture, "a capture, or the path of one")
     packets = capture.packets
     audio = capture.audio
     begins = packets["offset"].tolist()

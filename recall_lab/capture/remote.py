@@ -57,8 +57,11 @@ def local_path(path: str | os.PathLike[str]) -> Path:
     """Return a path of this machine, given as such or as ``file://``.
 
     Raises:
-        InvalidArgument: for what was meant to be a URL: it would become a folder of that name.
+        InvalidArgument: for what is no path, and for what was meant to be a URL: it would become
+            a folder of that name.
     """
+    if not isinstance(path, str | os.PathLike):
+        raise InvalidArgument("path", path, "a path or URL")
     text = os.fspath(path)
     if _SLIPPED.match(text):
         valid = f"two slashes after the colon of a URL; ./{text} for a folder of that name"

@@ -120,9 +120,12 @@ def _told(frame: pd.DataFrame, options: argparse.Namespace) -> int:
     from recall_lab.analysis.outliers import summary
 
     rows = rl.worst_first(frame)
-    worst = rows[rows["why"] != ""].head(options.worst)
+    told = rows[rows["why"] != ""]
+    worst = told.head(options.worst)
     if len(worst):
-        print(_table(worst) + "\n")
+        print(_table(worst))
+        left = len(told) - len(worst)
+        print(f"and {left:,} more: --worst {len(told)} lists them all\n" if left else "")
     print(summary(frame))
     if options.csv:
         with whole_or_nothing(options.csv) as file:

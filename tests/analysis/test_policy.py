@@ -11,7 +11,7 @@ import pytest
 from recall_lab.analysis.findings.catalogue import CATALOGUE
 from recall_lab.analysis.policy import POLICY, check
 from recall_lab.capture.capture import Capture
-from recall_lab.errors import InvalidPolicy
+from recall_lab.errors import InvalidArgument, InvalidPolicy
 
 Make = Callable[..., Capture]
 LOSSY = np.delete(np.arange(600), [77, 300, 301]) * 0.2
@@ -141,3 +141,9 @@ def test_a_file_that_cannot_be_right(make: Make, tmp_path: Path, text: str, word
         check(make([0.0]), path)
     with pytest.raises(InvalidPolicy, match="can't be read"):
         check(make([0.0]), tmp_path / "none.toml")
+
+
+@pytest.mark.parametrize("policy", [[1], 5, {"longest gap s"}])
+def test_what_is_no_policy_is_refused(root: Path, policy: object) -> None:
+    with pytest.raises(InvalidArgument, match="a mapping of limits"):
+        check(root / "data/standup-lossy.bin", policy)  # type: ignore[arg-type]

@@ -133,7 +133,7 @@ def test_several_streams_are_a_row_each(root: Path) -> None:
 def test_one_is_shown_as_a_line_and_as_a_table_and_is_a_series(root: Path) -> None:
     one = quality(rl.load(root / "data/standup-lossy.bin"))
     assert repr(one).startswith("<quality of standup-lossy: poor: ")
-    assert repr(one).endswith("1.100 s missing in 6 gaps>")
+    assert repr(one).endswith("; 6 gaps (loss 1.100 s)>")
     assert "<th" in one._repr_html_()
     assert f"{one['jitter ms']:,.6g}" in one._repr_html_()
     assert len(one.to_string().splitlines()) == len(one)

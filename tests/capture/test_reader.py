@@ -457,3 +457,15 @@ def test_events_alone_are_a_recording(tmp_path: Path) -> None:
     for missing in (tmp_path / "nobody", "memory://events-alone/nobody"):
         with pytest.raises(CaptureNotFound):
             load_recording(missing)
+
+
+@pytest.mark.parametrize("wrong", [None, 5, ["a.bin"]])
+def test_what_is_no_path_is_refused(wrong: object) -> None:
+    with pytest.raises(InvalidArgument, match="expected a path or URL"):
+        load(wrong)  # type: ignore[arg-type]
+    with pytest.raises(InvalidArgument, match="expected a capture, or the path of one"):
+        verify(wrong)  # type: ignore[arg-type]
+
+
+def test_a_path_is_loaded_and_verified(root: Path) -> None:
+    assert verify(root / "data/standup-lossy.bin").empty

@@ -1,7 +1,8 @@
 """Samples of another format than 16-bit integers: floats, 24, 32 and 8 bits; and text.
 
 Each of these looks like another fault, as two channels or another rate, and the cure for that would
-make it worse: so this is asked first, of some stretches of a call.
+make it worse. It is asked only where there is such a fault: what is right, a pure tone for one, may
+look like them, too.
 """
 
 from __future__ import annotations
@@ -11,7 +12,7 @@ from typing import Final
 import numpy as np
 import numpy.typing as npt
 
-from recall_lab.analysis.findings.catalogue import CATALOGUE
+from recall_lab.analysis.findings.catalogue import CATALOGUE, FORMATS
 from recall_lab.analysis.findings.layouts import COMPANDED, RANDOM, step_bits
 from recall_lab.analysis.findings.values import Finding
 from recall_lab.capture.capture import Capture
@@ -43,16 +44,11 @@ def sample_format(audio: Capture | npt.ArrayLike) -> list[Finding]:
     stretches = _stretches(audio)
     if not stretches:
         return []
-    for told, text in (
-        (_is_text, "text: base64 or JSON that was not decoded, all of it printable"),
-        (_is_float, "32-bit floats: read so, all have a size that samples have"),
-        (_is_24_bit, "24-bit integers: every third byte goes on from the one three before"),
-        (_is_32_bit, "32-bit integers: the upper half of each is sound, and the lower noise"),
-        (_is_unsigned_8, "unsigned 8-bit samples: bytes swing about 128"),
-        (_is_signed_8, "signed 8-bit samples: bytes swing about 0"),
-    ):
+    kind = CATALOGUE["sample_format"]
+    for told, text, cure in _FORMATS:
         if np.mean([told(one) for one in stretches]) > 0.5:
-            return [CATALOGUE["sample_format"].found(1, f"the bytes are {text}")]
+            advice = f"{cure} Make the sender send {FORMATS}."
+            return [kind.found(1, f"the bytes are {text}", advice=advice)]
     return []
 
 
@@ -126,3 +122,32 @@ def _is_8_bit(octets: Bytes, values: npt.NDArray[np.int32]) -> bool:
     others = [2 * step_bits(law[octets]) + RANDOM for law in COMPANDED.values()]
     others.append(step_bits(octets.view("<i2")))
     return linear < min(others) - _LESS and abs(float(np.median(values))) < _ABOUT
+
+
+_FORMATS: Final = (
+    (
+        _is_text, "text: base64 or JSON that was not decoded, all of it printable",
+        "Decode the text before you keep it: base64.b64decode.",
+    ),
+    (
+        _is_float, "32-bit floats: read so, all have a size that samples have",
+        "Read them so: np.frombuffer(capture.samples.tobytes(), '<f4').",
+    ),
+    (
+        _is_24_bit, "24-bit integers: every third byte goes on from the one three before",
+        "Write the bytes to a file and read it with soundfile (format 'RAW', subtype 'PCM_24').",
+    ),
+    (
+        _is_32_bit, "32-bit integers: the upper half of each is sound, and the lower noise",
+        "Read them so: np.frombuffer(capture.samples.tobytes(), '<i4').",
+    ),
+    (
+        _is_unsigned_8, "unsigned 8-bit samples: bytes swing about 128",
+        "Read them so: np.frombuffer(capture.samples.tobytes(), 'u1').",
+    ),
+    (
+        _is_signed_8, "signed 8-bit samples: bytes swing about 0",
+        "Read them so: np.frombuffer(capture.samples.tobytes(), 'i1').",
+    ),
+)  # fmt: skip
+"""What tells a format, what is said of it, and what to do."""

@@ -6,7 +6,13 @@ import numpy.typing as npt
 
 from recall_lab.analysis.findings.catalogue import CATALOGUE
 from recall_lab.analysis.findings.containers import containers
-from recall_lab.analysis.findings.format import layout_findings, not_audio, two_channels, wrong_rate
+from recall_lab.analysis.findings.format import (
+    is_tone,
+    layout_findings,
+    not_audio,
+    two_channels,
+    wrong_rate,
+)
 from recall_lab.analysis.findings.packets import clicks, stuck_packets
 from recall_lab.analysis.findings.sample_formats import sample_format
 from recall_lab.analysis.findings.scan import scan
@@ -48,15 +54,17 @@ def findings_of_samples(
             participant = capture.info.participant is not None
     if any(one.finding == "container" for one in told):
         return told
-    told += sample_format(capture)
-    if any(one.finding == "sample_format" for one in told):
-        return told
     found = scan(capture)
-    told += layout_findings(found)
-    told += [] if told else not_audio(found)
+    if not is_tone(found):  # whose samples go on as well read otherwise
+        told += layout_findings(found)
+        told += [] if told else not_audio(found)
     if not any(CATALOGUE[one.finding].about == "format" for one in told):
         told += two_channels(found) if ratio is None else wrong_rate(found, ratio)
-    if not any(CATALOGUE[one.finding].about == "format" for one in told):
+    if any(CATALOGUE[one.finding].about == "format" for one in told):
+        other = sample_format(capture)  # which looks like another fault
+        if other:
+            told = other + [one for one in told if CATALOGUE[one.finding].about != "format"]
+    else:
         told += silences(found, participant=bool(participant))
         if not any(one.whole and one.severity != "note" for one in told):
             told += [one for detector in DETECTORS for one in detector(found)]

@@ -261,7 +261,7 @@ def _clips(samples: Samples, low: npt.NDArray[np.int16], high: npt.NDArray[np.in
 def _wraps(rows: Samples, low: npt.NDArray[np.int16], high: npt.NDArray[np.int16]) -> int:
     """Count leaps from one end of the scale to the other, against the way the wave was going.
 
-    Of a wave that is cut off, many samples are at an end, and its leaps go on as it went.
+    Of a wave that is cut off, more samples are at an end, and its leaps go on as it went.
     """
     far = np.flatnonzero(high.astype(np.int32) - low > _WRAPS)
     if not len(far):
@@ -272,7 +272,8 @@ def _wraps(rows: Samples, low: npt.NDArray[np.int16], high: npt.NDArray[np.int16
     leaps = (np.abs(steps) > _WRAPS) & inside[:, 1:] & inside[:, :-1]
     leaps &= 2 * FULL_SCALE - np.abs(steps) < _SMOOTH
     leaps[:, 1:] &= steps[:, :-1] * np.sign(steps[:, 1:]) < 0
-    return int(leaps[:, 1:].sum())
+    count = int(leaps[:, 1:].sum())
+    return count if count > np.count_nonzero(~inside) else 0
 
 
 _HANN: Final = np.hanning(SPECTRUM + 1)[:-1].astype(np.float32)

@@ -65,7 +65,8 @@ FORMATS: dict[str, tuple[Callable[[np.ndarray], bytes], str]] = {
 def test_other_formats_are_named_in_ten_seconds(ten: np.ndarray, form: str, gain: float) -> None:
     write, said = FORMATS[form]
     louder = (ten * gain).clip(-32_768, 32_767).astype(np.int16)
-    found, *more = findings_of_samples(as_samples(write(louder)))
+    samples = as_samples(write(louder))
+    found, *more = findings_of_samples(samples, ratio=len(samples) / len(louder))
     assert (found.finding, found.severity, found.whole) == ("sample_format", "bad", True)
     assert said in found.evidence
     assert not [one for one in more if one.severity == "bad"]
@@ -78,6 +79,16 @@ def test_what_is_right_or_wrong_otherwise_is_none_of_them(ten: np.ndarray, gain:
     others = [louder, louder.byteswap(), np.repeat(louder, 2), one_silent, -louder]
     others += [as_samples(louder.tobytes()[1:-1]), as_samples(raw("ULAW")(louder))]
     assert [sample_format(one) for one in others] == [[]] * len(others)
+
+
+@pytest.mark.parametrize("hertz", [440, 1_000, 2_000, 4_000, 7_000])
+@pytest.mark.parametrize("noise", [0, 30])
+def test_a_pure_tone_is_right(hertz: int, noise: float) -> None:
+    time = np.arange(20 * RATE) / RATE
+    tone = 16_000 * np.sin(2 * np.pi * hertz * time)
+    tone += noise * np.random.default_rng(1).normal(size=len(time))
+    found = findings_of_samples(tone.astype(np.int16), ratio=1.0)
+    assert "bad" not in [one.severity for one in found]
 
 
 def test_little_and_nothing_tell_nothing() -> None:

@@ -207,3 +207,11 @@ def test_sums_that_are_too_large_go_on_at_the_other_end(talk: np.ndarray) -> Non
     assert [one.finding for one in clipped if one.severity == "bad"] == ["clipping"]
     unsigned = (talk[: 30 * 16_000].astype(np.int32) + 32_768).astype(np.uint16).view(np.int16)
     assert "wrap_around" in [one.finding for one in findings_of_samples(unsigned)]
+
+
+@pytest.mark.parametrize("gain", [1.5, 2, 5])
+def test_bright_speech_that_is_cut_off_does_not_wrap_around(talk: np.ndarray, gain: float) -> None:
+    bright = np.diff(talk[: 30 * 16_000].astype(np.float64), prepend=0)
+    louder = (bright * (32_768 * gain / np.abs(bright).max())).clip(-32_768, 32_767)
+    found = findings_of_samples(louder.astype(np.int16))
+    assert "wrap_around" not in [one.finding for one in found]
