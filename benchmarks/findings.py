@@ -337,6 +337,16 @@ def of_samples(change: Callable[[Generator, Array], Array], ratio: float | None 
     return fault
 
 
+def of_bytes(change: Callable[[Generator, Array], Array]) -> Fault:
+    """Return a fault of samples of another format: there are more or fewer than time has."""
+
+    def fault(rng: Generator, call: Call) -> tuple[Capture, float | None]:
+        changed = change(rng, call.samples)
+        return capture_of(changed, call.packet), len(changed) / len(call.samples)
+
+    return fault
+
+
 def of_floats(change: Callable[[Generator, Array, int], Array]) -> Fault:
     """Return a fault of floats within 1; gets the packet's samples as well."""
 
@@ -545,10 +555,10 @@ FAULTS: list[tuple[str, str, Fault, float | None]] = [
     ("alignment", "from within a call", of_samples(later(shifted)), None),
     ("companded", "mu-law, 10 s", of_samples(companded("ULAW")), 10),
     ("companded", "A-law, 10 s", of_samples(companded("ALAW")), 10),
-    *(("sample_format", f"{name}, 10 s", of_samples(companded(subtype)), 10)
+    *(("sample_format", f"{name}, 10 s, time known", of_bytes(companded(subtype)), 10)
       for name, subtype in (("32-bit float", "FLOAT"), ("24 bits", "PCM_24"),
                             ("unsigned 8 bits", "PCM_U8"), ("signed 8 bits", "PCM_S8"))),
-    ("sample_format", "base64, 10 s", of_samples(as_text), 10),
+    ("sample_format", "base64, 10 s, time known", of_bytes(as_text), 10),
     ("not_audio", "random bytes", only(random_bytes), 10),
     *(("two_channels", f"{kind}, 10 s{', time known' if known else ''}", stereo(kind, known), 10)
       for kind in ("the same", "panned", "one silent", "late", "two people")
