@@ -28,8 +28,8 @@ _QUIET: Final = 2.0  # s without a packet after which the meter falls
 _AT_ONCE: Final = 512  # new packets above which they are counted together
 _TRANSIT: Final = ("monotonic", "relative", "absolute", "samples")
 _PACED: Final = 512  # packets by which the pace is told, at most
-_JUDGED: Final = 10.0  # s of audio by which a wrong format is told, at least
-_RECENT: Final = 60.0  # s of it that are looked at
+_JUDGED: Final = 30.0  # s of audio before it is judged: the first time takes a while
+_RECENT: Final = 12.0  # s of it that are looked at: little, beside a cell that computes
 _MORE: Final = 1.2  # times as many packets, and it is judged anew
 _SMOOTH: Final = 0.9  # of a stream's power is kept from one look to the next
 
@@ -57,7 +57,7 @@ class Stream:
             while that is not known.
         loudness: mean square of late, by which the pictures are chosen.
         verdict: what it is called and why, as far as judged by now; "" before that. While it
-            runs, by clocks, files and the format of the last minute; in the end by all its sound.
+            runs, by clocks, files and the format of the last 12 s; in the end by all its sound.
     """
 
     recording: str
