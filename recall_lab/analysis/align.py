@@ -294,12 +294,20 @@ def _median_line(positions: Floats, lags: Floats) -> Line:
     return Line(float(np.median(heights - slope * times)), slope)
 
 
-def _piece(line: Timeline, first: int, size: int) -> tuple[Singles, Mask]:
-    """Return samples with full scale 1, zero where there are none, and which there are."""
-    samples, there = np.zeros(size, np.float32), np.zeros(size, bool)
+def piece_of(line: Timeline, first: int, size: int) -> Singles:
+    """Return samples with full scale 1, float32, zero where there are none."""
+    samples = np.zeros(size, np.float32)
     low, high = max(first, 0), min(first + size, len(line))
     if low < high:
         inside = slice(low - first, high - first)
         np.multiply(line.take(low, high), line.unit, out=samples[inside], casting="unsafe")
-        there[inside] = line.heard(low, high)
-    return samples, there
+    return samples
+
+
+def _piece(line: Timeline, first: int, size: int) -> tuple[Singles, Mask]:
+    """Return the same, and which samples there are."""
+    there = np.zeros(size, bool)
+    low, high = max(first, 0), min(first + size, len(line))
+    if low < high:
+        there[low - first : high - first] = line.heard(low, high)
+    return piece_of(line, first, size), there

@@ -23,6 +23,7 @@ from recall_lab.analysis.rates import PAIRS, drifts, pace_of
 from recall_lab.analysis.tables import epoch_table, gap_table
 from recall_lab.analysis.unkept import unkept
 from recall_lab.capture.capture import Capture
+from recall_lab.capture.epochs import REPLAYED
 from recall_lab.capture.frame import arrivals
 from recall_lab.capture.level_steps import HALF_SAMPLE
 from recall_lab.capture.media_order import MediaOrder, media_order
@@ -32,9 +33,6 @@ from recall_lab.wire.pcm import RATE
 
 MUTE: Final = 1.0
 """Seconds from which a gap within a connection of a participant's stream is silence by design."""
-
-REPLAYED: Final = 0.05
-"""Share by which the media clock may run otherwise than packets arrive, before it is a replay."""
 
 CLOCKS: Final = ("media", "samples")
 """What a timeline can be laid by."""

@@ -26,6 +26,7 @@ from recall_lab.analysis.roster import Roster, roster_of
 from recall_lab.analysis.speech import DETECTORS, FRAME
 from recall_lab.analysis.timeline import timeline
 from recall_lab.analysis.transcript import transcript
+from recall_lab.capture.arrays import runs_of
 from recall_lab.capture.capture import Capture
 from recall_lab.errors import InvalidArgument
 from recall_lab.wire.pcm import FULL_SCALE, RATE
@@ -270,8 +271,7 @@ def _beyond(speech: Mask, known: Mask) -> list[tuple[int, int]]:
 
 
 def _runs(mask: Mask) -> list[tuple[int, int]]:
-    edges = np.flatnonzero(np.diff(mask, prepend=False, append=False)).reshape(-1, 2)
-    return [(int(low), int(high)) for low, high in edges]
+    return [(low, high) for low, high in runs_of(mask).tolist()]
 
 
 def _only_in_mix(streams: list[Capture], span: tuple[float, float], size: int) -> Mask:

@@ -18,6 +18,7 @@ from recall_lab.analysis.align import ALIKE, Windows
 from recall_lab.analysis.levels import measure
 from recall_lab.analysis.match import LOUD, SILENT, Pair
 from recall_lab.analysis.pieces import Found
+from recall_lab.capture.arrays import runs_of
 from recall_lab.errors import RecordingMismatch
 from recall_lab.text import counted
 from recall_lab.wire.pcm import RATE
@@ -147,7 +148,7 @@ def _stretches(
     side: str, starts: npt.NDArray[np.int64], size: int, alone: Mask, spans: Floats, length: int
 ) -> pd.DataFrame:
     """Return runs of windows that only one side has, cut where pieces begin and end, s."""
-    edges = np.flatnonzero(np.diff(alone, prepend=False, append=False)).reshape(-1, 2)
+    edges = runs_of(alone)
     low = starts[edges[:, 0]].astype(float)
     high = np.minimum(starts[np.maximum(edges[:, 1] - 1, 0)] + size, length).astype(float)
     for begin, end in spans.tolist():

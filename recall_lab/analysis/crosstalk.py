@@ -22,6 +22,7 @@ from scipy.linalg import solve_toeplitz
 from scipy.ndimage import binary_dilation, uniform_filter1d
 from scipy.signal import butter, fftconvolve, sosfilt
 
+from recall_lab.analysis.align import piece_of
 from recall_lab.analysis.axis import Timeline
 from recall_lab.analysis.speech import FRAME
 from recall_lab.wire.pcm import RATE
@@ -331,13 +332,3 @@ def dominant(voices: Sequence[Voice]) -> list[Mask]:
         voice.speaking & (level >= _LOUDER * loudest)
         for voice, level in zip(voices, levels, strict=True)
     ]
-
-
-def piece_of(line: Timeline, first: int, size: int) -> Singles:
-    """Return samples with full scale 1, float32, zero where there are none."""
-    samples = np.zeros(size, np.float32)
-    low, high = max(first, 0), min(first + size, len(line))
-    if low < high:
-        inside = slice(low - first, high - first)
-        np.multiply(line.take(low, high), line.unit, out=samples[inside], casting="unsafe")
-    return samples

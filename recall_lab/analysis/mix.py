@@ -29,6 +29,7 @@ from recall_lab.analysis.lags import lag_between
 from recall_lab.analysis.people import events_of
 from recall_lab.analysis.speech import frame_powers
 from recall_lab.analysis.timeline import timeline
+from recall_lab.capture.arrays import runs_of
 from recall_lab.capture.capture import Capture
 from recall_lab.capture.frame import frame_of, nanoseconds
 from recall_lab.capture.info import CaptureInfo
@@ -401,8 +402,7 @@ def _sum(lines: Sequence[Timeline], length: int) -> tuple[Samples, int, list[tup
             clipped += int(np.count_nonzero((total < lowest) | (total > highest)))
             block = total.clip(lowest, highest).astype(SAMPLE_DTYPE)
             scratch.write(block)
-            edges = np.flatnonzero(np.diff(heard, prepend=False, append=False))
-            for begin, end in edges.reshape(-1, 2).tolist():
+            for begin, end in runs_of(heard).tolist():
                 packets.append((low + begin, end - begin, crc32(block[begin:end].data)))
         return scratch.samples(), clipped, packets
 

@@ -92,9 +92,7 @@ def participants(capture: Source, *, by: Literal["person", "interval"] = "person
     """
     if by not in ("person", "interval"):
         raise InvalidArgument("by", by, "'person' or 'interval'")
-    streams = streams_of(capture)
-    events = events_of(streams)
-    roster = roster_of(streams, events)
+    _, events, roster = told_of(capture)
     kinds = {
         "participant": "int64", "name": "str", "is_host": "boolean", "platform": "str",
         "email": "str",
@@ -141,9 +139,7 @@ def speakers(capture: Source) -> pd.DataFrame:
         >>> told = speakers(rl.load("captures/9f3c.bin"))  # doctest: +SKIP
         >>> told.groupby("name")["duration"].sum()  # doctest: +SKIP
     """
-    streams = streams_of(capture)
-    events = events_of(streams)
-    return turns_of(streams, events, roster_of(streams, events))
+    return turns_of(*told_of(capture))
 
 
 def turns_of(streams: Sequence[WithEvents], events: pd.DataFrame, roster: Roster) -> pd.DataFrame:
@@ -197,6 +193,17 @@ def streams_of(source: Source) -> list[WithEvents]:
     if len(recordings) > 1:
         raise InvalidArgument("capture", sorted(recordings), f"{_VALID}, of one alone")
     return streams
+
+
+def told_of(source: Source) -> tuple[list[WithEvents], pd.DataFrame, Roster]:
+    """Return the streams of what was given, their events, and who had which id when.
+
+    Raises:
+        InvalidArgument: as for :func:`streams_of`.
+    """
+    streams = streams_of(source)
+    events = events_of(streams)
+    return streams, events, roster_of(streams, events)
 
 
 def events_of(streams: Sequence[WithEvents]) -> pd.DataFrame:

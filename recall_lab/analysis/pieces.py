@@ -25,6 +25,7 @@ from recall_lab.analysis.anchors import (
 )
 from recall_lab.analysis.match import Pair
 from recall_lab.analysis.trace import FEWEST, Trace, line_near, trace
+from recall_lab.capture.arrays import runs_of
 from recall_lab.wire.pcm import RATE
 
 STEP: Final = 3.0
@@ -221,7 +222,7 @@ class _Search:
         """Return runs of windows that could tell and are in no piece, the longest first."""
         telling = self.pair.telling
         left = self._free[telling]
-        edges = np.flatnonzero(np.diff(left, prepend=False, append=False)).reshape(-1, 2)
+        edges = runs_of(left)
         edges = edges[edges[:, 1] - edges[:, 0] >= FEWEST]
         runs = [(int(telling[low]), int(telling[high - 1]) + 1) for low, high in edges.tolist()]
         return sorted(runs, key=lambda run: run[0] - run[1])

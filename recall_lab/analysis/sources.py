@@ -15,6 +15,7 @@ import numpy.typing as npt
 from recall_lab.analysis.align import ALIKE, Line, Windows, hold_against
 from recall_lab.analysis.match import LOUD, SILENT, Pair
 from recall_lab.analysis.pieces import STEP, Found, Piece, true_levels
+from recall_lab.capture.arrays import runs_of
 from recall_lab.wire.pcm import RATE
 
 Floats = npt.NDArray[np.float64]
@@ -323,7 +324,7 @@ class Sources:
         places = np.rint(line.of([low, high])).astype(np.int64).tolist()
         first, last = max(places[0] - _EDGE, 0), min(places[1] + _EDGE, len(pair.other))
         quiet = np.abs(pair.other.take(first, last).astype(np.float64)) * pair.other.unit <= SILENT
-        runs = np.flatnonzero(np.diff(quiet, prepend=False, append=False)).reshape(-1, 2) + first
+        runs = runs_of(quiet) + first
         runs = runs[runs[:, 1] - runs[:, 0] >= _BLANK]
         found = []
         for begin, end in np.rint((runs - line.at) / line.rate).astype(np.int64).tolist():

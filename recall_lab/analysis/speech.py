@@ -12,6 +12,7 @@ from numpy.lib.stride_tricks import sliding_window_view
 from recall_lab.analysis.axis import Timeline
 from recall_lab.analysis.levels import measure
 from recall_lab.analysis.timeline import axis_of
+from recall_lab.capture.arrays import runs_of
 from recall_lab.errors import InvalidArgument, MissingExtra
 from recall_lab.wire.pcm import RATE
 
@@ -240,8 +241,7 @@ def _hysteresis(values: Floats, on: float, off: float) -> Mask:
 
 def _segments(line: Timeline, sure: Mask, confidence: Floats, size: int) -> pd.DataFrame:
     """Join frames that are sure to segments."""
-    changes = np.flatnonzero(np.diff(sure, prepend=False, append=False))
-    starts, ends = changes[::2], changes[1::2]
+    starts, ends = runs_of(sure).T
     if len(starts):
         apart = np.flatnonzero((starts[1:] - ends[:-1]) * size > _PAUSE * RATE)
         starts = starts[np.concatenate([[0], apart + 1])]

@@ -15,8 +15,8 @@ import numpy.typing as npt
 import pandas as pd
 
 from recall_lab.analysis.clocks import times_of
-from recall_lab.analysis.people import Source, WithEvents, events_of, streams_of
-from recall_lab.analysis.roster import Roster, roster_of, text_of, usable
+from recall_lab.analysis.people import Source, WithEvents, told_of
+from recall_lab.analysis.roster import Roster, text_of, usable
 from recall_lab.capture.capture import Capture
 from recall_lab.capture.events import integers, payload_of, time_of
 from recall_lab.capture.frame import nanoseconds
@@ -91,9 +91,7 @@ def transcript(
         >>> said = transcript(rl.load("captures/9f3c.bin"), by="utterance")  # doctest: +SKIP
         >>> print(*(said["name"] + ": " + said["text"]), sep="\\n")  # doctest: +SKIP
     """
-    streams = streams_of(capture)
-    events = events_of(streams)
-    return words_of(streams, events, roster_of(streams, events), partial, by=by)
+    return words_of(*told_of(capture), partial, by=by)
 
 
 def words_of(
@@ -157,9 +155,7 @@ def corrections(capture: Source) -> pd.DataFrame:
     Example:
         >>> corrections(rl.load("captures/9f3c.bin"))[["partial", "final"]]  # doctest: +SKIP
     """
-    streams = streams_of(capture)
-    events = events_of(streams)
-    roster = roster_of(streams, events)
+    _, events, roster = told_of(capture)
     said = _utterances(events, (FINAL, PARTIAL))
     finals: dict[int | None, list[_Utterance]] = {}
     for one in said:
@@ -198,9 +194,7 @@ def chat(capture: Source) -> pd.DataFrame:
     Example:
         >>> chat(rl.load("captures/9f3c.bin"))[["name", "text"]]  # doctest: +SKIP
     """
-    streams = streams_of(capture)
-    events = events_of(streams)
-    roster = roster_of(streams, events)
+    _, events, roster = told_of(capture)
     rows: list[tuple[int | None, str, float, str, str]] = []
     seen = set()
     events = events[events["event"] == CHAT]

@@ -28,17 +28,20 @@ import numpy as np
 import numpy.typing as npt
 import pandas as pd
 
+from recall_lab.capture.arrays import parts_of
 from recall_lab.capture.frame import arrivals, nanoseconds
 from recall_lab.wire.messages import MAX_RELATIVE
 from recall_lab.wire.pcm import RATE
+
+REPLAYED: Final = 0.05
+"""Share by which the media clock may run otherwise than packets arrive, before it is a replay."""
 
 LEAST: Final = 0.25
 """Seconds by which clocks have to part at once: less may be jitter."""
 
 _AHEAD: Final = 6  # packets after a break that tell whether it stays
 _SANE: Final = 0.9  # of the packets: so many wall-clock stamps agree with one of the other clocks
-_PASSED, _REPLAYED = 1.0, 0.05  # s by which the pace is told, and how far it is from 1
-_PART: Final = 1 << 15  # packets that are looked at together: they stay in the cache
+_PASSED: Final = 1.0  # s by which the pace is told, at least
 _FURTHEST: Final = 1e9  # s: no wall clock tells that much between two packets
 
 
@@ -96,12 +99,11 @@ def epochs_of(packets: pd.DataFrame) -> Epochs:
     rows = None if known.all() else np.flatnonzero(known)
     times = relative if rows is None else relative[rows]
     epoch = np.zeros(len(relative), np.uint32)
-    nothing = np.empty(0, np.int64)
-    if len(times) < 2:
-        return Epochs(np.where(known, relative, np.nan), epoch, [], nothing)
+    one = relative if rows is None else np.where(known, relative, np.nan)
+    whole = Epochs(one, epoch, [], np.empty(0, np.int64))
     absolute = nanoseconds(packets["absolute"])
-    if rows is None and _together(times, absolute):  # nearly always, and told quickly
-        return Epochs(relative, epoch, [], nothing)
+    if len(times) < 2 or (rows is None and _together(times, absolute)):  # nearly always
+        return whole
     moved = np.diff(times)
     wall = np.diff(absolute if rows is None else absolute[rows]) / 1e9
     apart = moved - wall
@@ -109,12 +111,10 @@ def epochs_of(packets: pd.DataFrame) -> Epochs:
     if parted.any() and not (absolute % 1_000_000_000).any():
         parted = np.abs(apart) > LEAST + 1  # the wall clock tells whole seconds
     if not parted.any():
-        media = relative if rows is None else np.where(known, relative, np.nan)
-        return Epochs(media, epoch, [], nothing)
+        return whole
     ours = np.diff(arrivals(packets) if rows is None else arrivals(packets)[rows])
     if not (wall.any() or ours.any()):  # clocks that stand all the time tell nothing
-        media = relative if rows is None else np.where(known, relative, np.nan)
-        return Epochs(media, epoch, [], nothing)
+        return whole
     ours *= _pace(moved[~parted], ours[~parted])
     sane = np.count_nonzero(parted) <= (1 - _SANE) * len(parted) or (
         # or it goes with our clock, while the media clock is the one that is odd
@@ -125,8 +125,7 @@ def epochs_of(packets: pd.DataFrame) -> Epochs:
     if sane:  # both other clocks have to tell the same: else it is they that are odd
         parted &= np.abs(wall - ours) <= np.maximum(LEAST, np.abs(apart) / 2)
     if not parted.any():
-        media = relative if rows is None else np.where(known, relative, np.nan)
-        return Epochs(media, epoch, [], nothing)
+        return whole
     samples = packets["samples"].to_numpy()
     lasts = (samples if rows is None else samples[rows]) / RATE
     joined = _Joining(times, lasts, elapsed)
@@ -135,17 +134,16 @@ def epochs_of(packets: pd.DataFrame) -> Epochs:
     media, number = joined.done()
     if rows is None:
         return Epochs(media, number, joined.breaks, np.array(sorted(joined.odd), np.int64))
-    whole = np.full(len(relative), np.nan)
-    whole[rows] = media
+    spread = np.full(len(relative), np.nan)
+    spread[rows] = media
     epoch[rows] = number
     breaks = [one._replace(at=int(rows[one.at])) for one in joined.breaks]
-    return Epochs(whole, np.maximum.accumulate(epoch), breaks, rows[sorted(joined.odd)])
+    return Epochs(spread, np.maximum.accumulate(epoch), breaks, rows[sorted(joined.odd)])
 
 
 def _together(times: npt.NDArray[np.float64], wall: npt.NDArray[np.int64]) -> bool:
     """Tell whether media time and the wall clock, ns, go on together from packet to packet."""
-    for low in range(0, len(times) - 1, _PART):
-        some = slice(low, low + _PART + 1)
+    for some in parts_of(len(times)):
         apart = np.diff(times[some]) - np.diff(wall[some]) / 1e9
         if not (np.abs(apart) <= LEAST).all():
             return False
@@ -155,7 +153,7 @@ def _together(times: npt.NDArray[np.float64], wall: npt.NDArray[np.int64]) -> bo
 def _pace(moved: npt.NDArray[np.float64], ours: npt.NDArray[np.float64]) -> float:
     """Return how fast media time ran against arrival in a replay; 1.0 for a call."""
     passed, took = float(moved.sum()), float(ours.sum())
-    if passed < _PASSED or took <= 0 or abs(passed / took - 1) < _REPLAYED:
+    if passed < _PASSED or took <= 0 or abs(passed / took - 1) < REPLAYED:
         return 1.0
     return passed / took
 

@@ -13,6 +13,7 @@ from zlib import crc32
 import numpy as np
 import numpy.typing as npt
 
+from recall_lab.capture.arrays import parts_of, runs_of
 from recall_lab.capture.continuity import ENOUGH, Jumps, jumps_of, share
 from recall_lab.capture.level_clock import CLOCK
 from recall_lab.capture.level_steps import HALF_SAMPLE
@@ -28,7 +29,6 @@ GRIDS: Final = (1e-1, 1e-2, 1e-3, 1e-4)
 _SHARED: Final = 0.3  # of the joins around: then packets share stamps, and are no duplicates
 _CALM: Final = 0.5  # of the joins around miss by little: then a leap of one stamp stands out
 _OFTEN: Final = 6  # leaps around: then it is no exception
-_PART: Final = 1 << 15  # packets that are looked at together
 _FEW: Final = 3  # packets at either end of a stream, which may have come in any order
 _SOME: Final = 64  # packets by which the height of what scatters is told
 
@@ -127,10 +127,8 @@ def _is_exact(
         return False
     ran = 0.0
     count = len(media) if by_stamp is None else len(by_stamp)
-    for low in range(0, count - 1, _PART):
-        some: slice | Positions = slice(low, low + _PART + 1)
-        if by_stamp is not None:
-            some = by_stamp[some]
+    for part in parts_of(count):
+        some = part if by_stamp is None else by_stamp[part]
         starts, counts = media[some], samples[some]
         misses = starts[1:] - starts[:-1]
         misses -= counts[:-1] / RATE
@@ -149,9 +147,6 @@ def apart(
 ) -> tuple[Positions, Floats]:
     """Return which packets the next one does not meet within `tolerance`, and by how much; s.
 
-    In parts that stay in the processor's cache: of millions of packets, making room for the
-    differences takes longer than to form them.
-
     Args:
         starts: when each begins, s.
         before: how far the audio reaches before the next, s; or since when it lasts.
@@ -159,13 +154,12 @@ def apart(
         lasts: how long it lasts from there, s.
     """
     positions, sizes = [np.empty(0, np.int64)], [np.empty(0)]
-    for low in range(0, len(starts) - 1, _PART):
-        some = starts[low : low + _PART + 1]
-        misses = some[1:] - before[low : low + len(some) - 1]
+    for part in parts_of(len(starts)):
+        misses = starts[part][1:] - before[part][:-1]
         if lasts is not None:
-            misses -= lasts[low : low + len(misses)]
+            misses -= lasts[part][:-1]
         at = np.flatnonzero(np.abs(misses) > tolerance)
-        positions.append(at + low)
+        positions.append(at + part.start)
         sizes.append(misses[at])
     return np.concatenate(positions), np.concatenate(sizes)
 
@@ -396,7 +390,7 @@ def _fitting(stamps: Floats, lasts: Floats, odd: Mask) -> Positions:
     joins = ordered[1:] - ordered[:-1] - count[:-1]
     near = np.maximum(np.abs(joins[1:]), np.abs(joins[:-1])) < count[1:-1] / 8
     single = order[1:-1][near & odd[order[1:-1]]]
-    runs = np.flatnonzero(np.diff(odd[order], prepend=False, append=False)).reshape(-1, 2)
+    runs = runs_of(odd[order])
     if not len(runs):
         return single
     # there is room before the first of all, and behind the last

@@ -9,11 +9,12 @@ from typing import Final
 import numpy as np
 import numpy.typing as npt
 
-from recall_lab.analysis.analysis import REPLAYED, Analysis, analyse
+from recall_lab.analysis.analysis import Analysis, analyse
 from recall_lab.analysis.findings.catalogue import CATALOGUE
 from recall_lab.analysis.findings.values import Finding
-from recall_lab.analysis.findings.verdict import findings_of, ordered, verdict_of
+from recall_lab.analysis.findings.verdict import findings_of, findings_of_sound, ordered, verdict_of
 from recall_lab.analysis.rates import pace_of
+from recall_lab.capture.epochs import REPLAYED
 from recall_lab.capture.follower import Follower, last_samples
 from recall_lab.capture.live_continuity import Continuity
 from recall_lab.errors import MissingTimestamps
@@ -153,7 +154,7 @@ class Followed:
 
     def _so_far(self, known: Analysis) -> list[Finding]:
         """Return what clocks and files tell, and whether the format of what came last is wrong."""
-        recent = findings_of(analyse(self.follower.last(_RECENT)))
+        recent = findings_of_sound(analyse(self.follower.last(_RECENT)))
         told = {one.finding: one for one in recent if CATALOGUE[one.finding].about == "format"}
         told |= {one.finding: one for one in findings_of(known, sound=False)}
         told.pop("open_capture", None)  # it is, as everybody sees

@@ -91,10 +91,10 @@ def test_it_works_while_the_main_thread_is_busy(
     with rl.receive(0, tmp_path) as rx:
         panel = rl.watch(rx)
         with rl.start_simulation(speech, rx.url, speed=6, packet=0.1):
-            before, until = panel.updates, time.monotonic() + 2.5
-            while time.monotonic() < until:
-                sum(range(1000))
-        assert panel.updates >= before + 3  # of some five: how many is for benchmarks/panel.py
+            before, until = panel.updates, time.monotonic() + 20
+            while panel.updates < before + 5 and time.monotonic() < until:
+                sum(range(1000))  # how quickly they come is for benchmarks/panel.py
+        assert panel.updates >= before + 5
         panel.stop()
         assert not panel.alive
         assert rx.alive

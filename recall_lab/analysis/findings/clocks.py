@@ -7,10 +7,11 @@ from typing import Final
 
 import numpy as np
 
-from recall_lab.analysis.analysis import REPLAYED, Analysis
+from recall_lab.analysis.analysis import Analysis
 from recall_lab.analysis.findings.catalogue import CATALOGUE
 from recall_lab.analysis.findings.format import rates_that_fit
 from recall_lab.analysis.findings.values import Finding, Severity
+from recall_lab.capture.epochs import REPLAYED
 from recall_lab.capture.level_steps import HALF_SAMPLE
 from recall_lab.text import counted
 from recall_lab.wire.pcm import RATE

@@ -9,6 +9,7 @@ from typing import Final, NamedTuple
 import numpy as np
 import numpy.typing as npt
 
+from recall_lab.capture.arrays import runs_of
 from recall_lab.wire.pcm import FULL_SCALE, RATE
 
 FRAME: Final = RATE // 200
@@ -28,6 +29,9 @@ SPECTRUM: Final = 512
 
 SLOW: Final = 1_000
 """Rate of the samples that hum is looked for in, Hz."""
+
+_LINES: Final = 12  # bins of the spectrum: four tones
+_TONAL: Final = 0.998  # of the power is in them
 
 Counts = npt.NDArray[np.int64]
 Floats = npt.NDArray[np.float32]
@@ -132,6 +136,12 @@ class Scan:
         return self.power > _square(self.loud - 30)
 
     @cached_property
+    def tonal(self) -> bool:
+        """Whether all that sounds is a tone or a few, as of a test or a keypad."""
+        power = self.spectra[np.isfinite(self.spectra).all(axis=1)].sum(axis=0, dtype=np.float64)
+        return bool(power.sum() > 0 and np.sort(power)[-_LINES:].sum() > _TONAL * power.sum())
+
+    @cached_property
     def zeros(self) -> Counts:
         """Runs of exact zeros within sound that hold a whole 5 ms, shape ``(runs, 4)``.
 
@@ -139,8 +149,7 @@ class Scan:
         after. All runs of 10 ms or more are among them, but those at the edges of the call.
         """
         silent = (self.low == 0) & (self.high == 0)
-        changes = np.flatnonzero(np.diff(silent, prepend=False, append=False))
-        first, last = changes[0::2], changes[1::2]
+        first, last = runs_of(silent).T
         inside = (first > 0) & (last < len(silent))
         first, last = first[inside], last[inside]
         before = self.ends[np.searchsorted(self.ends[:, 0], first - 1)]

@@ -10,24 +10,17 @@ from recall_lab.analysis.findings.catalogue import CATALOGUE
 from recall_lab.analysis.findings.counted import WINDOW, Scan
 from recall_lab.analysis.findings.layouts import LAYOUTS
 from recall_lab.analysis.findings.values import Finding
+from recall_lab.capture.arrays import runs_of
 from recall_lab.wire.pcm import RATE
 
 RATES: Final = (8_000, 11_025, 12_000, 16_000, 22_050, 24_000, 32_000, 44_100, 48_000)
 """Sample rates that senders use, Hz."""
 
 _FITS: Final = 0.02  # of the rate; see wrong_rate in the catalogue
-_LINES: Final = 12  # bins of the spectrum: four tones
-_TONAL: Final = 0.998  # of the power is in them
 _SURE: Final = 4.0  # standard errors
 _CHANCE: Final = 0.25  # bits, by which the two phases of one channel may differ
 _FAULTS: Final = {"s16be": "byte_order", "shifted": "alignment", "mu-law": "companded",
                   "a-law": "companded"}  # fmt: skip
-
-
-def is_tone(found: Scan) -> bool:
-    """Tell whether all that sounds is a tone or a few, as of a test or a keypad."""
-    power = found.spectra[np.isfinite(found.spectra).all(axis=1)].sum(axis=0, dtype=np.float64)
-    return bool(power.sum() > 0 and np.sort(power)[-_LINES:].sum() > _TONAL * power.sum())
 
 
 def layout_findings(found: Scan) -> list[Finding]:
@@ -105,7 +98,7 @@ def two_channels(found: Scan) -> list[Finding]:
     """Find two channels that are sent as one."""
     kind = CATALOGUE["two_channels"]
     by = channels_apart(found)
-    if not by >= kind.threshold or is_tone(found):
+    if not by >= kind.threshold or found.tonal:
         return []
     within, across = np.nanmedian(found.phases[:, :2], axis=0).tolist()
     apart = float(np.nanmedian(found.bits[:, LAYOUTS.index("two channels")]))
@@ -167,11 +160,8 @@ def wrong_rate(found: Scan, ratio: float) -> list[Finding]:
 def _spans(best: np.ndarray, told: np.ndarray, layout: int) -> list[tuple[int, int]]:
     """Return runs of windows of a layout; silent ones between them belong to them."""
     at = np.flatnonzero(told)
-    alike = best[at] == layout
-    changes = np.flatnonzero(np.diff(alike, prepend=False, append=False))
-    return [
-        (int(at[a]), int(at[b - 1]) + 1) for a, b in zip(changes[::2], changes[1::2], strict=True)
-    ]
+    runs = runs_of(best[at] == layout)
+    return [(int(at[first]), int(at[last - 1]) + 1) for first, last in runs.tolist()]
 
 
 def _times(found: Scan, first: int, last: int, whole: bool) -> tuple[float, float]:

@@ -7,7 +7,6 @@ import numpy.typing as npt
 from recall_lab.analysis.findings.catalogue import CATALOGUE
 from recall_lab.analysis.findings.containers import containers
 from recall_lab.analysis.findings.format import (
-    is_tone,
     layout_findings,
     not_audio,
     two_channels,
@@ -55,7 +54,7 @@ def findings_of_samples(
     if any(one.finding == "container" for one in told):
         return told
     found = scan(capture)
-    if not is_tone(found):  # whose samples go on as well read otherwise
+    if not found.tonal:  # whose samples go on as well read otherwise
         told += layout_findings(found)
         told += [] if told else not_audio(found)
     if not any(CATALOGUE[one.finding].about == "format" for one in told):

@@ -17,6 +17,7 @@ from recall_lab.analysis.findings.counted import (
     dbfs,
 )  # fmt: skip
 from recall_lab.analysis.findings.values import Finding
+from recall_lab.capture.arrays import runs_of
 from recall_lab.text import counted
 from recall_lab.wire.pcm import FULL_SCALE, RATE
 
@@ -290,9 +291,7 @@ def zero_filled_losses(found: Scan) -> list[Finding]:
 
 
 def _runs(mask: Mask, least: int) -> list[tuple[int, int]]:
-    changes = np.flatnonzero(np.diff(mask, prepend=False, append=False))
-    spans = zip(changes[::2].tolist(), changes[1::2].tolist(), strict=True)
-    return [(first, last) for first, last in spans if last - first >= least]
+    return [(first, last) for first, last in runs_of(mask).tolist() if last - first >= least]
 
 
 DETECTORS: Final = (
