@@ -25,7 +25,7 @@ from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).parent.parent / "tests"))
 
-from bucket import free_port
+from helpers.bucket import free_port
 
 import recall_lab as rl
 

@@ -30,9 +30,9 @@ import pandas as pd
 import soundfile
 import soxr
 
-from recall_lab.analysis.anchors import anchors, track
-from recall_lab.analysis.compare import compare
-from recall_lab.analysis.timeline import axis_of, timeline
+from recall_lab.analysis.alignment.anchors import anchors, track
+from recall_lab.analysis.recording.compare import compare
+from recall_lab.analysis.time.timeline import axis_of, timeline
 from recall_lab.capture.capture import Capture
 from recall_lab.capture.frame import COLUMNS, frame_of, storage_dtype
 

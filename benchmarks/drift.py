@@ -14,8 +14,8 @@ import time
 import numpy as np
 from scipy.stats import theilslopes
 
-from recall_lab.analysis.drift import drift
-from recall_lab.analysis.rates import envelope
+from recall_lab.analysis.clocks.rates import envelope
+from recall_lab.analysis.time.drift import drift
 from recall_lab.capture.capture import Capture
 from recall_lab.capture.frame import COLUMNS, frame_of, storage_dtype
 

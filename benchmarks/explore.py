@@ -24,7 +24,7 @@ from child import machine
 from spectrum import make
 
 sys.path.insert(0, str(Path(__file__).parent.parent / "tests"))
-import lab_page
+from helpers import lab_page
 
 FIRST, AGAIN, CLICK = 4.0, 0.5, 0.3  # seconds
 

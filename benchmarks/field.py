@@ -2,11 +2,11 @@
 
     python benchmarks/field.py [--calls 2000] [--seed 0] [--verbose]
 
-Each call is drawn as the tests draw theirs (tests/plans.py): losses, duplicates, late packets,
-broken connections, mutes, hidden losses, restarts and leaps of the media clock, wall clocks that
-are set, short and uneven packets, sample clocks that are off; stamps of nine kinds. A call is told
-right where the seconds missing, and those there twice, are each within half a packet or 1 % of the
-truth, whichever is more. A phantom is a gap that is told where nothing is missing.
+Each call is drawn as tests/helpers/plans.py draws it: losses, duplicates, late packets, broken
+connections, mutes, hidden losses, restarts and leaps of the media clock, wall clocks that are set,
+short and uneven packets, sample clocks that are off; stamps of nine kinds. A call is told right
+where the seconds missing, and those there twice, are each within half a packet or 1 % of the truth,
+whichever is more. A phantom is a gap that is told where nothing is missing.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ import pandas as pd
 
 sys.path.insert(0, str(Path(__file__).parent.parent / "tests"))
 
-from field import tell
+from helpers.field import tell
 
 
 def main() -> int:

@@ -41,10 +41,10 @@ import soxr
 from findings_of_time import count, kept
 from scipy.signal import butter, lfilter, sosfilt
 
-from recall_lab.analysis.analysis import analyse
+from recall_lab.analysis.detectors.samples import findings_of_samples
 from recall_lab.analysis.findings.catalogue import CATALOGUE
-from recall_lab.analysis.findings.samples import findings_of_samples
-from recall_lab.analysis.findings.verdict import findings_of
+from recall_lab.analysis.time.analysis import analyse
+from recall_lab.analysis.verdict.verdict import findings_of
 from recall_lab.capture.capture import Capture
 from recall_lab.capture.frame import COLUMNS, frame_of, storage_dtype
 

@@ -17,13 +17,13 @@ import numpy as np
 
 sys.path.insert(0, str(Path(__file__).parent.parent / "tests"))
 
-from builders import NEW_YEAR, arrive, make_capture
+from helpers.builders import NEW_YEAR, arrive, make_capture
 
-from recall_lab.analysis.analysis import analyse
-from recall_lab.analysis.findings.verdict import findings_of
+from recall_lab.analysis.time.analysis import analyse
+from recall_lab.analysis.verdict.verdict import findings_of
 from recall_lab.capture.capture import Capture
-from recall_lab.receiver.faults import Faults
-from recall_lab.receiver.plan import cut, plan
+from recall_lab.simulator.faults import Faults
+from recall_lab.simulator.plan import cut, plan
 
 RATE = 16_000
 NOISE = np.random.default_rng(0).integers(-3000, 3000, 300 * RATE).astype("<i2")

@@ -31,7 +31,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from recall_lab.analysis.gaps import discontinuities
+from recall_lab.analysis.time.gaps import discontinuities
 from recall_lab.capture.capture import Capture
 from recall_lab.capture.frame import COLUMNS, frame_of, storage_dtype
 

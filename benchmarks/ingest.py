@@ -46,8 +46,8 @@ from child import (
 )
 from disk import scratch_folder, touch_memory
 
-from recall_lab.capture.reader import load as load_capture
-from recall_lab.capture.reader import verify
+from recall_lab.loading import load as load_capture
+from recall_lab.loading import verify
 
 RUN_SECONDS: Final = 120.0  # for one run, warm-up and all
 MAX_MESSAGES: Final = 200_000  # longer, and the keepalive of some receivers hangs up on us

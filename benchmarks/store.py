@@ -26,7 +26,7 @@ from child import machine
 
 import recall_lab as rl
 from recall_lab.capture.info import CaptureInfo
-from recall_lab.capture.writer import StreamWriter
+from recall_lab.store.writer import StreamWriter
 
 
 def write(folder: Path, recording: str, packets: int, samples: int, *, audio: bool) -> Path:

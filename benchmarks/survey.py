@@ -38,14 +38,14 @@ from pathlib import Path
 sys.path.insert(0, str(Path(__file__).parent.parent / "tests"))
 
 import pandas as pd
-from bucket import bucket, s3_server
-from cluster import client_of, cluster
-from many import write_captures
+from helpers.bucket import bucket, s3_server
+from helpers.cluster import client_of, cluster
+from helpers.many import write_captures
 
 import recall_lab as rl
-from recall_lab.analysis.measures import MEASURES, measure_stream
-from recall_lab.analysis.workers import processes
-from recall_lab.capture.listing import find_streams
+from recall_lab.remote.listing import find_streams
+from recall_lab.surveys.measures import MEASURES, measure_stream
+from recall_lab.surveys.workers import processes
 
 
 def timed(call: Callable[[], object]) -> float:
@@ -89,7 +89,7 @@ def by_hand(url: str, names: list[str]) -> None:
     """Fetch and measure one after the other, one request at a time."""
     import fsspec
 
-    from recall_lab.capture.fetching import capture_of
+    from recall_lab.remote.reader import capture_of
 
     fs = fsspec.filesystem("s3")
     for name in names:

@@ -14,7 +14,7 @@ from pathlib import Path
 import msgspec
 
 import recall_lab as rl
-from recall_lab.capture.info import read_info, write_info
+from recall_lab.store.info_file import read_info, write_info
 
 HERE = Path(__file__).parent
 

@@ -13,11 +13,12 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 import pytest
+from helpers.paths import ROOT
 from hypothesis import settings
 
 if TYPE_CHECKING:
     import pandas as pd
-    from bucket import Bucket
+    from helpers.bucket import Bucket
 
     from recall_lab.capture.capture import Capture
 
@@ -25,16 +26,17 @@ if TYPE_CHECKING:
 # a shell's background jobs ignore Ctrl-C, and so would what they start
 signal.signal(signal.SIGINT, signal.default_int_handler)
 
+pytest_plugins = ["helpers.writing"]
+
 _RUNTIME = tempfile.mkdtemp(prefix="rl-")
 os.environ["RECALL_LAB_RUNTIME"] = _RUNTIME
 os.environ["MPLBACKEND"] = "Agg"
 
-ROOT = Path(__file__).parent.parent
-
+# a slow machine is no failure: how long an example takes is measured in benchmarks/
+settings.register_profile("here", deadline=None)
 # what is drawn anew each time finds more; what passes here has to pass there
-settings.register_profile("ci", derandomize=True, print_blob=True)
-if "CI" in os.environ:
-    settings.load_profile("ci")
+settings.register_profile("ci", deadline=None, derandomize=True, print_blob=True)
+settings.load_profile("ci" if "CI" in os.environ else "here")
 
 
 @pytest.fixture(scope="session", autouse=True)
@@ -64,7 +66,7 @@ def speech() -> np.ndarray:
 @pytest.fixture(scope="session")
 def make() -> Callable[..., Capture]:
     """A capture of packets given by their columns."""
-    from builders import make_capture
+    from helpers.builders import make_capture
 
     return make_capture
 
@@ -72,7 +74,7 @@ def make() -> Callable[..., Capture]:
 @pytest.fixture(scope="session")
 def events() -> Callable[..., pd.DataFrame]:
     """An events frame from a few fields."""
-    from builders import make_events
+    from helpers.builders import make_events
 
     return make_events
 
@@ -80,7 +82,7 @@ def events() -> Callable[..., pd.DataFrame]:
 @pytest.fixture(scope="session")
 def arrive() -> Callable[..., Capture]:
     """The capture that a perfect receiver makes of a plan."""
-    from builders import arrive
+    from helpers.builders import arrive
 
     return arrive
 
@@ -88,7 +90,7 @@ def arrive() -> Callable[..., Capture]:
 @pytest.fixture(scope="session")
 def s3_port() -> Iterator[int]:
     """An S3 server, one for all tests of a process."""
-    from bucket import s3_server
+    from helpers.bucket import s3_server
 
     with s3_server() as port:
         yield port
@@ -97,7 +99,7 @@ def s3_port() -> Iterator[int]:
 @pytest.fixture
 def store(s3_port: int) -> Iterator[Bucket]:
     """An empty bucket in it, reached through a proxy that can be slow and busy."""
-    from bucket import bucket
+    from helpers.bucket import bucket
 
     with bucket(s3_port) as one:
         one.empty()

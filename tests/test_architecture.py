@@ -10,38 +10,86 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from helpers.paths import ROOT
 
-PACKAGE = Path(__file__).parent.parent / "recall_lab"
+PACKAGE = ROOT / "recall_lab"
 MAP = PACKAGE.parent / "docs" / "architecture.md"
 MODULES = sorted(PACKAGE.rglob("*.py"))
 
-EVERYONES = {"errors", "text", "version", "configuration"}
+EVERYONES = {"errors", "text", "version", "configuration", "arrays", "threads"}
+CAPTURES = {"wire", "capture", "capture.continuity", "store"}
+ANALYSIS = {
+    f"analysis.{room}"
+    for room in (
+        "clocks", "meeting", "axis", "causes", "time", "sound", "alignment", "recording",
+        "findings", "detectors", "verdict",
+    )
+}  # fmt: skip
 ALLOWED: dict[str, set[str]] = {
-    # layer: what it may import from, beside itself
+    # room: the rooms below it that it may import from, beside everyone's
     "version": set(),
     "text": set(),
+    "threads": set(),
     "errors": {"text"},
+    "arrays": {"errors"},
     "configuration": {"errors"},
-    "wire": EVERYONES,
-    "capture": {"wire"} | EVERYONES,
+    "wire": set(),
+    "control": {"wire"},
+    "capture": {"wire"},
+    "capture.continuity": {"wire", "capture"},
+    "store": {"wire", "capture"},
+    "remote": {"wire", "capture", "store"},
+    "loading": {"capture", "store", "remote"},
     # beside one another: none imports another
-    "receiver": {"capture", "wire"} | EVERYONES,
-    "bots": {"capture", "wire"} | EVERYONES,
-    "analysis": {"capture", "wire"} | EVERYONES,
-    "display": {"analysis", "capture", "wire"} | EVERYONES,
-    # plays the other side of both receiver and bots: stands on the receiver's own bot
-    "fake_recall": {"receiver", "analysis", "capture", "wire"} | EVERYONES,
+    "archives": {"wire", "capture", "store", "remote"},
+    "receiver": CAPTURES | {"control"},
+    "receiver.background": CAPTURES | {"control", "receiver"},
+    "simulator": {"wire", "capture", "store"},
+    "bots": {"wire"},
+    "analysis.clocks": {"wire", "capture", "capture.continuity"},
+    "analysis.meeting": {"wire", "capture", "analysis.clocks"},
+    "analysis.axis": CAPTURES,
+    "analysis.causes": {"wire", "capture", "analysis.clocks", "analysis.meeting"},
+    "analysis.time": CAPTURES
+    | {"loading"}
+    | {f"analysis.{room}" for room in ("clocks", "axis", "causes")},
+    "analysis.sound": CAPTURES | {"analysis.axis", "analysis.time"},
+    "analysis.alignment": CAPTURES | {f"analysis.{room}" for room in ("axis", "time", "sound")},
+    "analysis.recording": CAPTURES
+    | (ANALYSIS - {f"analysis.{room}" for room in ("findings", "detectors", "verdict")}),
+    "analysis.findings": set(),
+    "analysis.detectors": CAPTURES | (ANALYSIS - {"analysis.verdict"}),
+    "analysis.verdict": CAPTURES | ANALYSIS,
+    # plays the other side of both receiver and bots
+    "fake_recall": {"wire", "simulator", "analysis.recording"},
+    "plots": CAPTURES | ANALYSIS,
+    "reports": CAPTURES | ANALYSIS | {"plots", "remote"},
+    "notebook": CAPTURES | ANALYSIS | {"control", "plots"},
+    "surveys": CAPTURES | ANALYSIS | {"plots", "reports", "loading", "remote", "archives"},
     "cli": {"*"},
     "__init__": {"*"},
-    "__main__": {"*"},
 }
 LONGEST = 450
+CROWDED = 14  # modules of a room: more are two rooms
 
 
-def layer_of(path: Path) -> str:
-    """Return the layer of a module: its folder in the package, or its own name at the top."""
-    first = path.relative_to(PACKAGE).parts[0]
-    return first.removesuffix(".py")
+def room_of(name: str) -> str:
+    """Return the room of a dotted name in the package: its folder, or its own name at the top.
+
+    Example:
+        >>> room_of("capture.continuity.rule"), room_of("loading.load"), room_of("load")
+        ('capture.continuity', 'loading', '__init__')
+    """
+    parts = name.split(".")
+    for count in range(len(parts), 0, -1):
+        if ".".join(parts[:count]) in ALLOWED:
+            return ".".join(parts[:count])
+    return "__init__"
+
+
+def place_of(path: Path) -> str:
+    """Return the room of a module by its path in the package."""
+    return room_of(".".join(path.relative_to(PACKAGE).with_suffix("").parts))
 
 
 def imports_of(source: str, package: list[str]) -> Iterator[tuple[int, str]]:
@@ -67,15 +115,13 @@ def imports_of(source: str, package: list[str]) -> Iterator[tuple[int, str]]:
 
 def forbidden(path: Path, source: str) -> list[str]:
     """Return what a module imports that it may not, in words."""
-    layer = layer_of(path)
-    allowed = ALLOWED[layer]
+    room = place_of(path)
+    allowed = ALLOWED[room] | EVERYONES if room not in EVERYONES else ALLOWED[room]
     package = ["recall_lab", *path.relative_to(PACKAGE).parts[:-1]]
     found = []
     for line, name in imports_of(source, package):
-        target = [*name.split("."), "__init__"][1]
-        if target not in ALLOWED:
-            target = "__init__"  # a name out of the flat namespace: from recall_lab import load
-        if "*" not in allowed and target != layer and target not in allowed:
+        target = room_of(name.removeprefix("recall_lab").lstrip("."))
+        if "*" not in allowed and target != room and target not in allowed:
             found.append(f"{path.relative_to(PACKAGE)}:{line} imports {name}")
     return found
 
@@ -84,13 +130,38 @@ def name_of(path: Path) -> str:
     return str(path.relative_to(PACKAGE))
 
 
-def test_every_module_belongs_to_a_layer() -> None:
-    assert {layer_of(path) for path in MODULES} <= ALLOWED.keys()
-    assert {"wire", "capture", "receiver", "errors", "cli"} <= {layer_of(path) for path in MODULES}
+def circles(allowed: dict[str, set[str]]) -> list[str]:
+    """Return the rooms that may import themselves, by way of others."""
+
+    def below(room: str, seen: set[str]) -> set[str]:
+        for one in allowed.get(room, set()) - {room} - seen:
+            seen.add(one)
+            below(one, seen)
+        return seen
+
+    return [room for room in allowed if room in below(room, set())]
+
+
+def test_every_module_belongs_to_a_room() -> None:
+    named = {path.parent for path in MODULES} - {PACKAGE, PACKAGE / "analysis"}
+    rooms = {".".join(folder.relative_to(PACKAGE).parts) for folder in named}
+    tops = {path.stem for path in MODULES if path.parent == PACKAGE}
+    assert rooms | tops == ALLOWED.keys()
+
+
+def test_rooms_stand_on_one_another_without_circles() -> None:
+    assert circles(ALLOWED) == []
+    assert circles({"a": {"b"}, "b": {"c"}, "c": {"b"}, "d": {"a"}}) == ["b", "c"]
+
+
+def test_no_room_is_crowded() -> None:
+    for folder in {path.parent for path in MODULES}:
+        modules = [path for path in MODULES if path.parent == folder and path.stem != "__init__"]
+        assert len(modules) <= CROWDED, folder
 
 
 @pytest.mark.parametrize("path", MODULES, ids=name_of)
-def test_no_module_imports_from_a_layer_above_or_beside_it(path: Path) -> None:
+def test_no_module_imports_from_a_room_above_or_beside_it(path: Path) -> None:
     assert forbidden(path, path.read_text()) == []
 
 
@@ -105,12 +176,9 @@ def test_no_module_imports_from_a_layer_above_or_beside_it(path: Path) -> None:
         ("wire/x.py", "from .. import capture"),
         ("capture/x.py", "def f():\n    from recall_lab.receiver.server import Server"),
         ("capture/x.py", "if TYPE_CHECKING:\n    from recall_lab.analysis import gaps"),
-        ("receiver/x.py", "from recall_lab.analysis.gaps import gaps"),
+        ("receiver/x.py", "from recall_lab.analysis.time.gaps import gaps"),
         ("receiver/x.py", "from recall_lab.bots import client"),
-        ("analysis/x.py", "from recall_lab.receiver.receiver import Receiver"),
-        ("analysis/x.py", "from recall_lab.display import plots"),
         ("bots/x.py", "from recall_lab.receiver import receiver"),
-        ("display/x.py", "from recall_lab.receiver import receiver"),
         ("errors.py", "from recall_lab.wire import pcm"),
     ],
 )
@@ -127,7 +195,7 @@ def test_the_rule_is_not_blind(place: str, line: str) -> None:
         ("capture/x.py", "from ..wire.pcm import RATE"),
         ("display/x.py", "from recall_lab.analysis import gaps"),
         ("cli.py", "from recall_lab.display import plots"),
-        ("__init__.py", "from recall_lab.receiver.start import receive"),
+        ("__init__.py", "from recall_lab.receiver.background.start import receive"),
     ],
 )
 def test_the_rule_lets_the_right_way_through(place: str, line: str) -> None:
@@ -139,33 +207,11 @@ def test_no_module_is_too_long_to_read_in_one_sitting(path: Path) -> None:
     assert len(path.read_text().splitlines()) <= LONGEST
 
 
-def mapped(text: str) -> tuple[set[str], set[str]]:
-    """Return the modules that the table of the map names, and the folders it names as a whole."""
-    modules, folders = set(), set()
-    for row in re.findall(r"^\| (`[^|]*) \|", text, re.MULTILINE):
-        folder = ""
-        for name in re.findall(r"`([\w./]+)`", row):
-            if name.endswith("/"):
-                folders.add(name)
-                continue
-            folder = name.rpartition("/")[0] or folder
-            modules.add(f"{folder}/{name.rpartition('/')[2]}".lstrip("/"))
-    return modules, folders
-
-
-def test_the_map_names_every_module_and_no_other() -> None:
-    modules, folders = mapped(MAP.read_text())
-    there = {name_of(path) for path in MODULES if not path.stem.startswith("__")}
-    within = {name for name in there if name.startswith(tuple(folders))}
-    assert there - within - modules == set()
-    assert {name for name in modules if name.endswith(".py")} - there == set()
-
-
-def test_the_map_is_read_rightly() -> None:
-    text = (
-        "| `wire/pcm.py`, `times.py` | `no/module.py` |\n| `bots/` | `a`, `b` |\n| `text.py` | |\n"
-    )
-    assert mapped(text) == ({"wire/pcm.py", "wire/times.py", "text.py"}, {"bots/"})
+def test_the_map_has_a_paragraph_for_every_room_and_no_other() -> None:
+    told = re.findall(r"^\*\*`([a-z_/]+?)/?`\*\*", MAP.read_text(), re.MULTILINE)
+    rooms = {name.replace(".", "/") for name in ALLOWED if not name.startswith("__")}
+    tops = EVERYONES | {"loading"}
+    assert sorted(told) == sorted(rooms - tops)
 
 
 def undocumented(tree: ast.AST, prefix: str = "") -> Iterator[str]:
@@ -186,7 +232,9 @@ def test_every_module_says_what_it_is_for(path: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    "path", [path for path in MODULES if layer_of(path) in {"wire", "capture"}], ids=name_of
+    "path",
+    [path for path in MODULES if place_of(path) in {"wire", "capture", "control", "store"}],
+    ids=name_of,
 )
 def test_every_public_class_and_function_has_a_docstring(path: Path) -> None:
     assert list(undocumented(ast.parse(path.read_text()))) == []
@@ -212,6 +260,6 @@ def test_importing_the_package_loads_nothing_heavy() -> None:
 
 
 def test_reading_and_writing_captures_needs_no_pictures_and_no_network() -> None:
-    loaded = loaded_by("import recall_lab.capture.reader, recall_lab.capture.writer")
+    loaded = loaded_by("import recall_lab.store.reader, recall_lab.store.writer")
     assert "pandas" in loaded
     assert loaded & {"matplotlib", "IPython", "scipy", "websockets"} == set()

@@ -15,10 +15,11 @@ from pathlib import Path
 import numpy as np
 import pytest
 import soundfile
+from helpers.paths import ROOT
 
 import recall_lab as rl
 
-lab_page = pytest.importorskip("lab_page", reason="needs Playwright: make .venv/.full")
+lab_page = pytest.importorskip("helpers.lab_page", reason="needs Playwright: make .venv/.full")
 
 pytestmark = [
     pytest.mark.alone,
@@ -30,7 +31,7 @@ pytestmark = [
     ),
 ]
 PLAYED = "document.querySelector('.rl-explore audio').currentTime"
-PICTURES = Path(__file__).parent.parent / "build" / "screenshots"
+PICTURES = ROOT / "build" / "screenshots"
 
 
 @pytest.fixture(scope="module")
@@ -181,7 +182,7 @@ def test_capture_through_busy_cells_interrupts_and_restarts(  # type: ignore[no-
 @pytest.fixture(scope="module")
 def eight_hours(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Eight hours of 100 ms packets, of which some are lost; mostly zeros, which take no disk."""
-    from builders import write_long
+    from helpers.builders import write_long
 
     return write_long(tmp_path_factory.mktemp("long") / "long.bin", hours=8)
 
@@ -335,7 +336,8 @@ def test_explore_says_who_speaks_and_what(  # type: ignore[no-untyped-def]
     lab_page.write_notebook(
         folder / "e.ipynb",
         [
-            f"import sys; sys.path.insert(0, {str(Path(__file__).parent)!r})\nimport standup\n"
+            f"import sys; sys.path.insert(0, {str(ROOT / 'tests')!r})\n"
+            "from helpers import standup\n"
             "import recall_lab as rl",
             "rl.explore(standup.recording(1)[0])",
         ],

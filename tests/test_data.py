@@ -8,8 +8,8 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from recall_lab.capture.audio import read_audio
-from recall_lab.capture.reader import load, verify
+from recall_lab.loading import load, verify
+from recall_lab.store.audio_files import read_audio
 
 
 @pytest.mark.parametrize(

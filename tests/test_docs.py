@@ -3,11 +3,9 @@
 from __future__ import annotations
 
 import doctest
-from pathlib import Path
 
 import pytest
-
-DOCS = Path(__file__).parent.parent / "docs"
+from helpers.paths import DOCS
 
 
 @pytest.mark.parametrize("page", ["time.md"])

@@ -15,12 +15,13 @@ import matplotlib.image
 import nbformat
 import numpy as np
 import pytest
+from helpers.paths import ROOT
 from nbclient import NotebookClient
 from nbconvert import HTMLExporter
 
-from recall_lab.display.style import BLUE
+from recall_lab.plots.style import BLUE
 
-NOTEBOOKS = sorted((Path(__file__).parent.parent / "notebooks").glob("*.ipynb"))
+NOTEBOOKS = sorted((ROOT / "notebooks").glob("*.ipynb"))
 
 
 def outputs(notebook: nbformat.NotebookNode) -> list[nbformat.NotebookNode]:

@@ -14,7 +14,7 @@ import pytest
 from nbclient import NotebookClient
 
 import recall_lab as rl
-from recall_lab.receiver.state import runtime_folder
+from recall_lab.receiver.background.registry import runtime_folder
 
 CANARY_KEY = "canarykeycanarykeycanarykey"
 CANARY_SECRET = "whsec_Y2FuYXJ5c2VjcmV0Y2FuYXJ5c2VjcmV0"

@@ -7,14 +7,10 @@ own, and each test waits for one. One that fails beside the others is tried agai
 from __future__ import annotations
 
 import os
-import sys
 from collections.abc import Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
-from pathlib import Path
 
 import pytest
-
-sys.path.insert(0, str(Path(__file__).parent.parent))
 
 from benchmarks.torture.__main__ import TRIALS, Outcome, outcome_of, table
 from benchmarks.torture.figures import Figure, Scale

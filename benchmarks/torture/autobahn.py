@@ -33,10 +33,11 @@ from websockets.asyncio.server import ServerConnection, serve
 from websockets.protocol import State
 
 from benchmarks.torture.figures import Figure, Scale, Unavailable
+from recall_lab.control.limits import Limits
 from recall_lab.receiver import connection as connections
 from recall_lab.receiver.connection import BotConnection, Shared
-from recall_lab.receiver.limits import Door, Limits
-from recall_lab.receiver.relief import Relief
+from recall_lab.receiver.connection_limiter import ConnectionLimiter
+from recall_lab.receiver.stall_reader import Relief
 
 HOME: Final = Path(__file__).resolve().parents[2] / "build" / "autobahn"
 VIRTUALENV: Final = "virtualenv==20.15.1"  # the last that makes environments of Python 2.7
@@ -127,7 +128,7 @@ async def servers() -> AsyncIterator[dict[str, int]]:
     """Run both servers; give their ports."""
     echo = Echo()
     relief = Relief(echo.flush)
-    shared = Shared(echo, Door(Limits()), relief)  # type: ignore[arg-type]
+    shared = Shared(echo, ConnectionLimiter(Limits()), relief)  # type: ignore[arg-type]
     ours: Any = partial(BotConnection, shared=shared)
     options: dict[str, Any] = {"compression": None, "max_size": LARGEST, "logger": _silent}
     relief.start()

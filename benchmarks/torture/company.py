@@ -17,7 +17,7 @@ import psutil
 
 import recall_lab as rl
 from benchmarks.torture.live import SAMPLES, STEP, payload, recording
-from recall_lab.receiver.state import RUNTIME_VARIABLE, states
+from recall_lab.receiver.background.registry import RUNTIME_VARIABLE, states
 
 
 @contextmanager

@@ -46,7 +46,7 @@ from benchmarks.torture.peers import (
     push,
 )
 from benchmarks.torture.steady import packet
-from recall_lab.receiver.state import RUNTIME_VARIABLE
+from recall_lab.receiver.background.registry import RUNTIME_VARIABLE
 from recall_lab.wire.messages import MAX_MESSAGE_BYTES
 
 BOMB: Final = 100_000_000  # bytes that one would become

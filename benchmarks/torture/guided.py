@@ -30,14 +30,14 @@ from websockets.exceptions import InvalidHeaderValue
 
 with atheris.instrument_imports(include=["recall_lab"]):
     from benchmarks.torture.mutation import Mutator, Text, seeds  # imports what is instrumented
-    from recall_lab.analysis.gaps import gaps
+    from recall_lab.analysis.time.gaps import gaps
     from recall_lab.capture.frame import check_frame
     from recall_lab.capture.info import CaptureInfo
-    from recall_lab.capture.reader import load, verify
     from recall_lab.capture.record import HEADER_BYTES, RECORD_BYTES
-    from recall_lab.capture.writer import StreamWriter
     from recall_lab.errors import InvalidMessage, RecallLabError
+    from recall_lab.loading import load, verify
     from recall_lab.receiver.access import Access, Gate
+    from recall_lab.store.writer import StreamWriter
     from recall_lab.wire.messages import AudioPacket, OtherEvent, decode, encode
     from recall_lab.wire.signature import sign, signed_headers
 

@@ -28,7 +28,7 @@ from benchmarks.torture.disks import MIB, SmallDisk, do, loop_device
 from benchmarks.torture.figures import Figure, Scale, Unavailable
 from benchmarks.torture.live import STEP, Bots, recording
 from recall_lab.capture.info import CaptureInfo
-from recall_lab.capture.writer import StreamWriter
+from recall_lab.store.writer import StreamWriter
 
 BOTS: Final = 6
 _PRELOAD: Final = Path("/usr/lib/fiu")

@@ -42,7 +42,7 @@ from benchmarks.torture.repairs import kill_while_repairing
 from benchmarks.torture.sending import Bot, Senders, frame, wrong_audio
 from benchmarks.torture.served import PROCESSES, Served
 from recall_lab.capture.record import HEADER_BYTES, RECORD_BYTES
-from recall_lab.receiver.state import RUNTIME_VARIABLE
+from recall_lab.receiver.background.registry import RUNTIME_VARIABLE
 from recall_lab.wire.pcm import SAMPLE_BYTES
 
 BOTS: Final = (

@@ -42,9 +42,9 @@ from benchmarks.torture.figures import Figure, Scale, Unavailable
 from benchmarks.torture.kills import Received, Victim
 from benchmarks.torture.served import PROCESSES, Served
 from recall_lab.capture.info import CaptureInfo
-from recall_lab.capture.reader import map_samples
-from recall_lab.capture.writer import StreamWriter
-from recall_lab.receiver.state import RUNTIME_VARIABLE
+from recall_lab.receiver.background.registry import RUNTIME_VARIABLE
+from recall_lab.store.reader import map_samples
+from recall_lab.store.writer import StreamWriter
 
 INFO: Final = CaptureInfo(recording="wanted")
 SAMPLES: Final = 16  # of a packet

@@ -18,9 +18,9 @@ from hypothesis import strategies as st
 
 import recall_lab as rl
 from recall_lab.capture.info import CaptureInfo
-from recall_lab.capture.journal import Journal
 from recall_lab.capture.record import RECORD_BYTES
-from recall_lab.capture.writer import StreamWriter
+from recall_lab.store.journal import Journal
+from recall_lab.store.writer import StreamWriter
 
 NAME: Final = "mangled"
 SUFFIXES: Final = (".idx", ".bin", ".json", ".events.jsonl")

@@ -29,7 +29,7 @@ import recall_lab as rl
 from benchmarks.torture.figures import Figure, Scale
 from benchmarks.torture.live import payload
 from benchmarks.torture.steady import Steady
-from recall_lab.receiver.state import RUNTIME_VARIABLE
+from recall_lab.receiver.background.registry import RUNTIME_VARIABLE
 
 Planter: TypeAlias = Callable[[Path, Path], None]
 

@@ -36,8 +36,8 @@ from benchmarks.torture.kills import Received, Victim
 from benchmarks.torture.live import STEP, payload
 from benchmarks.torture.sending import Bot, Senders
 from benchmarks.torture.served import Served
-from recall_lab.capture.writer import StreamWriter
-from recall_lab.receiver.state import RUNTIME_VARIABLE
+from recall_lab.receiver.background.registry import RUNTIME_VARIABLE
+from recall_lab.store.writer import StreamWriter
 
 BOTS: Final = tuple(Bot(f"stream-{n}") for n in range(12))
 SYNC: Final = 1.0  # seconds: what a receiver has unless told otherwise

@@ -45,7 +45,7 @@ from benchmarks.torture.company import (
 )
 from benchmarks.torture.figures import Figure, Scale
 from benchmarks.torture.live import SAMPLES, Bot, Bots, recording
-from recall_lab.receiver.state import states
+from recall_lab.receiver.background.registry import states
 
 BOTS = 4
 _AWAY = 3.0  # seconds from vanishing to coming back

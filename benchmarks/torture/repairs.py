@@ -26,10 +26,11 @@ import recall_lab as rl
 from benchmarks.torture.figures import Figure, Scale
 from benchmarks.torture.live import SIZE, STEP, payload
 from benchmarks.torture.served import PROCESSES
-from recall_lab.capture import writer as writer_module
-from recall_lab.capture.info import CaptureInfo, read_info
+from recall_lab.capture.info import CaptureInfo
 from recall_lab.capture.record import HEADER_BYTES, RECORD_BYTES
-from recall_lab.capture.writer import StreamWriter
+from recall_lab.store import writer as writer_module
+from recall_lab.store.info_file import read_info
+from recall_lab.store.writer import StreamWriter
 
 NAME: Final = "damaged"
 _RECORDS: Final = 50

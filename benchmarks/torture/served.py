@@ -15,9 +15,9 @@ from multiprocessing.connection import Connection
 from pathlib import Path
 from typing import Any, Final, Self
 
-from recall_lab.capture.writer import StreamWriter
+from recall_lab.control.status import Status
 from recall_lab.receiver.server import Server
-from recall_lab.receiver.settings import Status
+from recall_lab.store.writer import StreamWriter
 
 PROCESSES: Final = multiprocessing.get_context("forkserver")
 """Starts processes of which each begins with everything imported, and with nothing else."""

@@ -24,7 +24,7 @@ from benchmarks.torture.company import anonymous, latencies, odd_captures, pid_o
 from benchmarks.torture.disks import Disk
 from benchmarks.torture.figures import Figure, Scale
 from benchmarks.torture.live import Bots, recording
-from recall_lab.receiver.relief import HELD
+from recall_lab.receiver.stall_reader import HELD
 
 BOTS: Final = 8
 _FREEZE: Final = 0xC0045877  # _IOWR('X', 119, int): linux/fs.h

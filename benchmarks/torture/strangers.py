@@ -28,9 +28,9 @@ import recall_lab as rl
 from benchmarks.torture.abuse import Kernel
 from benchmarks.torture.company import free_port, pid_of, place
 from benchmarks.torture.figures import Figure, Scale
-from recall_lab.receiver import hosts
-from recall_lab.receiver.settings import Settings
-from recall_lab.receiver.state import State, runtime_folder, states, write_state
+from recall_lab.control.settings import Settings
+from recall_lab.receiver.background import hosts
+from recall_lab.receiver.background.registry import State, runtime_folder, states, write_state
 
 _LAST_PID = Path("/proc/sys/kernel/ns_last_pid")
 _NOBODY = 65_534

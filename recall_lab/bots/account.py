@@ -11,11 +11,11 @@ import httpx2
 import msgspec
 from pydantic import SecretStr
 
-from recall_lab.bots.addresses import shown
+from recall_lab.bots.urls import shown
 from recall_lab.configuration import configured, secret_setting
 from recall_lab.errors import InvalidArgument, MissingSetting
 from recall_lab.version import __version__
-from recall_lab.wire.addresses import is_loopback, split
+from recall_lab.wire.urls import is_loopback, split
 
 REGIONS: Final = ("us-east-1", "us-west-2", "eu-central-1", "ap-northeast-1")
 """Where Recall.ai runs. A key belongs to one of them."""

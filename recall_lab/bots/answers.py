@@ -13,12 +13,12 @@ from typing import Any, Final, TypeVar
 import msgspec
 from pydantic import SecretStr
 
-from recall_lab.bots.addresses import shown
+from recall_lab.bots.urls import shown
 from recall_lab.bots.values import Bot, RealtimeEndpoint, Recording, StatusChange, is_id
 from recall_lab.errors import InvalidMessage, RecallApiError
 from recall_lab.text import redacted, shortened
-from recall_lab.wire.addresses import split
-from recall_lab.wire.times import parse_absolute
+from recall_lab.wire.timestamps import parse_absolute
+from recall_lab.wire.urls import split
 
 MAX_ANSWER: Final = 16 * 1024 * 1024
 """Longest answer that is read, in bytes: a page of bots with long lives has some 100 kB."""

@@ -14,15 +14,15 @@ import httpx2
 from pydantic import SecretStr
 from tenacity import AsyncRetrying
 
-from recall_lab.bots import requests, talks
+from recall_lab.bots import flow, requests
 from recall_lab.bots.account import Account
 from recall_lab.bots.answers import Answer, Page
 from recall_lab.bots.client import EMPTY_PAGES, FILE_LIMIT, PATIENCE, Client, next_page
 from recall_lab.bots.exchange import Body, Deadline, Part, fetching, options, outcome, sending
+from recall_lab.bots.flow import Ask, Fetch, Pause, Step, Talk
 from recall_lab.bots.refusals import plain
 from recall_lab.bots.requests import Reachable, Request
 from recall_lab.bots.retries import Attempts, Timing, policy, seconds
-from recall_lab.bots.talks import Ask, Fetch, Pause, Step, Talk
 from recall_lab.bots.values import Bot, Endpoints, Recording, id_of
 
 T = TypeVar("T")
@@ -110,7 +110,7 @@ class AsyncClient:
 
     async def endpoint_status(self, of: Bot | Recording | str) -> Endpoints:
         """Return how the connections to receivers fare, as Recall.ai sees them."""
-        return await self._hold(talks.endpoint_status(of))
+        return await self._hold(flow.endpoint_status(of))
 
     async def wait_until(
         self,
@@ -122,7 +122,7 @@ class AsyncClient:
     ) -> Bot:
         """Wait until a bot has reached a step of its life, or a later one."""
         return await self._hold(
-            talks.wait_until(
+            flow.wait_until(
                 bot, code, timeout=timeout, progress=progress, poll=poll, clock=self._timing.clock
             )
         )
@@ -138,7 +138,7 @@ class AsyncClient:
     ) -> Path:
         """Download the mixed MP3 that Recall.ai makes of a recording."""
         return await self._hold(
-            talks.download(
+            flow.download(
                 of, path, timeout=timeout, limit=limit, poll=poll, clock=self._timing.clock
             )
         )

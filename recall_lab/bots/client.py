@@ -14,14 +14,14 @@ import msgspec
 from pydantic import SecretStr
 from tenacity import Retrying
 
-from recall_lab.bots import requests, talks
+from recall_lab.bots import flow, requests
 from recall_lab.bots.account import Account
 from recall_lab.bots.answers import Answer, Page, unusable
 from recall_lab.bots.exchange import Body, Deadline, Part, fetching, options, outcome, sending
+from recall_lab.bots.flow import Ask, Fetch, Pause, Step, Talk
 from recall_lab.bots.refusals import plain
 from recall_lab.bots.requests import Reachable, Request
 from recall_lab.bots.retries import Attempts, Timing, policy, seconds
-from recall_lab.bots.talks import Ask, Fetch, Pause, Step, Talk
 from recall_lab.bots.values import Bot, Endpoints, Recording, id_of
 
 T = TypeVar("T")
@@ -180,7 +180,7 @@ class Client:
         Returns:
             One value an endpoint; ``failed`` ones get no more messages.
         """
-        return self._hold(talks.endpoint_status(of))
+        return self._hold(flow.endpoint_status(of))
 
     def wait_until(
         self,
@@ -210,7 +210,7 @@ class Client:
             WaitTimeout: when it has not in time; with the steps until then.
         """
         return self._hold(
-            talks.wait_until(
+            flow.wait_until(
                 bot, code, timeout=timeout, progress=progress, poll=poll, clock=self._timing.clock
             )
         )
@@ -245,7 +245,7 @@ class Client:
             StorageFailed: when the disk does not take it.
         """
         return self._hold(
-            talks.download(
+            flow.download(
                 of, path, timeout=timeout, limit=limit, poll=poll, clock=self._timing.clock
             )
         )

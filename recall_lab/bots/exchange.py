@@ -13,10 +13,10 @@ import httpx2
 
 from recall_lab.bots.account import Account, headers
 from recall_lab.bots.answers import MAX_ANSWER, Answer
+from recall_lab.bots.flow import Fetch
 from recall_lab.bots.refusals import refusal
 from recall_lab.bots.requests import Request
 from recall_lab.bots.retries import PASSING, Attempts, seconds
-from recall_lab.bots.talks import Fetch
 from recall_lab.errors import InvalidArgument, RecallApiError, StorageFailed
 
 T = TypeVar("T")

@@ -12,9 +12,9 @@ import httpx2
 import msgspec
 
 from recall_lab.bots.account import REGIONS, Account
-from recall_lab.bots.addresses import MAKE_PUBLIC
 from recall_lab.bots.answers import MAX_ANSWER, Answer
 from recall_lab.bots.retries import PASSING
+from recall_lab.bots.urls import MAKE_PUBLIC
 from recall_lab.errors import RecallApiError
 from recall_lab.text import redacted, shortened
 

@@ -13,7 +13,6 @@ from typing import Any, Final, Generic, Protocol, TypeVar
 import msgspec
 from pydantic import SecretStr
 
-from recall_lab.bots.addresses import secrets_in, shown, wrong_with_endpoint
 from recall_lab.bots.answers import (
     Answer,
     Media,
@@ -24,11 +23,12 @@ from recall_lab.bots.answers import (
     read_endpoints,
     read_nothing,
 )
+from recall_lab.bots.urls import secrets_in, shown, wrong_with_endpoint
 from recall_lab.bots.values import Bot, RealtimeEndpoint
 from recall_lab.errors import InvalidArgument
 from recall_lab.text import redacted
-from recall_lab.wire.addresses import split
 from recall_lab.wire.messages import MIXED, SEPARATE
+from recall_lab.wire.urls import split
 
 T = TypeVar("T")
 

@@ -1,1 +1,1 @@
-"""What is kept: the value and the files."""
+"""A capture as a value: packets, index records, events, the media clock; opens no file."""

@@ -13,9 +13,9 @@ import pandas as pd
 from recall_lab.capture.capture import Audio, Capture
 from recall_lab.capture.damage import Damage
 from recall_lab.capture.frame import frame_of_records
-from recall_lab.capture.info import CaptureInfo
+from recall_lab.capture.info import CaptureInfo, info_by_name
 from recall_lab.capture.record import HEADER_BYTES, RECORD_BYTES, good_records, header_problem
-from recall_lab.wire.pcm import RATE, SAMPLE_BYTES, Samples
+from recall_lab.wire.pcm import RATE, SAMPLE_BYTES, SAMPLE_DTYPE, Samples
 
 _LATEST: Final = 1e9  # s on the relative clock: what is beyond is no time
 _LONGEST: Final = 60 * RATE  # samples of one packet: a forged length makes no gap of days
@@ -102,3 +102,8 @@ def _orphans(
     reached = np.maximum.accumulate(np.concatenate([[0], ends]))
     holes = np.flatnonzero(starts > reached)
     return tuple((int(reached[i]), int(starts[i])) for i in holes)
+
+
+def events_alone(recording: str, events: Callable[[], pd.DataFrame]) -> Capture:
+    """Return a recording of which there is a journal, and no audio."""
+    return Capture(np.empty(0, SAMPLE_DTYPE), info=info_by_name(recording), events=events)

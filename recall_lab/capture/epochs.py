@@ -28,7 +28,7 @@ import numpy as np
 import numpy.typing as npt
 import pandas as pd
 
-from recall_lab.capture.arrays import parts_of
+from recall_lab.arrays import parts_of
 from recall_lab.capture.frame import arrivals, nanoseconds
 from recall_lab.wire.messages import MAX_RELATIVE
 from recall_lab.wire.pcm import RATE

@@ -19,20 +19,14 @@ detail       object                the whole line, as a dict
 
 from __future__ import annotations
 
-import contextlib
 import math
 from collections.abc import Iterable, Iterator
 from operator import itemgetter
-from pathlib import Path
 from typing import Any, Final
 
 import msgspec
 import numpy as np
 import pandas as pd
-
-from recall_lab.capture.files import open_plain
-from recall_lab.capture.info import parse_stem
-from recall_lab.capture.journal import RECEIVER_STEM, SUFFIX
 
 STALLED: Final = "stalled"
 """Kind of the line by which a receiver notes that it was held up itself."""
@@ -63,17 +57,6 @@ _COLUMNS: Final = {
     "detail": "object",
 }
 _INT64 = 2**63
-
-
-def read_events(audio_path: Path) -> pd.DataFrame:
-    """Return what the journals beside a ``.bin`` say of its recording; never raises for damage.
-
-    Lines that can't be read are passed over. Of the receiver's own journal only the stalls are
-    taken: they befall every recording.
-    """
-    parsed = parse_stem(audio_path.stem)
-    own = _lines(audio_path.with_name(f"{parsed[0]}{SUFFIX}")) if parsed else ()
-    return events_of(own, _lines(audio_path.with_name(f"{RECEIVER_STEM}{SUFFIX}")))
 
 
 def events_of(own: Iterable[bytes], receivers: Iterable[bytes]) -> pd.DataFrame:
@@ -157,12 +140,6 @@ def _frame(rows: list[dict[str, Any]]) -> pd.DataFrame:
             values = np.array(values, np.int64)
         columns[name] = pd.array(values, dtype=pd.api.types.pandas_dtype(dtype))
     return pd.DataFrame(columns, copy=False)
-
-
-def _lines(path: Path) -> Iterator[bytes]:
-    """Yield the lines of a file, as far as they can be read."""
-    with contextlib.suppress(OSError), open(open_plain(path), "rb") as file:
-        yield from file
 
 
 def _objects(lines: Iterable[bytes]) -> Iterator[dict[str, Any]]:

@@ -3,12 +3,10 @@
 from __future__ import annotations
 
 import re
-from pathlib import Path
 from typing import Annotated, Any, Final, TypeAlias
 
 import msgspec
 
-from recall_lab.capture.files import read_small, replace_file, sync_path
 from recall_lab.capture.record import VERSION
 from recall_lab.errors import InvalidArgument
 from recall_lab.version import __version__
@@ -157,17 +155,6 @@ def parse_stem(stem: str) -> tuple[str, int | None] | None:
     return match[1], None if match[2] is None else int(match[2])
 
 
-def read_info(path: Path) -> tuple[CaptureInfo | None, str | None]:
-    """Return what a ``.json`` says, and what is wrong with it in words; never raises for damage."""
-    try:
-        data = read_small(path)
-    except FileNotFoundError:
-        return None, None
-    except OSError as error:
-        return None, f"{path.name} can't be read ({error.strerror})"
-    return parse_info(data, path.name)
-
-
 def parse_info(data: bytes, name: str) -> tuple[CaptureInfo | None, str | None]:
     """Return what the text of a ``.json`` says, and what is wrong with it in words."""
     try:
@@ -184,22 +171,3 @@ def info_by_name(stem: str) -> CaptureInfo:
     recording, participant = parse_stem(stem) or ("unnamed", None)
     who = None if participant is None else Participant(participant)
     return CaptureInfo(recording=recording, participant=who)
-
-
-def write_info(path: Path, info: CaptureInfo) -> None:
-    """Replace `path` in one step: whoever reads sees the old text or the new, never a part.
-
-    Only whoever holds the lock of the capture may.
-
-    Not yet durable: :func:`sync_info` makes it so, and may be called from another thread.
-
-    Raises:
-        OSError: when the disk refuses; the old text then stands.
-    """
-    replace_file(path, msgspec.json.format(msgspec.json.encode(info), indent=2), alone=True)
-
-
-def sync_info(path: Path) -> None:
-    """Make the last :func:`write_info` durable: the file, then the folder that names it."""
-    sync_path(path)
-    sync_path(path.parent)

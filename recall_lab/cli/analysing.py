@@ -11,7 +11,7 @@ import recall_lab as rl
 from recall_lab.text import counted
 
 if TYPE_CHECKING:
-    from recall_lab.analysis.comparison import Comparison
+    from recall_lab.analysis.recording.comparison import Comparison
     from recall_lab.capture.capture import Capture
     from recall_lab.cli import Commands
 
@@ -96,7 +96,7 @@ def add(commands: Commands) -> None:
 
 
 def _info(options: argparse.Namespace) -> int:
-    from recall_lab.display.terminal import describe
+    from recall_lab.plots.terminal import describe
 
     capture = rl.load(options.capture)
     print(describe(capture))
@@ -110,7 +110,7 @@ def _info(options: argparse.Namespace) -> int:
 
 
 def _gaps(options: argparse.Namespace) -> int:
-    from recall_lab.display.terminal import gap_table
+    from recall_lab.plots.terminal import gap_table
 
     span = None if options.call is None else tuple(options.call)
     known = rl.analyse(options.capture, call=span, tolerance=options.tolerance)
@@ -138,7 +138,7 @@ def _gaps(options: argparse.Namespace) -> int:
 
 
 def _check(options: argparse.Namespace) -> int:
-    from recall_lab.display.terminal import table
+    from recall_lab.plots.terminal import table
 
     baseline = None if options.baseline is None else rl.load(options.baseline)
     span = None if options.call is None else tuple(options.call)
@@ -174,8 +174,8 @@ def _save(options: argparse.Namespace) -> int:
 
 
 def _compare(options: argparse.Namespace) -> int:
-    from recall_lab.analysis.findings.comparison import findings_of_comparison
-    from recall_lab.display.terminal import table
+    from recall_lab.analysis.detectors.comparison import findings_of_comparison
+    from recall_lab.plots.terminal import table
 
     capture = rl.load(options.capture)
     found = rl.compare(capture, options.recording)
@@ -213,7 +213,7 @@ def _compare(options: argparse.Namespace) -> int:
 
 def _pieces(found: Comparison) -> None:
     """Print the pieces in which a capture lies in a recording, and what can't be told or had."""
-    from recall_lab.display.terminal import table
+    from recall_lab.plots.terminal import table
 
     if len(found.pieces) > 1:
         print(f"\nit lies in the recording in {counted(len(found.pieces), 'piece')}:\n")

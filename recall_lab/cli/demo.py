@@ -28,7 +28,7 @@ def add(commands: Commands) -> None:
 
 
 def _demo(options: argparse.Namespace) -> int:
-    from recall_lab.display.terminal import describe, gap_table
+    from recall_lab.plots.terminal import describe, gap_table
 
     sample = bundled("data/standup.wav")
     folder = Path(options.directory)

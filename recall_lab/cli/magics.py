@@ -13,7 +13,7 @@ from IPython.core.magic import Magics, line_magic, magics_class
 
 import recall_lab as rl
 from recall_lab.capture.capture import Capture
-from recall_lab.receiver.receiver import Receiver
+from recall_lab.receiver.background.handle import Receiver
 
 
 def load_ipython_extension(shell: InteractiveShell) -> None:

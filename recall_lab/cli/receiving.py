@@ -21,7 +21,7 @@ from recall_lab.text import counted
 
 if TYPE_CHECKING:
     from recall_lab.cli import Commands
-    from recall_lab.receiver.settings import Status
+    from recall_lab.control.status import Status
 
 
 def add(commands: Commands) -> None:

@@ -18,8 +18,8 @@ from recall_lab.text import counted, printable, sized
 if TYPE_CHECKING:
     import pandas as pd
 
-    from recall_lab.analysis.workers import Client
     from recall_lab.cli import Commands
+    from recall_lab.surveys.workers import Client
 
 _ADDRESS: Final = re.compile(r"(tcp|tls|wss?)://[^\s/]+:\d{1,5}/?")
 _BAD: Final = {
@@ -100,7 +100,7 @@ def _survey(options: argparse.Namespace) -> int:
 def _check_targets(options: argparse.Namespace) -> None:
     """Raise InvalidArgument for files that can't be written: before hours of work, not after."""
     if options.html is not None:
-        from recall_lab.display.survey_report import survey_path
+        from recall_lab.surveys.page import survey_path
 
         survey_path(options.html)
     for option, suffixes in (("csv", (".csv",)), ("plot", (".png", ".svg", ".pdf"))):
@@ -116,8 +116,8 @@ def _check_targets(options: argparse.Namespace) -> None:
 
 def _told(frame: pd.DataFrame, options: argparse.Namespace) -> int:
     """Print what a survey has found, draw it, and say whether it is good enough."""
-    from recall_lab.analysis.export import whole_or_nothing
-    from recall_lab.analysis.outliers import summary
+    from recall_lab.analysis.recording.export import whole_or_nothing
+    from recall_lab.surveys.ranking import summary
 
     rows = rl.worst_first(frame)
     told = rows[rows["why"] != ""]
@@ -154,8 +154,8 @@ def _table(worst: pd.DataFrame) -> str:
     import numpy as np
     import pandas as pd
 
-    from recall_lab.analysis.outliers import AVAILABLE, name_of
-    from recall_lab.display.terminal import table
+    from recall_lab.plots.terminal import table
+    from recall_lab.surveys.ranking import AVAILABLE, name_of
     from recall_lab.text import shortened
 
     names = zip(worst["source"], worst["participant"], worst["name"], strict=True)
@@ -172,7 +172,7 @@ def _table(worst: pd.DataFrame) -> str:
 def _client(options: argparse.Namespace) -> Iterator[Client | None]:
     """Give who does the work: processes, so many of them, or a cluster."""
     if options.workers is not None:
-        from recall_lab.analysis.workers import MOST, WORKERS
+        from recall_lab.surveys.workers import MOST, WORKERS
 
         if not 1 <= options.workers <= MOST:
             raise InvalidArgument("--workers", options.workers, f"1 to {MOST:,}")
@@ -192,8 +192,8 @@ def _client(options: argparse.Namespace) -> Iterator[Client | None]:
 
 
 def _archive(options: argparse.Namespace) -> int:
-    from recall_lab.capture.listing import find_streams
-    from recall_lab.capture.stores import store_of
+    from recall_lab.archives.destinations import store_of
+    from recall_lab.remote.listing import find_streams
 
     if options.url.startswith("memory:"):
         valid = "a place that outlasts this command, whose memory is gone with it"

@@ -26,11 +26,11 @@ from pydantic import SecretStr
 
 from recall_lab.configuration import hidden
 from recall_lab.errors import InvalidArgument, PortInUse
-from recall_lab.fake_recall.life import Life, Script
-from recall_lab.fake_recall.orders import read_order, wrong
-from recall_lab.fake_recall.web import Content, Refused, Web
-from recall_lab.receiver.faults import Faults
-from recall_lab.receiver.meeting import Meeting, read_meeting
+from recall_lab.fake_recall.create_request import read_order, wrong
+from recall_lab.fake_recall.fake_bot import Life, Script
+from recall_lab.fake_recall.http import Content, Refused, Web
+from recall_lab.simulator.faults import Faults
+from recall_lab.simulator.meeting import Meeting, read_meeting
 from recall_lab.wire.signature import SECRET_VALID, is_secret
 
 API: Final = "/api/v1"

@@ -1,1 +1,1 @@
-"""How audio comes in: the websocket server, the receiver in front of it, the stand-in bot."""
+"""The process that receives: connections, messages, what is kept and what is dropped."""

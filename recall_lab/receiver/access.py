@@ -6,7 +6,6 @@ demands a signature made with the workspace's secret, or a token in the URL, or 
 
 from __future__ import annotations
 
-import logging
 from collections.abc import Sequence
 from hashlib import sha256
 from typing import Any, Final
@@ -16,9 +15,8 @@ from pydantic import SecretStr
 from websockets.datastructures import Headers
 
 from recall_lab.configuration import configured, hidden
+from recall_lab.control.settings import Settings
 from recall_lab.errors import InvalidArgument
-from recall_lab.text import redacted
-from recall_lab.wire.addresses import split
 from recall_lab.wire.signature import (
     FAMILIES,
     SECRET_VALID,
@@ -35,7 +33,6 @@ from recall_lab.wire.signature import (
 Secret = str | SecretStr
 Secrets = Secret | Sequence[Secret] | None
 
-_SCHEMES: Final = {"wss": "wss", "https": "wss", "ws": "ws", "http": "ws"}
 _NAMES: Final = [
     f"{family}-{part}" for family in FAMILIES for part in ("id", "timestamp", "signature")
 ]
@@ -186,40 +183,14 @@ class Gate:
         return True
 
 
-class Redacting(logging.Filter):
-    """Takes tokens out of what the library logs: it repeats whole requests when debugging."""
-
-    def filter(self, record: logging.LogRecord) -> bool:
-        """Change the record, and let it pass."""
-        record.msg, record.args = redacted(record.getMessage()), ()
-        if record.exc_info:
-            record.exc_text = redacted(logging.Formatter().formatException(record.exc_info))
-            record.exc_info = None
-        return True
+def with_access(settings: Settings, access: Access) -> Settings:
+    """Return settings with the fingerprint of what is demanded in them."""
+    return msgspec.structs.replace(settings, access=access.fingerprint)
 
 
 def with_token(url: str, token: str) -> SecretStr:
     """Return where a bot is to connect: the address, and the token if there is one."""
     return SecretStr(f"{url}?token={token}" if token else url)
-
-
-def public_address(url: str) -> str:
-    """Return an address from which bots can reach us, as ``wss://host/path``.
-
-    Raises:
-        InvalidArgument: for what is no such address.
-
-    Example:
-        >>> public_address("https://bench.example.org")
-        'wss://bench.example.org/'
-    """
-    parts = split(url) if isinstance(url, str) else None
-    scheme = _SCHEMES.get(parts.scheme) if parts is not None else None
-    if parts is None or scheme is None or parts.query or parts.fragment or "@" in parts.netloc:
-        given = "***" if "@" in str(url) else redacted(str(url))
-        valid = "the address that bots can reach, such as wss://bench.example.org/, without a query"
-        raise InvalidArgument("public_url", given, valid)
-    return f"{scheme}://{parts.netloc}{parts.path or '/'}"
 
 
 def hidden_all(given: Any) -> Any:

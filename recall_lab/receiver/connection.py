@@ -18,9 +18,9 @@ from websockets.asyncio.server import ServerConnection
 from websockets.frames import CloseCode, Frame, Opcode
 from websockets.protocol import Event, State
 
+from recall_lab.receiver.connection_limiter import ConnectionLimiter
 from recall_lab.receiver.ingest import Connection, Ingest
-from recall_lab.receiver.limits import Door
-from recall_lab.receiver.relief import Relief
+from recall_lab.receiver.stall_reader import Relief
 
 # the library's own, in C where it was built; takes anything with a buffer
 _unmask: Callable[[memoryview, memoryview], bytes] = websockets.frames.apply_mask  # type: ignore
@@ -68,7 +68,7 @@ class Shared:
     """
 
     ingest: Ingest
-    door: Door
+    door: ConnectionLimiter
     relief: Relief
     buffer: memoryview = field(default_factory=lambda: memoryview(bytearray(_BUFFER)))
     connections: set[BotConnection] = field(default_factory=set)

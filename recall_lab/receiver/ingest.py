@@ -18,16 +18,16 @@ import msgspec
 
 from recall_lab.capture.events import CLOCK, PARTICIPANT, STALLED
 from recall_lab.capture.info import stem_of, told_of
-from recall_lab.capture.journal import Journal, StrangersThrottle, Throttle
+from recall_lab.control.limits import Limits
+from recall_lab.control.status import Status
 from recall_lab.errors import CaptureError, InvalidMessage, LimitReached
-from recall_lab.receiver.limits import Limits
-from recall_lab.receiver.losses import Key
-from recall_lab.receiver.settings import Status
-from recall_lab.receiver.storage import OpenStream, Storage
+from recall_lab.receiver.dropped import Key
+from recall_lab.receiver.open_streams import OpenStream, Storage
+from recall_lab.store.journal import Journal, StrangersThrottle, Throttle
 from recall_lab.text import excerpt
 from recall_lab.wire.messages import AudioPacket, OtherEvent, Participant, decode
 from recall_lab.wire.pcm import RATE, SAMPLE_BYTES
-from recall_lab.wire.times import format_absolute
+from recall_lab.wire.timestamps import format_absolute
 
 _VIDEO: Final = "video_"
 _WAITING: Final = 64  # events that name no recording, of a socket that has not named one either

@@ -6,10 +6,10 @@ import contextlib
 from pathlib import Path
 
 from recall_lab.capture.info import parse_stem
-from recall_lab.capture.journal import SUFFIX as JOURNAL
-from recall_lab.capture.reader import last_connection
 from recall_lab.errors import CaptureError, StorageFailed
-from recall_lab.receiver.limits import Budget
+from recall_lab.receiver.quota import Quota
+from recall_lab.store.journal import SUFFIX as JOURNAL
+from recall_lab.store.reader import last_connection
 
 
 class Recordings:
@@ -20,7 +20,7 @@ class Recordings:
         budget: is asked before a recording is begun.
     """
 
-    def __init__(self, directory: Path, budget: Budget) -> None:
+    def __init__(self, directory: Path, budget: Quota) -> None:
         self._directory = directory
         self._budget = budget
         self._numbers: dict[str, int] = {}  # highest connection number of each

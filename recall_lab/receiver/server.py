@@ -21,27 +21,30 @@ from types import TracebackType
 from typing import Any, Final, Self
 
 import msgspec
+import psutil
 from pydantic import SecretStr
 from websockets.asyncio.server import ServerConnection, serve
 from websockets.http11 import Request, Response
 
+from recall_lab.control.limits import Limits
+from recall_lab.control.settings import Settings
+from recall_lab.control.status import Status
 from recall_lab.errors import PortInUse, ReceiverFailed
-from recall_lab.receiver.access import Access, Gate, Redacting, Secrets, hidden_all, with_token
+from recall_lab.receiver.access import Access, Gate, Secrets, hidden_all, with_access, with_token
 from recall_lab.receiver.connection import BotConnection, Shared, clocks
+from recall_lab.receiver.connection_limiter import ConnectionLimiter
 from recall_lab.receiver.ingest import Ingest
-from recall_lab.receiver.limits import Door, Limits
-from recall_lab.receiver.ports import hang_up, who_listens
-from recall_lab.receiver.relief import Relief
-from recall_lab.receiver.settings import Settings, Status
-from recall_lab.receiver.tunnel import Tunnel, open_tunnel
-from recall_lab.wire.addresses import local_address
+from recall_lab.receiver.stall_reader import Relief
+from recall_lab.receiver.tunnel import Tunnel, check_installed, open_tunnel
+from recall_lab.text import RedactingFilter
 from recall_lab.wire.messages import MAX_MESSAGE_BYTES
+from recall_lab.wire.urls import local_address
 
 PING_INTERVAL: Final = 20.0
 """Seconds between pings: idle proxies close silent sockets after 30 and more."""
 
 _logger = logging.getLogger("recall_lab.server")
-_logger.addFilter(Redacting())
+_logger.addFilter(RedactingFilter())
 _logger.addHandler(logging.NullHandler())  # a server in a thread never prints by itself
 
 STALL: Final = 0.1
@@ -95,6 +98,7 @@ class Server:
             host=host, port=port, directory=directory, mode="thread", linger=600.0, sync=sync,
             tunnel=tunnel, domain=domain, public_url=public_url, limits=limits,
         )  # fmt: skip
+        check_installed(settings.tunnel)
         self._begin(
             settings,
             Access.checked(secret, token, replay_check=replay_check, public=settings.reach),
@@ -108,7 +112,7 @@ class Server:
         return server
 
     def _begin(self, settings: Settings, access: Access) -> None:
-        self.settings = settings.demanding(access)
+        self.settings = with_access(settings, access)
         self.access = access
         self.id = secrets.token_hex(8)
         self.port = settings.port
@@ -188,7 +192,7 @@ class Server:
                 "name one that you may write to"
             ) from error
         relief = Relief(ingest.flush)
-        shared = Shared(ingest, Door(settings.limits), relief)
+        shared = Shared(ingest, ConnectionLimiter(settings.limits), relief)
         # a factory will do, as the documentation says; the annotation asks for a class
         connection: Any = partial(BotConnection, shared=shared)
         try:
@@ -277,3 +281,23 @@ class Server:
                     ingest.stalled(late)
                 if abs(step) > STEP:
                     ingest.clock_set(step)
+
+
+def hang_up(listening: socket.socket) -> None:
+    """Stop listening for good: a process forked meanwhile may hold the socket too."""
+    with listening, contextlib.suppress(OSError):
+        listening.shutdown(socket.SHUT_RDWR)
+
+
+def who_listens(port: int) -> str:
+    """Say which process listens on a port, as far as the machine tells us."""
+    try:
+        for found in psutil.net_connections("tcp"):
+            if found.status == psutil.CONN_LISTEN and found.laddr[1:] == (port,) and found.pid:
+                process = psutil.Process(found.pid)
+                if any("recall_lab" in part or "recall-lab" in part for part in process.cmdline()):
+                    return f"a receiver (process {found.pid}; 'recall-lab stop' ends it)"
+                return f"{process.name()} (process {found.pid})"
+    except (psutil.Error, OSError):
+        pass
+    return "another program"

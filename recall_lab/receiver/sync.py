@@ -8,7 +8,7 @@ import threading
 import time
 from collections.abc import Callable
 
-from recall_lab.capture.writer import StreamWriter
+from recall_lab.store.writer import StreamWriter
 
 # Rests for each sync: however many streams, most of the core is the receiver's. Whoever is behind
 # rests for what it has worked, and not for what it has waited for the disk.

@@ -24,12 +24,9 @@ from collections import deque
 from typing import Any, Final, Protocol
 
 from recall_lab.configuration import secret_setting
-from recall_lab.errors import InvalidArgument, MissingExtra, TunnelFailed
-from recall_lab.receiver.access import public_address
+from recall_lab.errors import MissingExtra, TunnelFailed
 from recall_lab.text import excerpt, redacted
-
-TUNNELS: Final = ("ngrok", "cloudflared")
-"""What can be asked for."""
+from recall_lab.wire.urls import public_address
 
 OPEN_TIMEOUT: Final = 25.0
 """Seconds in which there has to be an address."""
@@ -56,28 +53,19 @@ class Tunnel(Protocol):
         """Close it; never raises."""
 
 
-def check_tunnel(name: str, domain: str = "") -> None:
-    """Raise at once for a tunnel that could not be opened.
+def check_installed(name: str) -> None:
+    """Raise at once for a tunnel that cannot be opened on this machine; ``""`` passes.
 
     Raises:
-        InvalidArgument: for a name that is none, or a domain that the tunnel can't have.
         MissingExtra: where ngrok's SDK is not installed.
         MissingSetting: where NGROK_AUTHTOKEN is not set.
         TunnelFailed: where cloudflared is not on the PATH.
     """
-    if name not in TUNNELS:
-        raise InvalidArgument("tunnel", name, "'ngrok' or 'cloudflared'; public_url= for others")
     if name == "ngrok":
         if importlib.util.find_spec("ngrok") is None:
             raise MissingExtra("tunnel", "ngrok")
         secret_setting("ngrok_authtoken", "the tunnel of ngrok")
-        return
-    if domain:
-        raise InvalidArgument(
-            "domain", domain, "none: a quick tunnel of cloudflared has a new address each time; "
-            "run a named tunnel yourself and give public_url=",
-        )  # fmt: skip
-    if shutil.which("cloudflared") is None:
+    elif name == "cloudflared" and shutil.which("cloudflared") is None:
         raise TunnelFailed(
             "the program cloudflared is not on the PATH: install it from Cloudflare, or use "
             "tunnel='ngrok' or public_url="
@@ -90,7 +78,7 @@ async def open_tunnel(name: str, address: str, domain: str = "") -> Tunnel:
     Raises:
         TunnelFailed: when there is no address in time; says what the tunnel said.
     """
-    check_tunnel(name, domain)
+    check_installed(name)
     opening = _Ngrok.open if name == "ngrok" else _Cloudflared.open
     try:
         async with asyncio.timeout(OPEN_TIMEOUT):
@@ -169,7 +157,7 @@ class _Cloudflared:
     @classmethod
     async def open(cls, address: str, domain: str) -> _Cloudflared:
         process = await asyncio.create_subprocess_exec(
-            sys.executable, "-m", "recall_lab.receiver.leash",
+            sys.executable, "-m", "recall_lab.receiver.parent_watchdog",
             "cloudflared", "tunnel", "--no-autoupdate", "--config", "/dev/null",
             "--url", f"http://{address}",
             stdin=asyncio.subprocess.PIPE,  # closed when we are gone, which ends it

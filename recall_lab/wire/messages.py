@@ -21,7 +21,7 @@ import pybase64
 
 from recall_lab.errors import MISSING, InvalidMessage
 from recall_lab.wire.pcm import seconds_of
-from recall_lab.wire.times import format_absolute, parse_absolute
+from recall_lab.wire.timestamps import format_absolute, parse_absolute
 
 MIXED: Final = "audio_mixed_raw.data"
 SEPARATE: Final = "audio_separate_raw.data"

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-from builders import NEW_YEAR, make_capture
+from helpers.builders import NEW_YEAR, make_capture
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from recall_lab.analysis.analysis import analyse
-from recall_lab.analysis.findings.verdict import findings
-from recall_lab.analysis.gaps import gaps
+from recall_lab.analysis.time.analysis import analyse
+from recall_lab.analysis.time.gaps import gaps
+from recall_lab.analysis.verdict.verdict import findings
 from recall_lab.capture.epochs import Epochs, epochs_of
 
 LASTS = 0.2

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pandas as pd
 import pytest
-from builders import NEW_YEAR, make_capture, make_events
+from helpers.builders import NEW_YEAR, make_capture, make_events
 
 import recall_lab as rl
 from recall_lab.capture.capture import Capture

@@ -11,10 +11,10 @@ import pandas as pd
 import pytest
 
 from recall_lab.capture.capture import Capture
-from recall_lab.capture.events import STALLED, no_events, payload_of, read_events
-from recall_lab.capture.journal import Journal
-from recall_lab.capture.reader import load, load_recording
+from recall_lab.capture.events import STALLED, no_events, payload_of
 from recall_lab.errors import CaptureNotFound
+from recall_lab.loading import load, load_recording
+from recall_lab.store.journal import Journal, read_events
 
 
 def test_what_was_written_is_read_back(tmp_path: Path) -> None:

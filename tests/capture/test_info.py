@@ -14,19 +14,11 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from recall_lab.capture.files import replace_file
-from recall_lab.capture.info import (
-    CaptureInfo,
-    Writer,
-    info_from,
-    parse_stem,
-    read_info,
-    stem_of,
-    sync_info,
-    write_info,
-)
+from recall_lab.capture.info import CaptureInfo, Writer, info_from, parse_stem, stem_of
 from recall_lab.capture.record import VERSION
 from recall_lab.errors import InvalidArgument
+from recall_lab.store.files import replace_file
+from recall_lab.store.info_file import read_info, sync_info, write_info
 from recall_lab.version import __version__
 from recall_lab.wire.messages import MAX_PARTICIPANT, AudioPacket, Participant, Ref
 

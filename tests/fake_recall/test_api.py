@@ -16,11 +16,11 @@ import httpx2
 import numpy as np
 import pytest
 import soundfile
-from test_orders import BODY
+from helpers.create_request import BODY
 
 import recall_lab as rl
-from recall_lab.fake_recall import life
-from recall_lab.receiver.meeting import Meeting, Voice
+from recall_lab.fake_recall import fake_bot
+from recall_lab.simulator.meeting import Meeting, Voice
 from recall_lab.wire.messages import Participant
 
 
@@ -239,7 +239,7 @@ def test_a_fault_of_its_own_ends_a_bot_and_is_told(
     def fail(*args: object, **options: object) -> None:
         raise KeyError("unforeseen")
 
-    monkeypatch.setattr(life, "start_meeting", fail)
+    monkeypatch.setattr(fake_bot, "start_meeting", fail)
     told = ended(http, http.post("bot/", json=order()).json()["id"])
     assert told["status_changes"][-1]["sub_code"] == "stand_in_failed"
     assert "unforeseen" in told["status_changes"][-1]["message"]

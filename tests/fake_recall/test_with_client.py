@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 
 import recall_lab as rl
-from recall_lab.receiver.meeting import Meeting, Voice
+from recall_lab.simulator.meeting import Meeting, Voice
 from recall_lab.wire.messages import Participant
 
 URL = "ws://127.0.0.1:9/?token=canarycanarycanarycanary"

@@ -23,6 +23,7 @@ from websockets.datastructures import Headers
 from websockets.exceptions import InvalidStatus
 
 from recall_lab.configuration import Configuration
+from recall_lab.control.settings import Settings
 from recall_lab.errors import (
     InvalidArgument,
     MissingSetting,
@@ -30,15 +31,15 @@ from recall_lab.errors import (
     StreamNotFound,
     WaitTimeout,
 )
-from recall_lab.receiver.access import Access, Gate, public_address
+from recall_lab.receiver.access import Access, Gate
+from recall_lab.receiver.background.handle import Receiver
+from recall_lab.receiver.background.registry import runtime_folder
+from recall_lab.receiver.background.start import receive, running
 from recall_lab.receiver.ingest import Ingest
-from recall_lab.receiver.receiver import Receiver
 from recall_lab.receiver.server import Server
-from recall_lab.receiver.settings import Settings
-from recall_lab.receiver.simulator import simulate
-from recall_lab.receiver.start import receive, running
-from recall_lab.receiver.state import runtime_folder
+from recall_lab.simulator.api import simulate
 from recall_lab.wire.signature import signed_headers
+from recall_lab.wire.urls import public_address
 
 SECRET = "whsec_" + "Y2FuYXJ5LWNhbmFyeS1jYW5hcnktY2FuYXJ5"
 OTHER = "whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw"

@@ -13,8 +13,8 @@ import numpy as np
 import pytest
 from websockets.asyncio.client import connect
 
-from recall_lab.capture.reader import load, verify
-from recall_lab.receiver.start import receive
+from recall_lab.loading import load, verify
+from recall_lab.receiver.background.start import receive
 from recall_lab.wire.messages import AudioPacket, Ref, encode
 
 CONNECTIONS, PACKETS, BYTES = 50, 2_000, 320

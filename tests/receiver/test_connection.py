@@ -12,9 +12,9 @@ import pytest
 from websockets.asyncio.client import connect
 from websockets.exceptions import ConnectionClosed, InvalidMessage, InvalidStatus
 
-from recall_lab.capture.reader import load
+from recall_lab.control.limits import Limits
+from recall_lab.loading import load
 from recall_lab.receiver import connection as module
-from recall_lab.receiver.limits import Limits
 from recall_lab.receiver.server import Server
 from recall_lab.wire.messages import AudioPacket, Ref, encode
 

@@ -13,10 +13,10 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 import recall_lab as rl
-from recall_lab.capture.reader import load
 from recall_lab.capture.record import Flag
+from recall_lab.loading import load
 from recall_lab.receiver.ingest import Connection, Ingest
-from recall_lab.receiver.storage import IDLE_CLOSE
+from recall_lab.receiver.open_streams import IDLE_CLOSE
 from recall_lab.wire.messages import AudioPacket, Participant, Ref, encode
 
 

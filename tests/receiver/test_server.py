@@ -13,8 +13,8 @@ from websockets.asyncio.client import connect
 from websockets.exceptions import ConnectionClosed
 from websockets.frames import Frame, Opcode
 
-from recall_lab.capture.reader import load, verify
 from recall_lab.errors import InvalidArgument, PortInUse, ReceiverFailed
+from recall_lab.loading import load, verify
 from recall_lab.receiver.server import Server
 from recall_lab.wire.messages import MAX_MESSAGE_BYTES, AudioPacket, Ref, encode
 

@@ -14,7 +14,7 @@ import numpy as np
 import pytest
 
 import recall_lab as rl
-from recall_lab.receiver.state import states
+from recall_lab.receiver.background.registry import states
 
 pytestmark = pytest.mark.alone
 

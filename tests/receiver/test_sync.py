@@ -9,8 +9,8 @@ from pathlib import Path
 import pytest
 
 from recall_lab.capture.info import CaptureInfo
-from recall_lab.capture.writer import StreamWriter
 from recall_lab.receiver.sync import Syncer
+from recall_lab.store.writer import StreamWriter
 
 
 def keep(writer: StreamWriter, count: int = 1) -> None:

@@ -27,10 +27,10 @@ from recall_lab.errors import (
     TunnelFailed,
 )
 from recall_lab.receiver import tunnel as tunnel_module
-from recall_lab.receiver.receiver import Receiver
-from recall_lab.receiver.simulator import simulate
-from recall_lab.receiver.start import receive
-from recall_lab.receiver.state import states
+from recall_lab.receiver.background.handle import Receiver
+from recall_lab.receiver.background.registry import states
+from recall_lab.receiver.background.start import receive
+from recall_lab.simulator.api import simulate
 
 STANDINS = Path(__file__).parent / "tunnels"
 AUTHTOKEN = "2canaryAuthtokenOfNgrok"
@@ -124,8 +124,8 @@ def test_cloudflared_that_fails_or_dies_is_told_with_its_own_words(
     with receive(0, tmp_path / "captures", tunnel="cloudflared", token=True) as rx:
         wait_for(lambda: "Serve tunnel error" in rx.status.trouble)
         assert rx.alive  # what comes over another way is received still
-        from recall_lab.display.live import Live
-        from recall_lab.display.panel import html_of, text_of
+        from recall_lab.notebook.live import Live
+        from recall_lab.notebook.panel import html_of, text_of
 
         look = Live(rx).look()
         assert "stand-in-only-here.trycloudflare.com" in text_of(look)

@@ -1,1 +1,1 @@
-"""What is wrong with a capture, in words: detectors, and the one list of what they can find."""
+"""The catalogue of findings: what each means, from where on, and what to do."""

@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-from pathlib import Path
-
 import pytest
+from helpers.paths import DOCS
 
 from recall_lab.analysis.findings.catalogue import CATALOGUE
 from recall_lab.analysis.findings.page import BEGIN, END, catalogue_table, with_table
 
-PAGE = Path(__file__).parent.parent.parent.parent / "docs" / "findings.md"
+PAGE = DOCS / "findings.md"
 
 
 def test_the_page_has_the_catalogue() -> None:

@@ -1,0 +1,1 @@
+"""Where one sound lies in another, piece by piece."""

@@ -1,0 +1,1 @@
+"""Why audio is missing: named rules over the evidence."""

@@ -1,0 +1,1 @@
+"""The three clocks of a capture as numbers: their rates, and delays between them."""

@@ -1,0 +1,1 @@
+"""The detectors: each looks for some of the findings in a capture."""

@@ -1,0 +1,1 @@
+"""Tables out of events: people, speakers, transcript, chat."""

@@ -1,0 +1,1 @@
+"""A capture and other audio: compared, repaired, mixed, exported; who is heard in whose stream."""

@@ -1,0 +1,1 @@
+"""Numbers out of samples on the true time axis: spectra, levels, loudness, speech."""

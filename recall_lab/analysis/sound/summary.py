@@ -1,0 +1,87 @@
+"""What a recording sounds like, in a few numbers."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+from recall_lab.analysis.sound.frames import frames_of
+from recall_lab.analysis.sound.levels import levels
+from recall_lab.analysis.sound.loudness import loudness
+from recall_lab.analysis.sound.overview import Overview, overview
+from recall_lab.analysis.sound.speech import speech
+from recall_lab.analysis.time.timeline import axis_of, known_of
+from recall_lab.wire.pcm import FULL_SCALE
+
+TELEPHONE = 4_800.0
+"""Hz. A telephone's audio is sampled at 8 kHz: it ends at 4 kHz, and the resampler's slope lies
+above; wide-band speech reaches 7 kHz."""
+
+_FLOOR_EVERY = 0.05  # s: short enough for the pauses between words
+_FLOOR_PERCENTILE = 10.0
+_FAINT = 1e-5  # of the loudest frequency, 50 dB: sibilants lie some 20 dB below it
+_OVER_ROUNDING = 10.0  # times the noise of rounding to 16 bits
+_DC = 60.0  # Hz: what the window makes of a mean ends with the second bin
+_COLUMN = 2.0  # s: the spectrum of a phrase
+_MOST_COLUMNS = 400
+
+
+def sound(source: Any, *, start: float | None = None, end: float | None = None) -> pd.Series[Any]:
+    """Sum up what a recording sounds like.
+
+    Args:
+        source: as for :func:`recall_lab.analyse`, with packets or without; or samples at 16 kHz.
+        start, end: s on the relative clock; None for the whole.
+
+    Returns:
+        ``duration`` (s), ``rms``, ``peak`` (dBFS), ``crest`` (dB), ``dc``, ``clips``,
+        ``clipped``, ``silence``, ``missing``, as in :func:`recall_lab.levels` over all;
+        ``noise_floor`` (dBFS: the RMS that 90 % of windows of 50 ms exceed, those that are
+        digital silence or were not received left out); ``bandwidth`` (Hz: the highest
+        frequency within 50 dB of the loudest, and above the noise of rounding); ``band``
+        (``"narrow-band"``, as of a telephone, up to 4.8 kHz; ``"wide-band"`` above; ``"none"``);
+        ``speech`` (0 to 1, share of the time, by level); ``integrated``, ``range``,
+        ``momentary_max``, ``short_term_max``, as in :func:`recall_lab.loudness`.
+
+    Raises:
+        InvalidArgument: for a span that can't be.
+        MissingTimestamps: for a capture that has packets, but no times.
+
+    Example:
+        >>> sound(rl.load("data/standup-lossy.bin"))[["rms", "noise_floor", "band"]]
+        ... # doctest: +SKIP
+    """
+    source = known_of(source)
+    line = axis_of(source, start, end)
+    duration = line.end - line.start
+    whole = levels(source, None, start=start, end=end).drop(columns="start")
+    values: dict[str, Any] = {"duration": duration}
+    for name in whole:
+        values[str(name)] = whole[name].iloc[0] if len(whole) else np.nan
+    short = levels(source, _FLOOR_EVERY, start=start, end=end)
+    there = short.loc[(short["silence"] == 0) & (short["missing"] == 0), "rms"]
+    there = there[np.isfinite(there)]
+    values["noise_floor"] = np.percentile(there, _FLOOR_PERCENTILE) if len(there) else np.nan
+    columns = int(min(max(duration / _COLUMN, 1), _MOST_COLUMNS))
+    values["bandwidth"] = _bandwidth(overview(source, columns, start=start, end=end))
+    values["band"] = "none"
+    if np.isfinite(values["bandwidth"]):
+        values["band"] = "narrow-band" if values["bandwidth"] <= TELEPHONE else "wide-band"
+    spoken = speech(source, start=start, end=end)["duration"].sum()
+    values["speech"] = spoken / duration if duration else np.nan
+    return pd.Series(values | loudness(source, start=start, end=end).to_dict(), name="sound")
+
+
+def _bandwidth(found: Overview) -> float:
+    """Return the highest frequency that is used, Hz; NaN where there is none."""
+    mean = found.mean[:, np.isfinite(found.mean).all(axis=0)]
+    if not mean.size:
+        return np.nan
+    loud = np.percentile(mean, 95, axis=1)  # a click fills the whole spectrum, but not for long
+    frames = frames_of(0)
+    rounding = float((frames.window**2).sum()) / 12 / FULL_SCALE**2
+    loud[found.frequencies <= _DC] = 0  # however large it is: no sound, and no measure of it
+    used = np.flatnonzero(loud > max(_FAINT * loud.max(), _OVER_ROUNDING * rounding))
+    return float(found.frequencies[used[-1]]) if len(used) else np.nan

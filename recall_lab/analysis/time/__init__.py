@@ -1,0 +1,1 @@
+"""Numbers out of packets: gaps, timeline, drift, jitter, loss, playout."""

@@ -1,0 +1,1 @@
+"""Finished captures copied elsewhere, and compared afterwards."""

@@ -1,0 +1,1 @@
+"""The rule of discontinuities: where stamps and samples disagree for good."""

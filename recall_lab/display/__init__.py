@@ -1,1 +1,0 @@
-"""Pictures out of numbers."""

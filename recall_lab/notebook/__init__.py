@@ -1,0 +1,1 @@
+"""What runs in a notebook only: the panel, the explorer, players, magics."""

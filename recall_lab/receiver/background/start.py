@@ -1,0 +1,169 @@
+"""Starting a receiver, and finding those that run.
+
+A cell may be run again and again, by several notebooks, after a kernel has restarted: there is
+one receiver for one port and one set of settings, and this is where it is found.
+"""
+
+from __future__ import annotations
+
+import atexit
+from pathlib import Path
+
+import msgspec
+
+from recall_lab.control.limits import Limits
+from recall_lab.control.settings import Settings
+from recall_lab.errors import PortInUse
+from recall_lab.receiver.access import Access, Secrets, hidden_all, with_access
+from recall_lab.receiver.background.handle import Receiver
+from recall_lab.receiver.background.hosts import Host, ProcessHost, ThreadHost
+from recall_lab.receiver.tunnel import check_installed
+
+# Kept through %autoreload, which runs this module again in the same namespace. That someone
+# holds the receiver is also what keeps a child from lingering out.
+_receivers: dict[str, Receiver] = globals().get("_receivers", {})
+
+
+def receive(
+    port: int = 3456,
+    directory: str | Path = "captures",
+    host: str = "127.0.0.1",
+    mode: str = "process",
+    *,
+    linger: float = 600.0,
+    sync: float = 1.0,
+    secret: Secrets = None,
+    token: Secrets | bool = None,
+    replay_check: bool = False,
+    tunnel: str | None = None,
+    domain: str | None = None,
+    public_url: str | None = None,
+    limits: Limits | None = None,
+) -> Receiver:
+    """Start to receive in the background and return at once.
+
+    Running the cell again, after a kernel restart too, gives the receiver that is already
+    running when the settings are the same; when they differ, it is stopped and a new one starts
+    on the same port. It is never moved to another port.
+
+    Args:
+        port: port to listen on; 0 takes any free one (see ``Receiver.port``).
+        directory: where captures go; made if it is not there.
+        host: address to listen on; the default is reachable from this machine only.
+        mode: ``"process"``: in a child process, which a busy kernel does not disturb and which
+            outlives it. ``"thread"``: in a thread of this process, for places where no child
+            can run. A thread loses nothing either, but while the kernel computes in pure Python
+            it is late to note when a packet arrived: by some 10 ms with one stream, by seconds
+            with twenty. Latency and jitter measured then are the kernel's, not the network's.
+        linger: seconds that a child goes on with no notebook attached and no bot connected.
+        sync: seconds between two syncs of a capture to the disk: what a power cut can cost. With
+            many hundreds of streams it takes longer; ``status.unsynced`` says how much is due.
+        secret: of the workspace, ``whsec_...``, or several while it is replaced: only connections
+            signed with it are let in. Best left to the environment or ``.env``
+            (RECALL_WORKSPACE_VERIFICATION_SECRET), where a notebook does not show it.
+        token: what has to be in the URL, ``?token=...`` (128 bits or more), or several; False for
+            none. True has one made, which stays the same when the receiver is started with other
+            settings, until it is stopped. A bot is told it by ``rx.bot_url``.
+        replay_check: let a signed request in only once.
+        tunnel: ``"ngrok"`` or ``"cloudflared"``: open the receiver to the internet
+            (see :mod:`recall_lab.receiver.tunnel`); closed when it stops.
+        domain: the address that ngrok keeps for you.
+        public_url: where bots connect, when a tunnel or proxy of yours leads to this port.
+        limits: how much is taken of those who connect, such as ``rl.Limits(day=20 * 2**30)``:
+            space on the disk, streams, sockets.
+
+    A receiver that can be reached from outside (by a tunnel, a `public_url`, or a `host` other
+    than this machine's own) has to have a secret or a token. What of them is not given is taken
+    from the environment; where both are there, both are demanded. ``status.demands`` says what is.
+
+    Raises:
+        PortInUse: when another program has the port, or another notebook's receiver.
+        ReceiverFailed: when the receiver can't start; says why.
+        TunnelFailed: when the tunnel can't be opened here.
+        InvalidArgument: for a setting that can't be, or a receiver open to all.
+        MissingSetting, MissingExtra: for a tunnel of ngrok, without its token or its SDK.
+
+    Example:
+        >>> rx = receive(port=3456, directory="captures")  # doctest: +SKIP
+        >>> rx.url  # doctest: +SKIP
+        'ws://127.0.0.1:3456/'
+    """
+    secret, token = hidden_all(secret), hidden_all(token)
+    settings = Settings.checked(
+        host=host, port=port, directory=directory, mode=mode, linger=linger, sync=sync,
+        tunnel=tunnel, domain=domain, public_url=public_url, limits=limits,
+    )  # fmt: skip
+    check_installed(settings.tunnel)
+    access = Access.checked(secret, token, replay_check=replay_check, public=settings.reach)
+    settings = with_access(settings, access)
+    found, access = _make_way(settings, access)
+    if found is None:
+        try:
+            found = Receiver(_start(settings, access))
+        except PortInUse:
+            # two cells may have started the same receiver at once: the other one's will do
+            found, _ = _make_way(settings, access)
+            if found is None:
+                raise
+    found._host.ready()
+    for stopped in [id_ for id_, rx in _receivers.items() if not rx.alive]:
+        del _receivers[stopped]
+    _receivers[found.id] = found
+    return found
+
+
+def running() -> list[Receiver]:
+    """Return all receivers of this user that run, in this process or in children.
+
+    Example:
+        >>> for rx in running():  # doctest: +SKIP
+        ...     rx.stop()
+    """
+    here = {rx.id: rx for rx in _receivers.values() if rx.alive}
+    for host in ProcessHost.running():
+        if host.id in here:
+            host.close()
+        else:
+            here[host.id] = Receiver(host)
+    return list(here.values())
+
+
+def _make_way(settings: Settings, access: Access) -> tuple[Receiver | None, Access]:
+    """Return the receiver that already runs with these settings; stop one that has our port.
+
+    A token that was made for the one that is stopped goes over to the next: its bots know it.
+
+    Raises:
+        PortInUse: when that one is in use by another notebook.
+    """
+    for found in running():
+        if found._host.settings == settings:
+            return found, access
+        if settings.port and found.port == settings.port:
+            others = found._host.others()
+            if others:
+                raise PortInUse(
+                    settings.port,
+                    f"a receiver into {found._host.settings.directory!r} that process "
+                    f"{others[0]} uses too (the same settings would share it)",
+                )
+            token, made = found._host.token() if access.made else ("", False)
+            if made:
+                access = msgspec.structs.replace(access, tokens=(token,))
+            found.stop()
+        elif found.id not in _receivers:
+            found._host.close()
+    return None, access
+
+
+def _start(settings: Settings, access: Access) -> Host:
+    start = ProcessHost.start if settings.mode == "process" else ThreadHost.start_with
+    return start(settings, access)
+
+
+@atexit.register
+def _stop_threads() -> None:
+    """Close the captures of receivers that end with this process."""
+    for receiver in list(_receivers.values()):
+        if receiver.mode == "thread" and receiver.alive:
+            receiver.stop()

@@ -1,0 +1,1 @@
+"""Captures in a folder of this machine: written, locked, synced, read, followed."""

@@ -1,0 +1,1 @@
+"""What tests share: captures, meetings and servers to try things on."""
