@@ -332,14 +332,14 @@ def spoil(
     wrong: list[Wrong] = []
     for turn in meeting.turns:
         sources = ["events", "words"]
-        fate = rng.choice(["right", "untold", "wrong"], p=[0.8, 0.1, 0.1])
+        outcome = rng.choice(["right", "untold", "wrong"], p=[0.8, 0.1, 0.1])
         if turn.end - turn.start < 1:
-            fate = "right"
-        if fate == "untold":
+            outcome = "right"
+        if outcome == "untold":
             wrong.append(Wrong("untold", turn.who, turn.start, turn.end))
             continue
         others = [one for one in range(people) if quiet(meeting, one, turn.start, turn.end)]
-        if fate == "wrong" and others:
+        if outcome == "wrong" and others:
             other = int(rng.choice(others))
             wrong.append(Wrong("wrong_person", other, turn.start, turn.end))
             mistaken = ["events", "words"] if rng.random() < 0.5 else [str(rng.choice(sources))]

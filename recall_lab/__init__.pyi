@@ -26,7 +26,7 @@ from .analysis.sound.spectrum import decibels as decibels
 from .analysis.sound.spectrum import mel_filters as mel_filters
 from .analysis.sound.spectrum import spectrogram as spectrogram
 from .analysis.sound.speech import speech as speech
-from .analysis.sound.summary import sound as sound
+from .analysis.sound.summary import sound_summary as sound_summary
 from .analysis.time.analysis import Analysis as Analysis
 from .analysis.time.analysis import analyse as analyse
 from .analysis.time.drift import clock_steps as clock_steps
@@ -103,7 +103,7 @@ from .plots.timing import plot_clocks as plot_clocks
 from .plots.timing import plot_timing as plot_timing
 from .receiver.background.handle import Receiver as Receiver
 from .receiver.background.start import receive as receive
-from .receiver.background.start import running as running
+from .receiver.background.start import receivers as receivers
 from .receiver.server import Server as Server
 from .reports.report import report as report
 from .simulator.api import Simulation as Simulation
@@ -124,7 +124,7 @@ from .store.audio_files import read_audio as read_audio
 from .store.follower import Follower as Follower
 from .surveys.page import survey_report as survey_report
 from .surveys.plot import plot_survey as plot_survey
-from .surveys.ranking import worst_first as worst_first
+from .surveys.ranking import rank as rank
 from .surveys.survey import survey as survey
 from .version import __version__ as __version__
 from .wire.messages import AudioPacket as AudioPacket

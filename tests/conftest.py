@@ -45,7 +45,7 @@ def runtime() -> Iterator[Path]:
     yield Path(_RUNTIME)
     import recall_lab as rl
 
-    for receiver in rl.running():
+    for receiver in rl.receivers():
         receiver.stop()
     shutil.rmtree(_RUNTIME, ignore_errors=True)
 

@@ -21,7 +21,7 @@ def test_a_capture_is_what_its_truth_says(
 ) -> None:
     capture = load(root / "data" / f"{stem}.bin")
     truth = pd.read_csv(root / "data" / f"{recording}.truth.csv")
-    sent = truth[truth["fate"] == "sent"].reset_index(drop=True)
+    sent = truth[truth["outcome"] == "sent"].reset_index(drop=True)
     packets = capture.packets
     assert not capture.damage
     assert verify(capture).empty
@@ -33,7 +33,7 @@ def test_a_capture_is_what_its_truth_says(
     for held, row in zip(packets.itertuples(), sent.itertuples(), strict=True):
         audio = capture.samples[held.offset : held.offset + held.samples]
         np.testing.assert_array_equal(audio, source[row.offset : row.offset + row.samples])
-    assert (truth["fate"] != "sent").any()
+    assert (truth["outcome"] != "sent").any()
 
 
 def test_the_conversation_is_as_long_as_its_rows_and_all_is_small(root: Path) -> None:

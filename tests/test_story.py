@@ -94,7 +94,7 @@ rx = rl.receive(0, "captures", public_url="https://bench.example.org/")
 ---
 rx
 ---
-rx.bot_url, str(rx.bot_url), rx.settings, rx.status, rl.running(), rx.recordings()
+rx.bot_url, str(rx.bot_url), rx.settings, rx.status, rl.receivers(), rx.recordings()
 ---
 from recall_lab.configuration import Configuration
 Configuration()
@@ -109,7 +109,7 @@ secret = Configuration().recall_workspace_verification_secret
 truth = rl.simulate("standup.wav", local, speed=float("inf"), secret=secret)
 rx.wait(packets=len(truth), timeout=10), rx.capture(), rx.capture().info
 ---
-client = rl.bots.Client(base_url="http://127.0.0.1:9/api/v1/", patience=0.1)
+client = rl.bots.Client(base_url="http://127.0.0.1:9/api/v1/", retry_timeout=0.1)
 client
 ---
 client.create("https://meet.example.org/x", rx)

@@ -37,7 +37,7 @@ from recall_lab.control.limits import Limits
 from recall_lab.receiver import connection as connections
 from recall_lab.receiver.connection import BotConnection, Shared
 from recall_lab.receiver.connection_limiter import ConnectionLimiter
-from recall_lab.receiver.stall_reader import Relief
+from recall_lab.receiver.stall_reader import StallReader
 
 HOME: Final = Path(__file__).resolve().parents[2] / "build" / "autobahn"
 VIRTUALENV: Final = "virtualenv==20.15.1"  # the last that makes environments of Python 2.7
@@ -127,11 +127,11 @@ async def talk_plainly(bot: ServerConnection) -> None:
 async def servers() -> AsyncIterator[dict[str, int]]:
     """Run both servers; give their ports."""
     echo = Echo()
-    relief = Relief(echo.flush)
-    shared = Shared(echo, ConnectionLimiter(Limits()), relief)  # type: ignore[arg-type]
+    stall_reader = StallReader(echo.flush)
+    shared = Shared(echo, ConnectionLimiter(Limits()), stall_reader)  # type: ignore[arg-type]
     ours: Any = partial(BotConnection, shared=shared)
     options: dict[str, Any] = {"compression": None, "max_size": LARGEST, "logger": _silent}
-    relief.start()
+    stall_reader.start()
     try:
         async with (
             serve(talk_ours, "127.0.0.1", 0, create_connection=ours, **options) as one,
@@ -142,7 +142,7 @@ async def servers() -> AsyncIterator[dict[str, int]]:
                 for name, server in (("ours", one), ("plain", other))
             }
     finally:
-        relief.stop()
+        stall_reader.stop()
 
 
 async def ask(port: int, without: tuple[str, ...], folder: Path) -> dict[str, dict[str, Any]]:

@@ -39,9 +39,9 @@ _SLEEP = """
 import threading, time
 time.sleep = lambda seconds: threading.Event().wait(seconds) and None
 """
-_FIND = "import recall_lab as rl; found = rl.running(); out = [rx.id for rx in found]"
+_FIND = "import recall_lab as rl; found = rl.receivers(); out = [rx.id for rx in found]"
 _LOOK = "out = [sorted(r.recordings()['packets'].tolist()) for r in found if r.id == {id!r}]"
-_CELL = "rx = rl.receive({port}, {folder!r}, linger={linger}); out = rx.id"
+_CELL = "rx = rl.receive({port}, {folder!r}, idle_timeout={idle_timeout}); out = rx.id"
 
 
 def run(scale: Scale) -> Iterator[Figure]:
@@ -105,7 +105,7 @@ def _set(name: str, library: Path, wrong: str, step: float, scratch: Path) -> It
     """Play a call into two receivers, set the clock of one; compare."""
     folder, plain_folder = scratch / "set", scratch / "plain"
     with Clock(library, scratch, wrong) as clock:
-        rx = rl.receive(free_port(), folder, linger=_LINGER)
+        rx = rl.receive(free_port(), folder, idle_timeout=_LINGER)
     plain = rl.receive(free_port(), plain_folder)
     with contextlib.ExitStack() as stack:
         bots = stack.enter_context(Bots(BOTS, rx.port, absent=_ABSENT, exact=True))
@@ -122,7 +122,7 @@ def _set(name: str, library: Path, wrong: str, step: float, scratch: Path) -> It
     with Kernel() as kernel:
         found = kernel.run(_FIND)
         shown = kernel.run(_LOOK.format(id=rx.id))
-        cell = _CELL.format(port=rx.port, folder=str(folder), linger=_LINGER)
+        cell = _CELL.format(port=rx.port, folder=str(folder), idle_timeout=_LINGER)
         again = kernel.run(cell)
     id_, kept = rx.id, sorted(rl.load(path).packets.shape[0] for path in folder.glob("*.bin"))
     lingered = _linger(rx, clock, step)

@@ -28,7 +28,7 @@ def place() -> Iterator[Path]:
     try:
         yield scratch
     finally:
-        for left in rl.running():
+        for left in rl.receivers():
             left.stop()
         shutil.rmtree(scratch, ignore_errors=True)
 

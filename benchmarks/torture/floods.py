@@ -73,7 +73,7 @@ def run(scale: Scale) -> Iterator[Figure]:
         yield from deluge.quotas(scratch / "quotas", scale)
         yield from slow.figures()
     finally:
-        for left in rl.running():
+        for left in rl.receivers():
             left.stop()
         shutil.rmtree(scratch)
 

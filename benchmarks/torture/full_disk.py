@@ -37,11 +37,11 @@ def run(scale: Scale) -> Iterator[Figure]:
         with Bots(BOTS, small.port) as there, Bots(BOTS, other.port) as here:
             until(lambda: small.status.streams == BOTS, "all streams are there")
             for number in range(rounds):
-                before = small.status.lost
+                before = small.status.dropped
                 disk.fill(leave=MIB)
                 _knock(small, f"new-{number}")
                 time.sleep(0.5)
-                early += small.status.lost - before - 1
+                early += small.status.dropped - before - 1
                 disk.fill(leave=0)
                 time.sleep(full)
                 rooms.append(time.time_ns())
@@ -68,19 +68,19 @@ def _told(
     for bot in bots.all:
         capture = rl.load(folder / recording(bot.number))
         missing += len(set(bot.sent) - set(numbers_of(capture).tolist()))
-        lines = capture.events.query("kind == 'lost'")
+        lines = capture.events.query("kind == 'dropped'")
         journalled += sum(line["packets"] for line in lines["detail"])
-        gaps = rl.gaps(capture).query("kind == 'gap' and cause == 'storage'")
+        gaps = rl.gaps(capture).query("kind == 'gap' and cause == 'dropped'")
         seconds += float(gaps["duration"].sum())
-        marked += bool((capture.packets["flags"] & rl.Flag.UNKEPT).any())
+        marked += bool((capture.packets["flags"] & rl.Flag.DROPPED).any())
         received = capture.packets["received"].astype("int64").to_numpy()
         slowest = max(slowest, *(received[received > room].min() - room for room in rooms))
     yield Figure("packets that the full disk took", missing, ">=", len(rooms) * BOTS * 20)
-    yield Figure("of them, not in the status", missing - (status.lost - refused), "=", 0)
+    yield Figure("of them, not in the status", missing - (status.dropped - refused), "=", 0)
     yield Figure("of them, not in the journals", missing - journalled, "=", 0)
     untold = missing * STEP - seconds
     yield Figure("seconds of them, in no gap of cause storage", round(untold, 6), "=", 0, "s")
-    wrong = (status.lost - refused) * STEP - (status.lost_seconds - refused * STEP)
+    wrong = (status.dropped - refused) * STEP - (status.dropped_s - refused * STEP)
     yield Figure("seconds that the status tells wrong", round(wrong, 6), "=", 0, "s")
     yield Figure("captures marked by a flag", marked, "=", BOTS)
     yield Figure("from room on the disk to every stream going on", slowest / 1e9, "<=", 2, "s")

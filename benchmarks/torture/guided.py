@@ -36,7 +36,7 @@ with atheris.instrument_imports(include=["recall_lab"]):
     from recall_lab.capture.record import HEADER_BYTES, RECORD_BYTES
     from recall_lab.errors import InvalidMessage, RecallLabError
     from recall_lab.loading import load, verify
-    from recall_lab.receiver.access import Access, Gate
+    from recall_lab.receiver.access import Access, Authenticator
     from recall_lab.store.writer import StreamWriter
     from recall_lab.wire.messages import AudioPacket, OtherEvent, decode, encode
     from recall_lab.wire.signature import sign, signed_headers
@@ -82,7 +82,7 @@ def signature(data: bytes) -> None:
     except InvalidHeaderValue:  # as the library would, before we are asked
         return
     for access in (Access(secrets=(SECRET,)), Access(secrets=(SECRET,), tokens=(TOKEN,))):
-        why, id_ = Gate(access).refusal(target, headers, NOW)
+        why, id_ = Authenticator(access).refusal(target, headers, NOW)
         if why:
             continue
         assert not access.tokens or f"token={TOKEN}" in unquote(target)

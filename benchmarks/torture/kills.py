@@ -95,7 +95,7 @@ class Received:
     """What `rl.receive` starts, to be killed."""
 
     def __init__(self, directory: Path, port: int = 0, sync: float = 1.0) -> None:
-        self.receiver = rl.receive(port, directory, sync=sync, linger=10.0)
+        self.receiver = rl.receive(port, directory, sync=sync, idle_timeout=10.0)
         self.port = self.receiver.port
 
     @property

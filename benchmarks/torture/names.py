@@ -81,7 +81,7 @@ def run(scale: Scale) -> Iterator[Figure]:
         yield from planted(Ground(scratch / "planted"), scale.pick(1, 20))
         yield from folded(scratch)
     finally:
-        for left in rl.running():
+        for left in rl.receivers():
             left.stop()
         shutil.rmtree(scratch)
         os.umask(mask)

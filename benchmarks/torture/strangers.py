@@ -60,7 +60,7 @@ def forged() -> Iterator[Figure]:
                 began = time.monotonic()
                 rx = rl.receive(port, scratch / "captures")
                 slowest = max(slowest, time.monotonic() - began)
-                found = [other.id for other in rl.running()]
+                found = [other.id for other in rl.receivers()]
                 good = found == [rx.id] and rx.stop().state == "stopped"
                 wrong += [] if good and stranger.poll() is None else [name]
             for path in runtime_folder().iterdir():
@@ -77,7 +77,7 @@ def _note(folder: Path, port: int, pid: int, id_: str = "f0e1d2c3b4a59687") -> S
     """Leave a note of a receiver that does not run."""
     created = psutil.Process(pid).create_time() - psutil.boot_time() if pid else 1.0
     settings = Settings.checked(
-        port=port, directory=folder, host="127.0.0.1", mode="process", linger=600.0, sync=1.0
+        port=port, directory=folder, host="127.0.0.1", mode="process", idle_timeout=600.0, sync=1.0
     )
     state = State(
         id=id_, pid=pid or 4_000_000, created=created, port=port, settings=settings, started=1
@@ -175,7 +175,7 @@ def recycled() -> Iterator[Figure]:
         os.waitpid(pid, 0)
         with _stranger(pid) as stranger:
             told = rx.status.last_error
-            rl.running()
+            rl.receivers()
             again = rl.receive(rx.port, folder)
             rx.stop()
             again.stop()

@@ -88,9 +88,9 @@ def _trial(what: str, deed: Callable[[Disk], None], scale: Scale) -> Iterator[Fi
                 before = kept(disk.captures, BOTS) if what == "disk read-only" else before
             shown = sum(map(len, kept(disk.captures, BOTS)))
             same = rl.receive(rx.port, disk.captures)
-            servers = len(rl.running())
+            servers = len(rl.receivers())
             elsewhere = rl.receive(rx.port, scratch / "elsewhere")
-            servers = max(servers, len(rl.running()))
+            servers = max(servers, len(rl.receivers()))
             until(lambda: elsewhere.status.packets > 50 * BOTS, "packets come again")
             bots.stop()
             until(lambda: not elsewhere.status.connections, "the bots are gone")

@@ -10,7 +10,7 @@
 
 The functions use the key and the region of the configuration; :class:`Client` and
 :class:`AsyncClient` take others. What is asked (``requests``), what is made of the answers
-(``answers``, ``refusals``) and how several requests follow one another (``talks``) is described
+(``answers``, ``refusals``) and how several requests follow one another (``flow``) is described
 once, without any I/O; the two clients differ in how they send and wait, and in nothing else.
 ``__init__.pyi`` beside this file is the list of the public names.
 """

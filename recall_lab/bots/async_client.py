@@ -1,4 +1,4 @@
-"""The client that awaits: the same requests and talks as the other's, sent by a loop."""
+"""The client that awaits: the same requests and flows as the blocking one, sent by a loop."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from recall_lab.bots.account import Account
 from recall_lab.bots.answers import Answer, Page
 from recall_lab.bots.client import EMPTY_PAGES, FILE_LIMIT, PATIENCE, Client, next_page
 from recall_lab.bots.exchange import Body, Deadline, Part, fetching, options, outcome, sending
-from recall_lab.bots.flow import Ask, Fetch, Pause, Step, Talk
+from recall_lab.bots.flow import Ask, Fetch, Flow, Pause, Step
 from recall_lab.bots.refusals import plain
 from recall_lab.bots.requests import Reachable, Request
 from recall_lab.bots.retries import Attempts, Timing, policy, seconds
@@ -46,7 +46,7 @@ class AsyncClient:
         region: str | None = None,
         *,
         base_url: str | None = None,
-        patience: float = PATIENCE,
+        retry_timeout: float = PATIENCE,
         timeout: float = 30.0,
         timing: Timing | None = None,
         transport: httpx2.AsyncBaseTransport | None = None,
@@ -54,7 +54,7 @@ class AsyncClient:
         # at once, so that no traceback shows it
         api_key = SecretStr(api_key) if isinstance(api_key, str) else api_key
         self._account = Account.checked(api_key, region, base_url)
-        self._patience = seconds("patience", patience)
+        self._patience = seconds("retry_timeout", retry_timeout)
         self._timeout = timeout
         self._timing = timing or Timing(sleep=asyncio.sleep)
         self._http = httpx2.AsyncClient(**options(self._account, timeout), transport=transport)
@@ -174,13 +174,13 @@ class AsyncClient:
             empty = 0 if page.bots else empty + 1
             request = next_page(request, page, self._account, seen)
 
-    async def _hold(self, talk: Talk[T]) -> T:
-        """Do what a talk says, step by step, and return what it comes to."""
-        with closing(talk):
+    async def _hold(self, flow_: Flow[T]) -> T:
+        """Do what a flow says, step by step, and return what it comes to."""
+        with closing(flow_):
             said: Any = None
             while True:
                 try:
-                    step = talk.send(said)
+                    step = flow_.send(said)
                 except StopIteration as end:
                     result: T = end.value
                     return result
@@ -188,15 +188,15 @@ class AsyncClient:
 
     async def _do(self, step: Step) -> Any:
         if isinstance(step, Ask):
-            return await self._ask(step.request, step.patience)
+            return await self._ask(step.request, step.retry_timeout)
         if isinstance(step, Fetch):
             return await self._fetch(step)
         assert isinstance(step, Pause)
         return await self._timing.sleep(step.seconds)
 
-    async def _ask(self, request: Request[T], patience: float | None = None) -> T:
+    async def _ask(self, request: Request[T], retry_timeout: float | None = None) -> T:
         attempts = Attempts()
-        most = self._patience if patience is None else min(patience, self._patience)
+        most = self._patience if retry_timeout is None else min(retry_timeout, self._patience)
         retrying = AsyncRetrying(**policy(self._timing, most, attempts))
         found: T = await retrying(self._once, request, attempts)
         return found

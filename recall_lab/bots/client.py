@@ -18,7 +18,7 @@ from recall_lab.bots import flow, requests
 from recall_lab.bots.account import Account
 from recall_lab.bots.answers import Answer, Page, unusable
 from recall_lab.bots.exchange import Body, Deadline, Part, fetching, options, outcome, sending
-from recall_lab.bots.flow import Ask, Fetch, Pause, Step, Talk
+from recall_lab.bots.flow import Ask, Fetch, Flow, Pause, Step
 from recall_lab.bots.refusals import plain
 from recall_lab.bots.requests import Reachable, Request
 from recall_lab.bots.retries import Attempts, Timing, policy, seconds
@@ -48,8 +48,8 @@ class Client:
             ``ap-northeast-1``; None for ``RECALL_REGION``.
         base_url: another place of the API instead of the region's, such as a stand-in's
             ``http://127.0.0.1:8000/api/v1/``.
-        patience: seconds for which a request is sent again when the API is busy, out of bots or
-            can't be reached; then the last error is raised. Nothing else is sent again.
+        retry_timeout: seconds for which a request is sent again when the API is busy, out of bots
+            or can't be reached; then the last error is raised. Nothing else is sent again.
         timeout: seconds to wait for an answer to begin, and then for it to be whole.
         timing: clocks, for tests.
         transport: httpx2's, for tests.
@@ -73,7 +73,7 @@ class Client:
         region: str | None = None,
         *,
         base_url: str | None = None,
-        patience: float = PATIENCE,
+        retry_timeout: float = PATIENCE,
         timeout: float = 30.0,
         timing: Timing | None = None,
         transport: httpx2.BaseTransport | None = None,
@@ -81,7 +81,7 @@ class Client:
         # at once, so that no traceback shows it
         api_key = SecretStr(api_key) if isinstance(api_key, str) else api_key
         self._account = Account.checked(api_key, region, base_url)
-        self._patience = seconds("patience", patience)
+        self._patience = seconds("retry_timeout", retry_timeout)
         self._timeout = timeout
         self._timing = timing or Timing()
         self._http = httpx2.Client(**options(self._account, timeout), transport=transport)
@@ -280,13 +280,13 @@ class Client:
             empty = 0 if page.bots else empty + 1
             request = next_page(request, page, self._account, seen)
 
-    def _hold(self, talk: Talk[T]) -> T:
-        """Do what a talk says, step by step, and return what it comes to."""
-        with closing(talk):
+    def _hold(self, flow_: Flow[T]) -> T:
+        """Do what a flow says, step by step, and return what it comes to."""
+        with closing(flow_):
             said: Any = None
             while True:
                 try:
-                    step = talk.send(said)
+                    step = flow_.send(said)
                 except StopIteration as end:
                     result: T = end.value
                     return result
@@ -294,15 +294,15 @@ class Client:
 
     def _do(self, step: Step) -> Any:
         if isinstance(step, Ask):
-            return self._ask(step.request, step.patience)
+            return self._ask(step.request, step.retry_timeout)
         if isinstance(step, Fetch):
             return self._fetch(step)
         assert isinstance(step, Pause)
         return self._timing.sleep(step.seconds)
 
-    def _ask(self, request: Request[T], patience: float | None = None) -> T:
+    def _ask(self, request: Request[T], retry_timeout: float | None = None) -> T:
         attempts = Attempts()
-        most = self._patience if patience is None else min(patience, self._patience)
+        most = self._patience if retry_timeout is None else min(retry_timeout, self._patience)
         retrying = Retrying(**policy(self._timing, most, attempts))
         found: T = retrying(self._once, request, attempts)
         return found

@@ -1,6 +1,6 @@
 """How several requests follow one another, without any I/O.
 
-A talk is a generator: it gives what is to be done next, a client does it and sends the outcome
+A flow is a generator: it gives what is to be done next, a client does it and sends the outcome
 back. So waiting for a bot is written once, for the client that blocks and the one that awaits.
 """
 
@@ -36,7 +36,7 @@ class Ask(msgspec.Struct, frozen=True):
     """Send a request, again if need be for so many seconds, and send back its value."""
 
     request: Request[Any]
-    patience: float | None = None
+    retry_timeout: float | None = None
 
 
 class Pause(msgspec.Struct, frozen=True):
@@ -54,16 +54,16 @@ class Fetch(msgspec.Struct, frozen=True):
 
 
 Step: TypeAlias = Ask | Pause | Fetch
-Talk: TypeAlias = Generator[Step, Any, T]
+Flow: TypeAlias = Generator[Step, Any, T]
 
 
 def wait_until(
     bot: Bot | str, code: str, *, timeout: float, progress: bool, poll: float, clock: Clock
-) -> Talk[Bot]:
-    """Return the talk of :meth:`recall_lab.bots.Client.wait_until`.
+) -> Flow[Bot]:
+    """Return the flow of :meth:`recall_lab.bots.Client.wait_until`.
 
     Raises:
-        InvalidArgument: for what can't be, before the talk begins.
+        InvalidArgument: for what can't be, before the flow begins.
     """
     id = id_of(bot, "bot")
     if code not in STEPS:
@@ -75,7 +75,7 @@ def wait_until(
 
 def _wait_until(
     id: str, code: str, end: float, timeout: float, progress: bool, poll: float, clock: Clock
-) -> Talk[Bot]:
+) -> Flow[Bot]:
     with tqdm(total=len(STEPS), disable=not progress, bar_format="{desc} |{bar}| {elapsed}") as bar:
         while True:
             bot: Bot = yield Ask(requests.get(id), max(0.0, end - clock()))
@@ -98,11 +98,11 @@ def download(
     limit: int,
     poll: float,
     clock: Clock,
-) -> Talk[Path]:
-    """Return the talk of :meth:`recall_lab.bots.Client.download`.
+) -> Flow[Path]:
+    """Return the flow of :meth:`recall_lab.bots.Client.download`.
 
     Raises:
-        InvalidArgument: for what can't be, before the talk begins.
+        InvalidArgument: for what can't be, before the flow begins.
     """
     id = id_of(of, "recording")
     seconds("timeout", timeout)
@@ -117,7 +117,7 @@ def download(
 
 def _download(
     id: str, is_bot: bool, target: Path, end: float, limit: int, poll: float, clock: Clock
-) -> Talk[Path]:
+) -> Flow[Path]:
     bot: Bot | None = None
     looks = 0
     while True:
@@ -165,16 +165,16 @@ def _download(
         yield Pause(poll)
 
 
-def endpoint_status(of: Bot | Recording | str) -> Talk[Endpoints]:
-    """Return the talk of :meth:`recall_lab.bots.Client.endpoint_status`.
+def endpoint_status(of: Bot | Recording | str) -> Flow[Endpoints]:
+    """Return the flow of :meth:`recall_lab.bots.Client.endpoint_status`.
 
     Raises:
-        InvalidArgument: for what may be no id, before the talk begins.
+        InvalidArgument: for what may be no id, before the flow begins.
     """
     return _endpoint_status(id_of(of, "recording"), isinstance(of, Bot))
 
 
-def _endpoint_status(id: str, is_bot: bool) -> Talk[Endpoints]:
+def _endpoint_status(id: str, is_bot: bool) -> Flow[Endpoints]:
     recordings = [id]
     if is_bot:
         bot: Bot = yield Ask(requests.get(id))

@@ -14,7 +14,7 @@ for an hour, and gives it again instead of doing the work twice. That holds for 
 they are done twice. Only after 507 the key changes: kept, it would be answered by the same 507.
 
 Each pause is logged by ``recall_lab.bots`` as a warning: ``logging.basicConfig()`` shows them.
-A pause that would go beyond the patience is not begun: the last error is raised at once.
+A pause that would go beyond ``retry_timeout`` is not begun: the last error is raised at once.
 """
 
 from __future__ import annotations
@@ -117,12 +117,12 @@ def pause_after(error: RecallApiError, tries: int, chance: float) -> float:
     return NO_BOT_PAUSE if error.status == 507 else pause
 
 
-def policy(timing: Timing, patience: float, attempts: Attempts) -> dict[str, Any]:
+def policy(timing: Timing, retry_timeout: float, attempts: Attempts) -> dict[str, Any]:
     """Return the options of tenacity's ``Retrying`` and ``AsyncRetrying`` for one request.
 
     Args:
         timing: the clocks.
-        patience: seconds after which no further attempt begins.
+        retry_timeout: seconds after which no further attempt begins.
         attempts: is told of every further attempt.
     """
     begin = timing.clock()
@@ -133,7 +133,7 @@ def policy(timing: Timing, patience: float, attempts: Attempts) -> dict[str, Any
         return pause_after(error, state.attempt_number, timing.random())
 
     def stop(state: RetryCallState) -> bool:
-        return timing.clock() - begin + state.upcoming_sleep > patience
+        return timing.clock() - begin + state.upcoming_sleep > retry_timeout
 
     return {
         "sleep": timing.sleep,

@@ -31,8 +31,11 @@ import pandas as pd
 STALLED: Final = "stalled"
 """Kind of the line by which a receiver notes that it was held up itself."""
 
-LOST: Final = "lost"
+DROPPED: Final = "dropped"
 """Kind of the line that tells of packets which were received and could not be kept."""
+
+_EARLIER: Final = {"lost": DROPPED}
+"""Kinds as journals of earlier versions have them."""
 
 UNSYNCED: Final = "unsynced"
 """Kind of the line that tells of a sync that failed."""
@@ -154,8 +157,9 @@ def _objects(lines: Iterable[bytes]) -> Iterator[dict[str, Any]]:
 def _row(line: dict[str, Any]) -> dict[str, Any]:
     payload = payload_of(line)
     who = payload.get("participant")
+    kind = _text(line.get("kind"))
     return {
-        "kind": _text(line.get("kind")),
+        "kind": _EARLIER.get(kind, kind),
         "received": _integer(line.get("received")) or 0,
         "monotonic": _integer(line.get("monotonic")) or 0,
         "connection": _integer(line.get("connection")),

@@ -84,7 +84,7 @@ class Flag(IntFlag):
     """Cut by ``Capture.slice``: the payload checksum is that of the whole packet. Never on disk."""
     REPAIRED = 512
     """Filled from a recording by ``repair``: it was never received. Never on disk."""
-    UNKEPT = 1024
+    DROPPED = 1024
     """Packets before this one were received and could not be kept: the disk refused them."""
 
     HALF_LOST = 2048

@@ -41,7 +41,7 @@ def _demo(options: argparse.Namespace) -> int:
         truth = rl.simulate(
             sample, rx.url, speed=options.speed, packet=0.1, faults=faults, progress=True
         )
-        rx.wait(packets=int((truth["fate"] == "sent").sum()), timeout=10)
+        rx.wait(packets=int((truth["outcome"] == "sent").sum()), timeout=10)
         recording = rx.recordings()["recording"].iloc[-1]
     capture = rl.load(folder / "captures" / f"{recording}.bin")
 
@@ -58,8 +58,8 @@ def _demo(options: argparse.Namespace) -> int:
     span = (0.0, float(truth["samples"].sum()) / 16_000)
     known = rl.analyse(capture, call=span)
     print(gap_table(known.discontinuities))
-    lost = truth.loc[truth["fate"] != "sent", "samples"].groupby(truth["fate"]).sum() / 16_000
-    print("the bot:", ", ".join(f"{seconds:.3f} s {fate}" for fate, seconds in lost.items()))
+    lost = truth.loc[truth["outcome"] != "sent", "samples"].groupby(truth["outcome"]).sum() / 16_000
+    print("the bot:", ", ".join(f"{seconds:.3f} s {outcome}" for outcome, seconds in lost.items()))
     print(f"\n{rl.quality(known)['verdict']}")
 
     picture = folder / "overview.png"

@@ -68,7 +68,7 @@ class CaptureMagics(Magics):
         """Return every stream that receivers of yours are keeping: %capture_status."""
         if line.strip():
             raise UsageError("%capture_status takes no argument")
-        tables = [rx.recordings().assign(receiver=rx.url) for rx in rl.running()]
+        tables = [rx.recordings().assign(receiver=rx.url) for rx in rl.receivers()]
         if not tables:
             raise UsageError("no receiver is running: start one with %receive")
         streams = pd.concat(tables, ignore_index=True)
@@ -76,7 +76,7 @@ class CaptureMagics(Magics):
 
 
 def _newest() -> Capture:
-    receivers = rl.running()
+    receivers = rl.receivers()
     if not receivers:
         raise UsageError("no receiver is running: name a capture, or start one with %receive")
     return receivers[-1].capture()

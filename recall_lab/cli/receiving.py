@@ -161,10 +161,10 @@ async def _receive_here(options: argparse.Namespace) -> int:
 
 def _demands(status: Status, options: argparse.Namespace) -> None:
     """Say what a bot has to have, and where the token is to be had."""
-    if status.demands:
-        told = options.show_url or "token" not in status.demands
+    if status.auth_required:
+        told = options.show_url or "token" not in status.auth_required
         where = "" if told else " (--show-url prints the URL with it)"
-        print(f"a bot needs {status.demands}{where}")
+        print(f"a bot needs {status.auth_required}{where}")
 
 
 def _line(status: Status) -> str:
@@ -175,7 +175,7 @@ def _line(status: Status) -> str:
         f"{counted(status.connections, 'connection')}  {counted(status.recordings, 'recording')}  "
         f"{counted(status.packets, 'packet')}  {counted(status.gaps, 'gap')}"
         + (f" ({status.packets_per_second:g}/s)" if status.state == "running" else "")
-        + (f"  {status.lost:,} lost ({status.lost_seconds:.1f} s)" if status.lost else "")
+        + (f"  {status.dropped:,} lost ({status.dropped_s:.1f} s)" if status.dropped else "")
         + f"  {rejected:,} rejected"
         + (f"  {sum(status.refused.values()):,} refused" if status.refused else "")
         + (f"  tunnel: {status.trouble}" if status.trouble else "")
@@ -207,8 +207,8 @@ def _simulate(options: argparse.Namespace) -> int:
     )
     if options.truth:
         truth.to_csv(options.truth, index=False)
-    counts = truth["fate"].value_counts()
-    print(", ".join(f"{count:,} {fate}" for fate, count in counts.items()))
+    counts = truth["outcome"].value_counts()
+    print(", ".join(f"{count:,} {outcome}" for outcome, count in counts.items()))
     return 0
 
 
@@ -219,7 +219,7 @@ def _own_secret() -> SecretStr:
 
 
 def _status(options: argparse.Namespace) -> int:
-    found = rl.running()
+    found = rl.receivers()
     for rx in found:
         print(f"{rx.url} into {rx.directory}\n    {_line(rx.status)}")
     if not found:
@@ -228,7 +228,7 @@ def _status(options: argparse.Namespace) -> int:
 
 
 def _stop(options: argparse.Namespace) -> int:
-    found = [rx for rx in rl.running() if options.port in (None, rx.port)]
+    found = [rx for rx in rl.receivers() if options.port in (None, rx.port)]
     for rx in found:
         url = rx.url
         print(f"stopped {url}: {_line(rx.stop())}")

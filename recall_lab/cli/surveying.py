@@ -119,7 +119,7 @@ def _told(frame: pd.DataFrame, options: argparse.Namespace) -> int:
     from recall_lab.analysis.recording.export import whole_or_nothing
     from recall_lab.surveys.ranking import summary
 
-    rows = rl.worst_first(frame)
+    rows = rl.rank(frame)
     told = rows[rows["why"] != ""]
     worst = told.head(options.worst)
     if len(worst):

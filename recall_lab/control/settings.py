@@ -26,7 +26,7 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
         port: port to listen on; 0 for any free one.
         directory: where captures go, absolute.
         mode: in a child process or in a thread.
-        linger: seconds a child goes on without a notebook and without a bot.
+        idle_timeout: seconds a child goes on without a notebook and without a bot.
         sync: seconds between two syncs of a capture to the disk.
         tunnel: ``ngrok``, ``cloudflared`` or ``""``.
         domain: the tunnel's, where it has a lasting one.
@@ -39,7 +39,7 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     port: int = 3456
     directory: str
     mode: Mode = "process"
-    linger: float = 600.0
+    idle_timeout: float = 600.0
     sync: float = 1.0
     tunnel: str = ""
     domain: str = ""
@@ -48,7 +48,7 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     limits: Limits = Limits()
 
     @property
-    def reach(self) -> str:
+    def exposure(self) -> str:
         """How a receiver with these settings can be reached from outside; ``""`` if it can't."""
         if self.tunnel:
             return f"the receiver is opened to the internet by {self.tunnel}"
@@ -70,7 +70,7 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
         port: int,
         directory: str | Path,
         mode: str,
-        linger: float,
+        idle_timeout: float,
         sync: float,
         tunnel: str | None = None,
         domain: str | None = None,
@@ -84,7 +84,7 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
             raise InvalidArgument("host", host, "an address or a host name, such as 127.0.0.1")
         if mode not in MODES:
             raise InvalidArgument("mode", mode, "'process' or 'thread'")
-        for name, value in (("linger", linger), ("sync", sync)):
+        for name, value in (("idle_timeout", idle_timeout), ("sync", sync)):
             if not 0 < value < 1e9:
                 raise InvalidArgument(name, value, "a positive number of seconds")
         if limits is not None and not isinstance(limits, Limits):
@@ -106,7 +106,7 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
             port=port,
             directory=str(Path(directory).expanduser().absolute()),
             mode="process" if mode == "process" else "thread",
-            linger=float(linger),
+            idle_timeout=float(idle_timeout),
             sync=float(sync),
             tunnel=tunnel or "",
             domain=domain or "",

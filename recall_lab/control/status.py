@@ -14,7 +14,7 @@ class Status(msgspec.Struct, frozen=True, kw_only=True):
         state: ``running``, ``stopped`` or ``failed``.
         url: where bots on this machine connect; without the token.
         public_url: where bots elsewhere connect, without the token; ``""`` for nowhere.
-        demands: what whoever connects has to have, in words; ``""`` for nothing.
+        auth_required: what whoever connects has to have, in words; ``""`` for nothing.
         trouble: what is wrong with the tunnel now; ``""`` while it holds, or where there is none.
         started: when it started, in ns since 1970 UTC.
         connections: sockets open now.
@@ -31,9 +31,9 @@ class Status(msgspec.Struct, frozen=True, kw_only=True):
         video: those of them that were pictures.
         rejected: messages refused, by reason.
         refused: connections not let in, by reason (see :mod:`recall_lab.receiver.access`).
-        lost: audio packets that were received and could not be kept: the disk refused them, or
+        dropped: audio packets that were received and could not be kept: the disk refused them, or
             a limit did.
-        lost_seconds: how long their audio is, s.
+        dropped_s: how long their audio is, s.
         unsynced: packets kept that are not yet known to be durable.
         last_error: the last thing that went wrong, in words; "" when nothing did.
     """
@@ -41,7 +41,7 @@ class Status(msgspec.Struct, frozen=True, kw_only=True):
     state: Literal["running", "stopped", "failed"]
     url: str
     public_url: str = ""
-    demands: str = ""
+    auth_required: str = ""
     trouble: str = ""
     started: int = 0
     connections: int = 0
@@ -57,8 +57,8 @@ class Status(msgspec.Struct, frozen=True, kw_only=True):
     video: int = 0
     rejected: dict[str, int] = {}
     refused: dict[str, int] = {}
-    lost: int = 0
-    lost_seconds: float = 0.0
+    dropped: int = 0
+    dropped_s: float = 0.0
     unsynced: int = 0
     last_error: str = ""
 

@@ -27,7 +27,7 @@ from pydantic import SecretStr
 from recall_lab.configuration import hidden
 from recall_lab.errors import InvalidArgument, PortInUse
 from recall_lab.fake_recall.create_request import read_order, wrong
-from recall_lab.fake_recall.fake_bot import Life, Script
+from recall_lab.fake_recall.fake_bot import FakeBot, Script
 from recall_lab.fake_recall.http import Content, Refused, Web
 from recall_lab.simulator.faults import Faults
 from recall_lab.simulator.meeting import Meeting, read_meeting
@@ -106,7 +106,7 @@ class FakeRecall:
             meeting=heard, speed=speed, pace=pace, faults=faults, fatal=fatal, lead=lead, gain=gain
         )
         self._local_urls = local_urls
-        self._lives: dict[str, Life] = {}
+        self._lives: dict[str, FakeBot] = {}
         self._keys: dict[str, tuple[float, bytes, str]] = {}  # Idempotency-Key: when, body, bot
         self._scripted: deque[tuple[str, str, Refused]] = deque()
         self._lock = threading.Lock()
@@ -159,10 +159,10 @@ class FakeRecall:
         """End its bots and forget their recordings; stopping twice is no mistake."""
         with self._lock:
             self._stopped = True
-        for life in list(self._lives.values()):
-            life.leave()
-        for life in list(self._lives.values()):
-            life.join(10)
+        for fake_bot in list(self._lives.values()):
+            fake_bot.leave()
+        for fake_bot in list(self._lives.values()):
+            fake_bot.join(10)
         if self._thread.is_alive():
             self._http.shutdown()
             self._thread.join()
@@ -220,7 +220,7 @@ class FakeRecall:
     ) -> tuple[int, dict[str, Any]]:
         if "json" not in headers.get("Content-Type", ""):
             raise Refused(415, {"detail": "Unsupported media type in request."})
-        order = read_order(body, local=self._local_urls)
+        create_request = read_order(body, local=self._local_urls)
         key = headers.get("Idempotency-Key", "")
         with self._lock:
             when, before, bot = self._keys.get(key, (-_REMEMBERED, b"", ""))
@@ -231,11 +231,11 @@ class FakeRecall:
                     return 201, self._told(self._lives[bot])
             if self._stopped:
                 raise Refused(503, {"detail": "Stopped."})
-            life = Life(order, self._script, self._folder, self.secret)
-            self._lives[life.id] = life
+            fake_bot = FakeBot(create_request, self._script, self._folder, self.secret)
+            self._lives[fake_bot.id] = fake_bot
             if key:
-                self._keys[key] = time.monotonic(), body, life.id
-        return 201, self._told(life)
+                self._keys[key] = time.monotonic(), body, fake_bot.id
+        return 201, self._told(fake_bot)
 
     def _list(
         self, path: object, query: Mapping[str, str], headers: object, body: object
@@ -244,47 +244,51 @@ class FakeRecall:
             page = int(query.get("page", "1"))
         except ValueError:
             page = 0
-        lives = [
-            life for life in self._lives.values() if query.get("status", "") in ("", life.code)
+        fake_bots = [
+            fake_bot
+            for fake_bot in self._lives.values()
+            if query.get("status", "") in ("", fake_bot.code)
         ]
-        lives.reverse()
-        if page < 1 or (page - 1) * PAGE > len(lives):
+        fake_bots.reverse()
+        if page < 1 or (page - 1) * PAGE > len(fake_bots):
             raise Refused(404, {"detail": "Invalid page."})
         rest = f"&status={query['status']}" if "status" in query else ""
         links = [f"{self.base_url}bot/?page={at}{rest}" for at in (page - 1, page + 1)]
         return 200, {
-            "count": len(lives),
+            "count": len(fake_bots),
             "previous": links[0] if page > 1 else None,
-            "next": links[1] if page * PAGE < len(lives) else None,
-            "results": [self._told(life) for life in lives[(page - 1) * PAGE : page * PAGE]],
+            "next": links[1] if page * PAGE < len(fake_bots) else None,
+            "results": [
+                self._told(fake_bot) for fake_bot in fake_bots[(page - 1) * PAGE : page * PAGE]
+            ],
         }
 
     def _get(self, path: Mapping[str, str], *rest: object) -> tuple[int, dict[str, Any]]:
         return 200, self._told(self._life(path))
 
     def _leave(self, path: Mapping[str, str], *rest: object) -> tuple[int, dict[str, Any]]:
-        life = self._life(path)
-        if not life.dispatched or life.code in (*_OVER, "call_ended"):
+        fake_bot = self._life(path)
+        if not fake_bot.dispatched or fake_bot.code in (*_OVER, "call_ended"):
             raise Refused(400, {"code": "cannot_command_unstarted_bot", "detail": "Not in a call."})
-        life.leave()
-        return 200, self._told(life)
+        fake_bot.leave()
+        return 200, self._told(fake_bot)
 
     def _delete_media(self, path: Mapping[str, str], *rest: object) -> tuple[int, dict[str, Any]]:
-        life = self._life(path)
-        if life.code not in _OVER:
+        fake_bot = self._life(path)
+        if fake_bot.code not in _OVER:
             raise Refused(400, {"detail": "The bot is still in its call."})
-        life.delete_media()
-        return 200, self._told(life)
+        fake_bot.delete_media()
+        return 200, self._told(fake_bot)
 
     def _delete(self, path: Mapping[str, str], *rest: object) -> tuple[int, None]:
-        life = self._life(path)
-        if life.dispatched:
+        fake_bot = self._life(path)
+        if fake_bot.dispatched:
             raise Refused(
                 405, {"detail": "Only a bot that has not been dispatched can be deleted."}
             )
-        life.leave()
+        fake_bot.leave()
         with self._lock:
-            del self._lives[life.id]
+            del self._lives[fake_bot.id]
         return 204, None
 
     def _endpoints(
@@ -297,10 +301,13 @@ class FakeRecall:
                 "url": sent.endpoint.url,
                 "events": sent.endpoint.events,
                 "status": {"code": sent.status, "sub_code": None},
-                "recording": {"id": life.recording_id, "metadata": life.order.metadata},
+                "recording": {
+                    "id": fake_bot.recording_id,
+                    "metadata": fake_bot.create_request.metadata,
+                },
             }
-            for life in self._of_recording(query)
-            for sent in life.sent
+            for fake_bot in self._of_recording(query)
+            for sent in fake_bot.sent
         ]
         return 200, {"next": None, "previous": None, "results": found}
 
@@ -309,8 +316,8 @@ class FakeRecall:
     ) -> tuple[int, dict[str, Any]]:
         found = [
             shortcut["audio_mixed"]
-            for life in self._of_recording(query)
-            for recording in self._told(life)["recordings"]
+            for fake_bot in self._of_recording(query)
+            for recording in self._told(fake_bot)["recordings"]
             if (shortcut := recording["media_shortcuts"])["audio_mixed"] is not None
         ]
         return 200, {"next": None, "previous": None, "results": found}
@@ -320,27 +327,27 @@ class FakeRecall:
         given = query.get("X-Amz-Signature", "").encode(errors="replace")
         if not secrets.compare_digest(given, self._signature.encode()):
             raise Refused(403, {"detail": "The signature does not match."})
-        for life in self._lives.values():
-            if path == f"/media/{life.recording_id}.mp3" and life.media is not None:
-                return life.media
+        for fake_bot in self._lives.values():
+            if path == f"/media/{fake_bot.recording_id}.mp3" and fake_bot.media is not None:
+                return fake_bot.media
         raise Refused(404, {"detail": "Not found."})
 
-    def _told(self, life: Life) -> dict[str, Any]:
-        url = f"http://127.0.0.1:{self.port}/media/{life.recording_id}.mp3"
-        return life.told(f"{url}?X-Amz-Signature={self._signature}")
+    def _told(self, fake_bot: FakeBot) -> dict[str, Any]:
+        url = f"http://127.0.0.1:{self.port}/media/{fake_bot.recording_id}.mp3"
+        return fake_bot.told(f"{url}?X-Amz-Signature={self._signature}")
 
-    def _life(self, path: Mapping[str, str]) -> Life:
-        life = self._lives.get(path["id"])
-        if life is None:
+    def _life(self, path: Mapping[str, str]) -> FakeBot:
+        fake_bot = self._lives.get(path["id"])
+        if fake_bot is None:
             raise Refused(404, {"code": "not_found", "detail": "Not found."})
-        return life
+        return fake_bot
 
-    def _of_recording(self, query: Mapping[str, str]) -> list[Life]:
+    def _of_recording(self, query: Mapping[str, str]) -> list[FakeBot]:
         if "recording_id" not in query:
             raise wrong("recording_id", "This filter is required here.")
         return [
-            life for life in self._lives.values()
-            if life.recording is not None and life.recording_id == query["recording_id"]
+            fake_bot for fake_bot in self._lives.values()
+            if fake_bot.recording is not None and fake_bot.recording_id == query["recording_id"]
         ]  # fmt: skip
 
 

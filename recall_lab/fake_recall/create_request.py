@@ -79,7 +79,7 @@ class RecordingConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
         return [event for event in endpoint.events if getattr(self, ARTIFACTS[event]) is not None]
 
 
-class Order(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+class CreateRequest(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """A bot to be created."""
 
     meeting_url: str
@@ -89,7 +89,7 @@ class Order(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     recording_config: RecordingConfig = RecordingConfig()
 
 
-def read_order(body: bytes, *, local: bool) -> Order:
+def read_order(body: bytes, *, local: bool) -> CreateRequest:
     """Return what a request orders.
 
     Args:
@@ -100,18 +100,18 @@ def read_order(body: bytes, *, local: bool) -> Order:
         Refused: 400 with what is wrong by field, or 403 for an address that no bot can reach.
     """
     try:
-        order = msgspec.json.decode(body, type=Order)
+        create_request = msgspec.json.decode(body, type=CreateRequest)
     except msgspec.ValidationError as error:
         found = _AT.fullmatch(str(error))
         assert found is not None  # the pattern takes any text
         raise wrong(found["path"] or "non_field_errors", found["what"]) from None
     except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
         raise Refused(400, {"detail": f"JSON parse error - {error}"}) from None
-    if not _is_url(order.meeting_url, ("http", "https")):
+    if not _is_url(create_request.meeting_url, ("http", "https")):
         raise wrong("meeting_url", "Enter a valid URL.")
-    if order.join_at is not None and order.join_at.utcoffset() is None:
+    if create_request.join_at is not None and create_request.join_at.utcoffset() is None:
         raise wrong("join_at", "Datetime has no zone.")
-    for at, endpoint in enumerate(order.recording_config.realtime_endpoints):
+    for at, endpoint in enumerate(create_request.recording_config.realtime_endpoints):
         where = f"recording_config.realtime_endpoints[{at}]"
         parts = urlsplit(endpoint.url) if _is_url(endpoint.url, ("ws", "wss")) else None
         if parts is None or not parts.path or parts.fragment or "@" in parts.netloc:
@@ -121,7 +121,7 @@ def read_order(body: bytes, *, local: bool) -> Order:
                 raise wrong(f"{where}.events", f'"{event}" is not a valid choice.')
         if not local and not _is_public(urlsplit(endpoint.url).hostname or ""):
             raise Refused(403, {"detail": "Request blocked by the firewall."})
-    return order
+    return create_request
 
 
 def wrong(field: str, what: str) -> Refused:

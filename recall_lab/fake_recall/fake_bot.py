@@ -19,7 +19,7 @@ from pydantic import SecretStr
 
 from recall_lab.analysis.recording.export import save
 from recall_lab.errors import RecallLabError
-from recall_lab.fake_recall.create_request import Endpoint, Order
+from recall_lab.fake_recall.create_request import CreateRequest, Endpoint
 from recall_lab.simulator.api import Simulation
 from recall_lab.simulator.faults import Faults
 from recall_lab.simulator.meeting import Meeting
@@ -68,18 +68,22 @@ class Sent:
     call: Simulation | None = None
 
 
-class Life:
+class FakeBot:
     """A bot from its creation to its end."""
 
-    def __init__(self, order: Order, script: Script, folder: Path, secret: SecretStr) -> None:
+    def __init__(
+        self, create_request: CreateRequest, script: Script, folder: Path, secret: SecretStr
+    ) -> None:
         self.id = str(uuid.uuid4())
-        self.order = order
+        self.create_request = create_request
         self.changes: list[dict[str, Any]] = []
         self.recording_id = str(uuid.uuid4())
         self.recording: dict[str, Any] | None = None
         self.media: Path | None = None
         self.deleted = False
-        self.sent = [Sent(endpoint) for endpoint in order.recording_config.realtime_endpoints]
+        self.sent = [
+            Sent(endpoint) for endpoint in create_request.recording_config.realtime_endpoints
+        ]
         self._script = script
         self._folder = folder
         self._secret = secret
@@ -133,7 +137,7 @@ class Life:
                     "format": "mp3",
                     "data": {"download_url": media_url if done else None},
                 }
-                wanted = self.order.recording_config.audio_mixed_mp3 is not None
+                wanted = self.create_request.recording_config.audio_mixed_mp3 is not None
                 wanted = wanted and not self.deleted
                 recordings = [
                     {
@@ -141,13 +145,13 @@ class Life:
                         "media_shortcuts": {"audio_mixed": audio if wanted else None},
                     }
                 ]
-            join_at = self.order.join_at
+            join_at = self.create_request.join_at
             return {
                 "id": self.id,
-                "meeting_url": self.order.meeting_url,
-                "bot_name": self.order.bot_name,
+                "meeting_url": self.create_request.meeting_url,
+                "bot_name": self.create_request.bot_name,
                 "join_at": None if join_at is None else join_at.isoformat(),
-                "metadata": self.order.metadata,
+                "metadata": self.create_request.metadata,
                 "status_changes": list(self.changes),
                 "recordings": recordings,
                 "recording_config": {
@@ -179,8 +183,8 @@ class Life:
 
     def _act(self) -> None:
         pace = self._script.pace
-        if self.order.join_at is not None:
-            wait = self.order.join_at.timestamp() - time.time()
+        if self.create_request.join_at is not None:
+            wait = self.create_request.join_at.timestamp() - time.time()
             self._end.wait(min(max(0.0, wait), _LONGEST_WAIT))
         for code in ("joining_call", "in_waiting_room", "in_call_not_recording"):
             if self._end.is_set():
@@ -227,13 +231,13 @@ class Life:
         return min((time.monotonic() - began) * self._script.speed, length)
 
     def _send(self, sent: Sent) -> None:
-        delivered = self.order.recording_config.delivered(sent.endpoint)
+        delivered = self.create_request.recording_config.delivered(sent.endpoint)
         names = {MIXED: "mixed", SEPARATE: "separate"}
         streams = [names[event] for event in delivered if event in names]
         if not streams:  # events without audio are not played by themselves
             sent.status = "done"
             return
-        metadata = self.order.metadata
+        metadata = self.create_request.metadata
         sent.call = start_meeting(
             self._script.meeting,
             SecretStr(sent.endpoint.url),
@@ -252,7 +256,7 @@ class Life:
 
     def _make_recording(self, heard: float) -> None:
         """Write the final recording of so many seconds of the call."""
-        if self.order.recording_config.audio_mixed_mp3 is not None:
+        if self.create_request.recording_config.audio_mixed_mp3 is not None:
             path = self._folder / f"{self.recording_id}.mp3"
             save(self._rendered(heard), path, progress=False)
             self.media = path
@@ -274,4 +278,4 @@ class Life:
 
     def __repr__(self) -> str:
         to = ", ".join(redacted(sent.endpoint.url) for sent in self.sent)
-        return f"<Life of bot {self.id}: {self.code or 'scheduled'}, to {to or 'nobody'}>"
+        return f"<FakeBot {self.id}: {self.code or 'scheduled'}, to {to or 'nobody'}>"

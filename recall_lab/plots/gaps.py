@@ -43,7 +43,7 @@ from recall_lab.wire.pcm import RATE
 COLORS: Final = {
     "loss": VERMILION,
     "reconnect": ORANGE,
-    "storage": WINE,
+    "dropped": WINE,
     "receiver restart": PURPLE,
     "mute": SKY,
     "silence": PALE,

@@ -95,7 +95,7 @@ class Access(msgspec.Struct, frozen=True, kw_only=True):
             made=made,
             replay_check=bool(replay_check),
         )
-        if public and not access.demands:
+        if public and not access.auth_required:
             raise InvalidArgument(
                 "secret, token", (None, None),
                 f"one of them, as {public}: RECALL_WORKSPACE_VERIFICATION_SECRET in the "
@@ -105,7 +105,7 @@ class Access(msgspec.Struct, frozen=True, kw_only=True):
         return access
 
     @property
-    def demands(self) -> bool:
+    def auth_required(self) -> bool:
         """Whether anything is demanded at all."""
         return bool(self.secrets or self.tokens)
 
@@ -127,7 +127,7 @@ class Access(msgspec.Struct, frozen=True, kw_only=True):
         Secrets and tokens are too long to be guessed from it. A token of our making is as good
         as another: a cell that is run again is to find the receiver it began.
         """
-        if not self.demands:
+        if not self.auth_required:
             return ""
         parts = [*self.secrets, "|", *(["made"] if self.made else self.tokens)]
         digest = sha256(f"{' '.join(parts)} {self.replay_check}".encode()).hexdigest()
@@ -137,7 +137,7 @@ class Access(msgspec.Struct, frozen=True, kw_only=True):
         return f"Access(secrets={len(self.secrets)}, tokens={len(self.tokens)})"
 
 
-class Gate:
+class Authenticator:
     """Lets in or refuses, request by request."""
 
     def __init__(self, access: Access) -> None:

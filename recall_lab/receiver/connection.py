@@ -20,7 +20,7 @@ from websockets.protocol import Event, State
 
 from recall_lab.receiver.connection_limiter import ConnectionLimiter
 from recall_lab.receiver.ingest import Connection, Ingest
-from recall_lab.receiver.stall_reader import Relief
+from recall_lab.receiver.stall_reader import StallReader
 
 # the library's own, in C where it was built; takes anything with a buffer
 _unmask: Callable[[memoryview, memoryview], bytes] = websockets.frames.apply_mask  # type: ignore
@@ -61,15 +61,15 @@ class Shared:
     """What the connections of one server have in common.
 
     Attributes:
-        ingest, door, relief: the server's.
+        ingest, limiter, stall_reader: the server's.
         buffer: what is read from a socket comes in here; whoever reads next may write over it.
         connections: those that are open.
         unfinished: bytes of messages that have not come whole.
     """
 
     ingest: Ingest
-    door: ConnectionLimiter
-    relief: Relief
+    limiter: ConnectionLimiter
+    stall_reader: StallReader
     buffer: memoryview = field(default_factory=lambda: memoryview(bytearray(_BUFFER)))
     connections: set[BotConnection] = field(default_factory=set)
     unfinished: int = 0
@@ -93,7 +93,7 @@ class BotConnection(ServerConnection, asyncio.BufferedProtocol):
         self.shared = shared
         self.ingest = shared.ingest
         self.connection: Connection | None = None  # until the handshake is done
-        self._address = ""  # by which the door counts it; "" for one that it turned away
+        self._address = ""  # by which the limiter counts it; "" for one that it turned away
         self._descriptor = -1
         self._request = 0  # bytes before the handshake was done
         self._head = b""  # of a frame that has not come whole
@@ -115,14 +115,14 @@ class BotConnection(ServerConnection, asyncio.BufferedProtocol):
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         host = (transport.get_extra_info("peername") or ("unknown",))[0]
-        why = self.shared.door.enter(host)
+        why = self.shared.limiter.enter(host)
         if not why:
             self._address = host
             self.shared.connections.add(self)
             super().connection_made(transport)
             return
         self.transport = cast(asyncio.Transport, transport)
-        with self.shared.relief:
+        with self.shared.stall_reader:
             self.ingest.refuse(self.peer, why, "")
         status = HTTPStatus.SERVICE_UNAVAILABLE
         answer = (
@@ -134,8 +134,8 @@ class BotConnection(ServerConnection, asyncio.BufferedProtocol):
     def connection_lost(self, exc: Exception | None) -> None:
         if not self._address:  # was never let in
             return
-        self.shared.relief.remove(self._descriptor)
-        self.shared.door.leave(self._address)
+        self.shared.stall_reader.remove(self._descriptor)
+        self.shared.limiter.leave(self._address)
         self.shared.connections.discard(self)
         self._let_go()
         super().connection_lost(exc)
@@ -144,7 +144,7 @@ class BotConnection(ServerConnection, asyncio.BufferedProtocol):
         """Take messages from here on: the handshake is done."""
         self.connection = self.ingest.opened(self.peer)
         self._descriptor = self.transport.get_extra_info("socket").fileno()
-        self.shared.relief.add(self._descriptor, self)
+        self.shared.stall_reader.add(self._descriptor, self)
         return self.connection
 
     def eof_received(self) -> None:
@@ -158,7 +158,7 @@ class BotConnection(ServerConnection, asyncio.BufferedProtocol):
         if not self._address:
             return
         self._received, self._monotonic = clocks()
-        with self.shared.relief:
+        with self.shared.stall_reader:
             try:
                 self._took(nbytes)
             except MemoryError as error:

@@ -6,7 +6,7 @@ from collections.abc import Callable, Container
 from dataclasses import dataclass
 from typing import Final, TypeAlias, TypeVar
 
-from recall_lab.capture.events import LOST
+from recall_lab.capture.events import DROPPED
 from recall_lab.capture.info import stem_of
 from recall_lab.errors import CaptureError, StorageFailed
 from recall_lab.wire.pcm import RATE
@@ -21,7 +21,7 @@ _REMEMBERED: Final = 20_000  # streams
 
 
 @dataclass
-class _Loss:
+class _Run:
     """Packets of a stream, one after another."""
 
     error: str
@@ -31,7 +31,7 @@ class _Loss:
     samples: int = 0
 
 
-class Losses:
+class Dropped:
     """Counts what could not be kept, and writes it down once writing goes on.
 
     Args:
@@ -45,20 +45,20 @@ class Losses:
     def __init__(self, note: Callable[..., bool]) -> None:
         self.packets = self.samples = 0
         self._note = note
-        self._pending: dict[Key, _Loss] = {}
+        self._pending: dict[Key, _Run] = {}
         self._unmarked: dict[Key, None] = {}
 
     def add(self, key: Key, relative: float, samples: int, error: CaptureError) -> None:
         """Count a packet of a recording that has files, which are to tell of it."""
         self.count(samples)
-        loss = self._pending.get(key)
-        if loss is None:
-            loss = self._pending[key] = _Loss(_cause(error), relative, relative)
+        run = self._pending.get(key)
+        if run is None:
+            run = self._pending[key] = _Run(_cause(error), relative, relative)
             keep_newest(self._pending, _REMEMBERED)
-        loss.packets += 1
-        loss.samples += samples
-        loss.since = min(loss.since, relative)
-        loss.until = max(loss.until, relative + samples / RATE)
+        run.packets += 1
+        run.samples += samples
+        run.since = min(run.since, relative)
+        run.until = max(run.until, relative + samples / RATE)
         self._unmarked[key] = None
         keep_newest(self._unmarked, _REMEMBERED)
 
@@ -68,19 +68,19 @@ class Losses:
         self.samples += samples
 
     def mark(self, key: Key) -> bool:
-        """Whether the next packet of a stream is to say that others were lost; once."""
+        """Whether the next packet of a stream is to say that others were dropped; once."""
         return self._unmarked.pop(key, 0) is None
 
     def tell(self, key: Key) -> None:
         """Write down what there is of a stream; what can't be written is told the next time.
 
-        Of a loss that goes on there will be several lines, each of its own part.
+        Of a run that goes on there will be several lines, each of its own part.
         """
-        loss = self._pending.get(key)
-        if loss is not None and self._note(
-            key[0], LOST, stream=stem_of(*key), packets=loss.packets,
-            seconds=round(loss.samples / RATE, 6), since=loss.since,
-            until=round(loss.until, 6), error=loss.error,
+        run = self._pending.get(key)
+        if run is not None and self._note(
+            key[0], DROPPED, stream=stem_of(*key), packets=run.packets,
+            seconds=round(run.samples / RATE, 6), since=run.since,
+            until=round(run.until, 6), error=run.error,
         ):  # fmt: skip
             del self._pending[key]
 

@@ -222,11 +222,11 @@ class Ingest:
             packets=storage.packets,
             packets_per_second=round(rate, 1),
             bytes=storage.bytes,
-            lost=storage.losses.packets,
-            lost_seconds=round(storage.losses.samples / RATE, 6),
+            dropped=storage.dropped.packets,
+            dropped_s=round(storage.dropped.samples / RATE, 6),
             events=self.events,
             video=self.video,
-            rejected=dict(self.rejected + Counter(storage=storage.uncommitted)),
+            rejected=dict(self.rejected + Counter(storage=storage.unwritten)),
             refused=dict(self.refused),
             unsynced=storage.unsynced,
             last_error=self.last_error,
@@ -257,9 +257,9 @@ class Ingest:
                     key, connection.numbers[recording], packet.payload, packet.relative
                 )
             if recording in self.storage.recordings:
-                self.storage.losses.add(key, packet.relative, samples, error)
+                self.storage.dropped.add(key, packet.relative, samples, error)
             else:
-                self.storage.losses.count(samples)
+                self.storage.dropped.count(samples)
             raise
         number = connection.numbers.get(recording)
         if number is None:

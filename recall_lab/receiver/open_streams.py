@@ -24,7 +24,7 @@ from recall_lab.capture.record import RECORD_BYTES
 from recall_lab.control.limits import Limits
 from recall_lab.errors import CaptureError, LimitReached, StorageFailed
 from recall_lab.receiver.connection_limiter import streams_at_once
-from recall_lab.receiver.dropped import Key, Losses, keep_newest
+from recall_lab.receiver.dropped import Dropped, Key, keep_newest
 from recall_lab.receiver.quota import Quota
 from recall_lab.receiver.recordings import Recordings
 from recall_lab.receiver.sync import Syncer
@@ -90,8 +90,8 @@ class Storage:
     Attributes:
         packets, bytes: kept since the start.
         recordings: whose files may be written.
-        losses: what was received and could not be kept.
-        uncommitted: packets of it that the disk refused as they were written.
+        dropped: what was received and could not be kept.
+        unwritten: packets of it that the disk refused as they were written.
     """
 
     def __init__(
@@ -108,8 +108,8 @@ class Storage:
         self.budget = Quota(limits, directory)
         self.packets = self.bytes = 0
         self.recordings = Recordings(directory, self.budget)
-        self.losses = Losses(note)
-        self.uncommitted = 0
+        self.dropped = Dropped(note)
+        self.unwritten = 0
         self.seen = 0  # streams
         self._note = note
         self._trouble = trouble
@@ -122,7 +122,7 @@ class Storage:
         self._doubts: dict[Key, Doubt] = {}
         self._settled: dict[Key, int] = {}  # closed, and so many packets durable
         self._refusals: dict[Key, tuple[float, CaptureError]] = {}
-        self._told = 0.0  # when losses under way were told, monotonic s
+        self._told = 0.0  # when drops under way were told, monotonic s
         self._retried = 0.0  # when that was last tried, monotonic s
         self._failures = Throttle(burst=5, rate=0.1)  # of syncs
         self._syncer = Syncer(sync, self._sync_failed)
@@ -173,12 +173,12 @@ class Storage:
             self.bytes += size
             self.budget.spend(stream.key[0], size + RECORD_BYTES * kept)
             if kept:
-                self.losses.tell(stream.key)
+                self.dropped.tell(stream.key)
             if error is not None:
                 self._trouble(str(error))
                 for relative, samples, *_ in stream.staged[kept:]:
-                    self.losses.add(stream.key, relative, samples, error)
-                self.uncommitted += writer.dropped
+                    self.dropped.add(stream.key, relative, samples, error)
+                self.unwritten += writer.dropped
             stream.staged.clear()
         self._touched.clear()
 
@@ -208,7 +208,7 @@ class Storage:
             self._sync_again(next(iter(self._doubts)))
         if now - self._told > _TELL:  # a kill is to cost little of what there is to tell
             self._told = now
-            self.losses.tell_all(self.recordings)
+            self.dropped.tell_all(self.recordings)
         idle = (key for key, stream in self._open.items() if now - stream.last > IDLE_CLOSE)
         for key in list(itertools.islice(idle, _CLOSED_AT_ONCE)):
             self._close(key)
@@ -233,7 +233,7 @@ class Storage:
                 open_, pool.map(_close, [writer for _, writer in open_]), strict=True
             ):
                 self._closed(key, writer, error)
-        self.losses.tell_all(self.recordings)
+        self.dropped.tell_all(self.recordings)
         self._syncer.stop()
 
     @property
@@ -283,7 +283,7 @@ class Storage:
             writer.doubt(self._doubts.pop(key).synced)
         else:
             writer.synced = min(self._settled.pop(key, 0), writer.packets)
-        if self.losses.mark(key):
+        if self.dropped.mark(key):
             writer.note_loss()
         writer.halves.update(self._halves.pop(key, {}))
         self.recordings.reached(recording, writer.last_connection)
@@ -333,7 +333,7 @@ class Storage:
         else:
             self._settled[key] = writer.synced
             keep_newest(self._settled, _REMEMBERED)
-        self.losses.tell(key)
+        self.dropped.tell(key)
 
     def _sync_again(self, key: Key) -> None:
         """Try once more to make a stream durable that was closed in doubt."""

@@ -30,11 +30,18 @@ from recall_lab.control.limits import Limits
 from recall_lab.control.settings import Settings
 from recall_lab.control.status import Status
 from recall_lab.errors import PortInUse, ReceiverFailed
-from recall_lab.receiver.access import Access, Gate, Secrets, hidden_all, with_access, with_token
+from recall_lab.receiver.access import (
+    Access,
+    Authenticator,
+    Secrets,
+    hidden_all,
+    with_access,
+    with_token,
+)
 from recall_lab.receiver.connection import BotConnection, Shared, clocks
 from recall_lab.receiver.connection_limiter import ConnectionLimiter
 from recall_lab.receiver.ingest import Ingest
-from recall_lab.receiver.stall_reader import Relief
+from recall_lab.receiver.stall_reader import StallReader
 from recall_lab.receiver.tunnel import Tunnel, check_installed, open_tunnel
 from recall_lab.text import RedactingFilter
 from recall_lab.wire.messages import MAX_MESSAGE_BYTES
@@ -95,13 +102,13 @@ class Server:
     ) -> None:
         secret, token = hidden_all(secret), hidden_all(token)
         settings = Settings.checked(
-            host=host, port=port, directory=directory, mode="thread", linger=600.0, sync=sync,
+            host=host, port=port, directory=directory, mode="thread", idle_timeout=600.0, sync=sync,
             tunnel=tunnel, domain=domain, public_url=public_url, limits=limits,
         )  # fmt: skip
         check_installed(settings.tunnel)
         self._begin(
             settings,
-            Access.checked(secret, token, replay_check=replay_check, public=settings.reach),
+            Access.checked(secret, token, replay_check=replay_check, public=settings.exposure),
         )
 
     @classmethod
@@ -116,7 +123,7 @@ class Server:
         self.access = access
         self.id = secrets.token_hex(8)
         self.port = settings.port
-        self._gate = Gate(access)
+        self._authenticator = Authenticator(access)
         self._tunnel: Tunnel | None = None
         self._address = ""  # that a tunnel leads to
         self._ingest: Ingest | None = None
@@ -145,7 +152,7 @@ class Server:
             return msgspec.structs.replace(
                 self._ingest.status(self.url),
                 public_url=self.public_url,
-                demands=self.access.words,
+                auth_required=self.access.words,
                 trouble="" if self._tunnel is None else self._tunnel.trouble,
             )
         return self._last or Status(state="stopped", url=self.url)
@@ -191,8 +198,8 @@ class Server:
                 f"the folder {settings.directory!r} can't be used: {error.strerror}; "
                 "name one that you may write to"
             ) from error
-        relief = Relief(ingest.flush)
-        shared = Shared(ingest, ConnectionLimiter(settings.limits), relief)
+        stall_reader = StallReader(ingest.flush)
+        shared = Shared(ingest, ConnectionLimiter(settings.limits), stall_reader)
         # a factory will do, as the documentation says; the annotation asks for a class
         connection: Any = partial(BotConnection, shared=shared)
         try:
@@ -220,21 +227,24 @@ class Server:
         host, self.port, *_ = next(iter(server.sockets)).getsockname()
         self._address = local_address(host, self.port)
         self._exit.callback(ingest.close)
-        relief.start()
-        self._exit.callback(relief.stop)
+        stall_reader.start()
+        self._exit.callback(stall_reader.stop)
         for listening in server.sockets:
             self._exit.callback(hang_up, socket.socket(fileno=os.dup(listening.fileno())))
         await self._exit.enter_async_context(server)
-        for task in (self._tick(ingest, relief), self._listen_to_itself(ingest, relief)):
+        for task in (
+            self._tick(ingest, stall_reader),
+            self._listen_to_itself(ingest, stall_reader),
+        ):
             self._exit.callback(asyncio.create_task(task).cancel)
 
     def _let_in(self, ingest: Ingest, bot: ServerConnection, request: Request) -> Response | None:
         """Answer those who may not connect, before anything of theirs is read."""
-        why, id_ = self._gate.refusal(request.path, request.headers, time.time())
+        why, id_ = self._authenticator.refusal(request.path, request.headers, time.time())
         if not why:
             return None
         assert isinstance(bot, BotConnection)
-        with bot.shared.relief:
+        with bot.shared.stall_reader:
             ingest.refuse(bot.peer, why, id_)
         status = HTTPStatus.FORBIDDEN if why == "origin" else HTTPStatus.UNAUTHORIZED
         return bot.respond(status, f"{status.phrase}\n")  # why is for the journal, not for them
@@ -256,19 +266,19 @@ class Server:
         try:
             await bot.wait_closed()
         finally:
-            with bot.shared.relief:
+            with bot.shared.stall_reader:
                 bot.ingest.closed(connection, bot.close_code, bot.close_reason or "")
 
-    async def _tick(self, ingest: Ingest, relief: Relief) -> None:
+    async def _tick(self, ingest: Ingest, stall_reader: StallReader) -> None:
         while True:
-            with relief:
+            with stall_reader:
                 try:
                     ingest.tick(time.monotonic())
                 except Exception as error:  # the next one may go well, and has to come
                     ingest.last_error = f"an error of ours: {error!r}"
             await asyncio.sleep(1.0)
 
-    async def _listen_to_itself(self, ingest: Ingest, relief: Relief) -> None:
+    async def _listen_to_itself(self, ingest: Ingest, stall_reader: StallReader) -> None:
         """Note when the loop was held up, and when the wall clock was set."""
         wall, monotonic = clocks()
         while True:
@@ -276,7 +286,7 @@ class Server:
             await asyncio.sleep(_HEARTBEAT)
             wall, monotonic = clocks()
             late, step = (monotonic - due) / 1e9, (wall - monotonic - ahead) / 1e9
-            with relief:  # the journal lies on the same disk
+            with stall_reader:  # the journal lies on the same disk
                 if late > STALL:
                     ingest.stalled(late)
                 if abs(step) > STEP:

@@ -47,10 +47,10 @@ class Source(Protocol):
         """Give up: what it was fed, it could not take."""
 
 
-class Relief:
+class StallReader:
     """Reads for a loop that is held up. One for each server.
 
-    The loop's callbacks that may touch the disk run within it: ``with relief: ...``
+    The loop's callbacks that may touch the disk run within it: ``with stall_reader: ...``
 
     Args:
         settle: keeps what sources were fed; called once for all that was held.
@@ -65,7 +65,7 @@ class Relief:
         self._sizes: Counter[int] = Counter()  # of what is held, by descriptor
         self._size = 0
         self._over = threading.Event()
-        self._thread = threading.Thread(target=self._watch, name="relief", daemon=True)
+        self._thread = threading.Thread(target=self._watch, name="stall reader", daemon=True)
 
     def start(self) -> None:
         """Begin to watch the loop."""

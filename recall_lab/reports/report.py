@@ -19,7 +19,7 @@ from matplotlib.figure import Figure
 from recall_lab.analysis.axis.axis import covered
 from recall_lab.analysis.recording.comparison import Comparison
 from recall_lab.analysis.sound.levels import levels
-from recall_lab.analysis.sound.summary import sound
+from recall_lab.analysis.sound.summary import sound_summary
 from recall_lab.analysis.time.analysis import Analysis, Call, analyse
 from recall_lab.analysis.time.loss import UNEXPLAINED
 from recall_lab.analysis.verdict.quality import quality
@@ -96,7 +96,7 @@ def _page(known: Analysis, detector: str, comparison: Comparison | None) -> str:
     capture = known.capture
     timed = not capture.packets.empty
     measured = quality(known) if timed else None
-    heard = sound(known)
+    heard = sound_summary(known)
     parts = [_head(capture)]
     if measured is not None:
         verdict = str(measured["verdict"])

@@ -182,7 +182,7 @@ def simulate(
 
     Example:
         >>> truth = simulate("data/standup.wav", rx.url, speed=10)  # doctest: +SKIP
-        >>> truth["fate"].value_counts()  # doctest: +SKIP
+        >>> truth["outcome"].value_counts()  # doctest: +SKIP
     """
     url, secret = hidden(url), None if secret is None else hidden(secret)
     bot = Bot(

@@ -116,7 +116,7 @@ class Bot:
                 epoch=epoch,
             )
             self.total = len(truth)
-            fates = truth["fate"].tolist()
+            outcomes = truth["outcome"].tolist()
             planned = 1
             connections = np.zeros(len(truth), np.int64)
             sent = np.zeros(len(truth), np.int64)
@@ -124,27 +124,27 @@ class Bot:
             for row in truth.itertuples():
                 at = cast(int, row.Index)
                 await until(begin + cast(float, row.due) / self.speed)
-                fate = fates[at]
+                outcome = outcomes[at]
                 if cut_off[at]:
                     await self._line.disconnect()
-                elif fate in ("sent", "malformed"):
+                elif outcome in ("sent", "malformed"):
                     if cast(int, row.connection) != planned:  # it left and has come back
                         planned = cast(int, row.connection)
                         await self._line.disconnect(clean=True)
-                    message = self._broken(at) if fate == "malformed" else self._message(row)
+                    message = self._broken(at) if outcome == "malformed" else self._message(row)
                     when = await self._send(message, begin, cast(float, row.due))
                     if when:
                         sent[at] = when
                         connections[at] = self._line.connections
                     else:
-                        fates[at] = "outage"
+                        outcomes[at] = "outage"
                 self.done = at + 1
                 if math.isinf(self.speed) and at % _CREDIT == 0:
                     await asyncio.sleep(0)
         finally:
             await self._line.disconnect(clean=True)
         times = pd.to_datetime(pd.Series(np.where(sent, sent, pd.NaT.value)), utc=True)
-        return truth.assign(fate=fates, connection=connections, sent=times)
+        return truth.assign(outcome=outcomes, connection=connections, sent=times)
 
     async def _send(self, message: bytes, begin: float, due: float) -> int:
         """Send one message; return when, in ns since 1970 UTC, or 0 if it was not sent.

@@ -17,7 +17,7 @@ from recall_lab.text import excerpt, html_table
 RETRY: Final = 3.0
 """Seconds after which the bot tries again to connect."""
 
-FATES: Final = ("sent", "lost", "muted", "hidden", "outage", "malformed")
+OUTCOMES: Final = ("sent", "lost", "muted", "hidden", "outage", "malformed")
 """What became of a packet: ``sent``; ``lost`` on the way; never made because the participant was
 ``muted``; vanished while the media clock stood (``hidden``); made while there was no connection
 (``outage``); or, not a packet at all, a broken message put in between (``malformed``)."""

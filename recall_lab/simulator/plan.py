@@ -92,7 +92,7 @@ def plan(
         - ``offset``, ``samples`` (int64): what it holds of the source; as sent, so that an
           empty packet has 0 samples
         - ``due`` (float64): seconds from the start of the call at which it is sent
-        - ``fate`` (str): one of :data:`recall_lab.simulator.faults.FATES`
+        - ``outcome`` (str): one of :data:`recall_lab.simulator.faults.OUTCOMES`
         - ``duplicate`` (bool): the second of two
         - ``payload`` (str): ``audio``, ``zeros`` or ``empty``
         - ``payload_crc`` (uint32): CRC-32 of the bytes as sent
@@ -117,12 +117,12 @@ def plan(
     pace = 1 + faults.drift * 1e-6
     elapsed = media / pace
 
-    fate = np.full(count, "sent", object)
-    fate[_bursts(rng, count, faults.loss, faults.burst)] = "lost"
+    outcome = np.full(count, "sent", object)
+    outcome[_bursts(rng, count, faults.loss, faults.burst)] = "lost"
     for begin, end in faults.mutes:
-        fate[(media >= begin) & (media < end)] = "muted"
+        outcome[(media >= begin) & (media < end)] = "muted"
     for at, seconds in faults.hidden:
-        fate[(media >= at) & (media < at + seconds)] = "hidden"
+        outcome[(media >= at) & (media < at + seconds)] = "hidden"
 
     payload = np.full(count, "audio", object)
     payload[rng.random(count) < faults.zeros] = "zeros"
@@ -131,7 +131,7 @@ def plan(
     samples[payload == "empty"] = 0
     rate = RATE / stretch if abs(faults.sample_clock) <= CLOCK_LIMIT else RATE
 
-    stand = _before(media, np.where(fate == "hidden", packets.samples, 0)) / RATE * stretch
+    stand = _before(media, np.where(outcome == "hidden", packets.samples, 0)) / RATE * stretch
     clock, epochs = _clock(media, stand, faults, start)
     first = _first_of_shared(epochs, faults.shared)
     moment = slot if faults.stamped == "end" else 0.0
@@ -159,7 +159,7 @@ def plan(
             "offset": packets.offset,
             "samples": samples,
             "due": due,
-            "fate": fate,
+            "outcome": outcome,
             "duplicate": False,
             "payload": payload,
             "media": media,
@@ -171,7 +171,7 @@ def plan(
     )
     frame = _in_order_of_sending(frame, faults, rng)
     cut_off = in_outage(frame["due"].to_numpy(), faults)
-    frame.loc[cut_off & (frame["fate"] == "sent"), "fate"] = "outage"
+    frame.loc[cut_off & (frame["outcome"] == "sent"), "outcome"] = "outage"
     kept = ~cut_off | (~frame["duplicate"] & (frame["packet"] >= 0)).to_numpy()
     frame, cut_off = frame[kept].reset_index(drop=True), cut_off[kept]
     frame["payload_crc"] = [
@@ -179,7 +179,7 @@ def plan(
         for kind, at, size in zip(frame["payload"], frame["offset"], frame["samples"], strict=True)
     ]
     frame["connection"] = _connections(frame, cut_off, faults)
-    return frame.astype({"payload_crc": np.uint32, "fate": str, "payload": str})
+    return frame.astype({"payload_crc": np.uint32, "outcome": str, "payload": str})
 
 
 def _sizes(packets: Packets, length: int, faults: Faults) -> npt.NDArray[np.int64]:
@@ -274,12 +274,12 @@ def _in_order_of_sending(
     swapped = np.flatnonzero((rng.random(count) < faults.reorder) & ~last)
     order[swapped] += 1.5
 
-    sent = (frame["fate"] == "sent").to_numpy()
+    sent = (frame["outcome"] == "sent").to_numpy()
     again = np.flatnonzero(sent & (rng.random(count) < faults.duplicates))
     broken = np.flatnonzero(rng.random(count) < faults.malformed)
     twice = frame.iloc[again].assign(duplicate=True)
     malformed = frame.iloc[broken].assign(
-        packet=-1, samples=0, fate="malformed", payload="empty", slot=0.0, duration=0.0
+        packet=-1, samples=0, outcome="malformed", payload="empty", slot=0.0, duration=0.0
     )
     frame = pd.concat([frame, twice, malformed], ignore_index=True)
     order = np.concatenate([order, order[again] + 0.25, order[broken] + 0.125])
@@ -292,7 +292,7 @@ def _connections(
     frame: pd.DataFrame, cut_off: npt.NDArray[np.bool_], faults: Faults
 ) -> npt.NDArray[np.int64]:
     """Return the number of the connection that each message is sent on; 0 for what is not."""
-    messages = np.flatnonzero(frame["fate"].isin(["sent", "malformed"]))
+    messages = np.flatnonzero(frame["outcome"].isin(["sent", "malformed"]))
     opened = np.diff(np.cumsum(cut_off)[messages], prepend=0) > 0
     if faults.rejoin == "new":
         epochs = frame["epoch"].to_numpy()[messages]

@@ -15,7 +15,7 @@ class Truth:
 
     ``span = audio + missing - twice``, and ``before + span + between + after`` is the call
     without what is hidden. A stretch is missing however it got lost: in this sense a mute, an
-    empty packet and a lost one are alike; the plan's ``fate`` and ``payload`` tell them apart.
+    empty packet and a lost one are alike; the plan's ``outcome`` and ``payload`` tell them apart.
 
     Attributes:
         span: from the start of the first packet that arrived to the end of the last; of a call
@@ -57,12 +57,12 @@ def truth_of(plan: pd.DataFrame) -> Truth:
         0.2
     """
     rows = plan[(plan["packet"] >= 0) & ~plan["duplicate"]].sort_values("media", kind="stable")
-    hidden = (rows["fate"] == "hidden").to_numpy()
+    hidden = (rows["outcome"] == "hidden").to_numpy()
     media, slot = rows["media"].to_numpy(), rows["slot"].to_numpy()
     # true time without what is hidden: on this the media clock runs on but for its leaps
     stands = np.concatenate([[0.0], np.cumsum(slot[hidden])])
     runs = media - stands[np.searchsorted(media[hidden], media)]
-    sent = plan[plan["fate"] == "sent"].sort_values("media", kind="stable")
+    sent = plan[plan["outcome"] == "sent"].sort_values("media", kind="stable")
     if sent.empty:
         return Truth(before=float(slot[~hidden].sum()))
     first, last = sent["media"].iloc[[0, -1]]

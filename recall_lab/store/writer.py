@@ -37,7 +37,7 @@ _DAY_NS: Final = 86_400_000_000_000
 _ODD, _CARRIED, _EMPTY = int(Flag.ODD), int(Flag.CARRIED), int(Flag.EMPTY)
 _BACKWARD, _NEGATIVE = int(Flag.BACKWARD), int(Flag.NEGATIVE)
 _ZONELESS, _IMPLAUSIBLE, _RESUMED = int(Flag.ZONELESS), int(Flag.IMPLAUSIBLE), int(Flag.RESUMED)
-_UNKEPT, _HALF_LOST = int(Flag.UNKEPT), int(Flag.HALF_LOST)
+_DROPPED, _HALF_LOST = int(Flag.DROPPED), int(Flag.HALF_LOST)
 _NEAR: Final = 0.02  # s by which stamps may miss one another, however short packets are
 
 
@@ -254,7 +254,7 @@ class StreamWriter:
 
     def note_loss(self) -> None:
         """Have the next packet that is kept say that others before it could not be."""
-        self._flags_next |= _UNKEPT
+        self._flags_next |= _DROPPED
 
     def sync(self) -> None:
         """Make everything appended so far durable: audio before index. Any thread may call it.

@@ -23,7 +23,7 @@ from recall_lab.loading import load
 from recall_lab.reports.page import page, page_path, picture, write
 from recall_lab.reports.report import report
 from recall_lab.surveys.plot import plot_survey
-from recall_lab.surveys.ranking import AVAILABLE, lasting, name_of, summary, worst_first
+from recall_lab.surveys.ranking import AVAILABLE, lasting, name_of, rank, summary
 from recall_lab.text import counted, printable, redacted, safe_html, shortened
 
 _LISTED: Final = 1000  # rows of the table: more is for a frame, not for a page
@@ -66,7 +66,7 @@ def survey_report(
     path = survey_path(path)
     if not isinstance(reports, int) or isinstance(reports, bool) or reports < 0:
         raise InvalidArgument("reports", reports, "a whole number, 0 or more")
-    rows = worst_first(frame)
+    rows = rank(frame)
     written = _reports(rows.head(reports), path, progress)
     write(path, _page(frame, rows, written, path))
     return path

@@ -28,8 +28,8 @@ from recall_lab.surveys.ranking import (
     days_of,
     lasting,
     name_of,
+    rank,
     recordings_of,
-    worst_first,
 )
 from recall_lab.text import counted, shortened
 
@@ -114,7 +114,7 @@ def plot_survey(frame: pd.DataFrame, figure: Figure | SubFigure | None = None) -
     - ``missing``: seconds missing in all streams, by cause.
     - ``worst``: days, names and reasons, the worst first, and at least one of each kind; errors
       of one kind and streams of one recording are a line each. A dot marks what stands out from
-      the others by the rule of :func:`recall_lab.worst_first`: a modified z-score above 3.5
+      the others by the rule of :func:`recall_lab.rank`: a modified z-score above 3.5
       (Iglewicz and Hoaglin, 1993).
 
     What has no date, or one so far from the others that a clock was wrong, stands in a column of
@@ -133,7 +133,7 @@ def plot_survey(frame: pd.DataFrame, figure: Figure | SubFigure | None = None) -
     Example:
         >>> plot_survey(rl.survey("captures/"))  # doctest: +SKIP
     """
-    rows = worst_first(frame).reset_index(drop=True)
+    rows = rank(frame).reset_index(drop=True)
     if figure is None:
         figure = plt.figure(figsize=(11, 8.5), layout="constrained")
     heights = [_HEIGHTS[name] for name in LANES]

@@ -85,7 +85,7 @@ def _verdicts(frame: pd.DataFrame) -> pd.Series[str]:
     return words.mask(hidden, "damaged").astype("str")
 
 
-def worst_first(frame: pd.DataFrame) -> pd.DataFrame:
+def rank(frame: pd.DataFrame) -> pd.DataFrame:
     """Return a survey in order, the worst first, with what is wrong of each in words.
 
     First what could not be measured; then what is poor, what is usable or damaged, what is good,
@@ -113,7 +113,7 @@ def worst_first(frame: pd.DataFrame) -> pd.DataFrame:
         InvalidArgument: for another frame.
 
     Example:
-        >>> worst_first(survey("captures/")).head(10)[["source", "why"]]  # doctest: +SKIP
+        >>> rank(survey("captures/")).head(10)[["source", "why"]]  # doctest: +SKIP
     """
     frame = checked(frame)
     kind = _verdicts(frame)

@@ -108,7 +108,7 @@ def survey(
 
     Example:
         >>> found = survey("captures/")  # doctest: +SKIP
-        >>> worst_first(found).head(10)[["source", "start", "why"]]  # doctest: +SKIP
+        >>> rank(found).head(10)[["source", "start", "why"]]  # doctest: +SKIP
     """
     measures = _checked(measures)
     store = None if into is None else Dataset(into, measures)

@@ -193,7 +193,7 @@ def make_client(request: pytest.FixtureRequest, api: Api, clock: Clock) -> Itera
     made: list[Driver] = []
 
     def make(**options: Any) -> Driver:
-        given = {"api_key": KEY, "base_url": api.base, "patience": 100.0} | options
+        given = {"api_key": KEY, "base_url": api.base, "retry_timeout": 100.0} | options
         made.append(Driver(request.param, clock, **given))
         return made[-1]
 

@@ -80,8 +80,8 @@ def test_the_key_is_not_sent_just_anywhere(url: Any) -> None:
 
 @pytest.mark.parametrize(
     "options",
-    [{"timeout": 0}, {"timeout": math.inf}, {"timeout": "5"}, {"patience": -1}, {"patience": True},
-     {"patience": math.nan}],
+    [{"timeout": 0}, {"timeout": math.inf}, {"timeout": "5"}, {"retry_timeout": -1},
+     {"retry_timeout": True}, {"retry_timeout": math.nan}],
 )  # fmt: skip
 def test_times_are_seconds(make_client: Any, options: Any) -> None:
     with pytest.raises(InvalidArgument, match=next(iter(options))):

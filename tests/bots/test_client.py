@@ -301,7 +301,7 @@ def test_waiting_for_what_can_not_be(client: Any, api: Any, options: Any) -> Non
 def test_every_code_says_what_to_do(make_client: Any, api: Any, status: int, todo: str) -> None:
     api.script(status)
     with pytest.raises(RecallApiError, match=todo) as caught:
-        make_client(patience=0.1).create(MEETING, URL)
+        make_client(retry_timeout=0.1).create(MEETING, URL)
     error = caught.value
     assert error.status == status
     assert f"Recall.ai did not create a bot ({status}" in str(error)

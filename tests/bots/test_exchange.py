@@ -23,7 +23,7 @@ def slow(clock: Any, pieces: int, seconds: float) -> Iterator[bytes]:
 
 def client_of(clock: Any, handler: Any, **options: Any) -> Client:
     transport = httpx2.MockTransport(handler)
-    given = {"api_key": "k" * 20, "base_url": "http://127.0.0.1:9/api/v1/", "patience": 3.0}
+    given = {"api_key": "k" * 20, "base_url": "http://127.0.0.1:9/api/v1/", "retry_timeout": 3.0}
     return Client(**given, timing=clock.timing(), transport=transport, **options)  # type: ignore[arg-type]
 
 

@@ -105,15 +105,15 @@ def test_nobody_there(make_client: Any, clock: Any) -> None:
     with socket.socket() as held:  # a port on which nobody listens
         held.bind(("127.0.0.1", 0))
         port = held.getsockname()[1]
-        client = make_client(base_url=f"http://127.0.0.1:{port}/api/v1/", patience=10.0)
+        client = make_client(base_url=f"http://127.0.0.1:{port}/api/v1/", retry_timeout=10.0)
         with pytest.raises(RecallApiError, match=r"no answer.*check the network") as caught:
             client.get("b-1")
     assert caught.value.status is None and caught.value.passing
-    assert clock.slept == [1.0, 2.0, 4.0]  # 8 s more would be beyond the patience
+    assert clock.slept == [1.0, 2.0, 4.0]  # 8 s more would be beyond the timeout
 
 
 def test_an_answer_that_does_not_come(make_client: Any, api: Any, reply: Any) -> None:
-    client = make_client(timeout=0.05, patience=0.5)
+    client = make_client(timeout=0.05, retry_timeout=0.5)
     heard = threading.Event()
 
     def silent(_: Any) -> Any:
@@ -193,7 +193,7 @@ def test_what_would_be_refused_again_is_not_sent_again(
 def test_patience_ends_with_the_last_error(make_client: Any, api: Any, clock: Any) -> None:
     api.script(507, 502, 507, 409)
     with pytest.raises(RecallApiError) as caught:
-        make_client(patience=62.0).create(MEETING, URL)
+        make_client(retry_timeout=62.0).create(MEETING, URL)
     assert caught.value.status == 409
     assert clock.slept == [30.0, 2.0, 30.0]  # and 8 s more would be beyond it
 
@@ -203,7 +203,7 @@ def test_a_pause_beyond_the_patience_is_not_begun(
 ) -> None:
     api.script(reply(429, {}, {"Retry-After": "3600"}))
     with pytest.raises(RecallApiError, match="try again in 3600 s") as caught:
-        make_client(patience=60.0).get("b-1")
+        make_client(retry_timeout=60.0).get("b-1")
     assert caught.value.retry_after == 3600.0
     assert clock.slept == []
 

@@ -126,7 +126,7 @@ def test_retries_tell_nothing(
     make_client: Any, api: Any, reply: Any, caplog: Any, status: int
 ) -> None:
     api.script(*[reply(status, {"detail": f"{URL} {KEY}"})] * 9)
-    client = make_client(patience=65.0)
+    client = make_client(retry_timeout=65.0)
     check(ended(lambda: client.create(MEETING, Rx())))
     assert "sent again in" in caplog.text
 
@@ -157,7 +157,7 @@ def test_whatever_ends_a_request_shows_nothing(
 def test_a_download_that_fails_shows_nothing(
     make_client: Any, api: Any, reply: Any, tmp_path: Path
 ) -> None:
-    client = make_client(patience=5.0)
+    client = make_client(retry_timeout=5.0)
     link = {"results": [{"data": {"download_url": api.origin + LINK}}]}
     for answers in ([reply(403, b"canary")], [reply(0)] * 9, [reply(200, b"x" * 99)]):
         api.replies.clear()

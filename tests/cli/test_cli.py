@@ -46,7 +46,7 @@ def test_receive_and_simulate_and_info(tmp_path: Path, audio: Path, speech: np.n
         last = receiver.stdout.read()
     assert receiver.returncode == 0
     truth = pd.read_csv(tmp_path / "truth.csv")
-    sent = int((truth["fate"] == "sent").sum())
+    sent = int((truth["outcome"] == "sent").sum())
     assert f"{sent} sent" in printed
     assert f"{sent} packets" in last
     assert len(load(tmp_path / "kept" / "r1.bin").packets) == sent

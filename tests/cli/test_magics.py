@@ -32,10 +32,10 @@ def test_receive_look_and_ask_what_is_missing(
     with rx:
         faults = rl.Faults(loss=0.1, seed=1)
         truth = rl.simulate(speech, rx.url, speed=100, packet=0.1, faults=faults, recording="r")
-        rx.wait(packets=int((truth["fate"] == "sent").sum()), timeout=10)
+        rx.wait(packets=int((truth["outcome"] == "sent").sum()), timeout=10)
         status = shell.run_line_magic("capture_status", "")
         row = status[status["receiver"] == rx.url].iloc[0]
-        assert (row["recording"], row["packets"]) == ("r", (truth["fate"] == "sent").sum())
+        assert (row["recording"], row["packets"]) == ("r", (truth["outcome"] == "sent").sum())
         shell.user_ns["rx"] = rx
         live = shell.run_line_magic("gaps", "rx")
         capture = rx.capture()
@@ -65,7 +65,7 @@ def test_a_mistake_is_one_line_and_the_usage(
 def test_with_nothing_running_it_says_what_to_do(
     shell: InteractiveShell, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("recall_lab.cli.magics.rl.running", list)
+    monkeypatch.setattr("recall_lab.cli.magics.rl.receivers", list)
     for magic in ("gaps", "capture_status"):
         with pytest.raises(UsageError, match=r"no receiver is running.*%receive"):
             shell.run_line_magic(magic, "")

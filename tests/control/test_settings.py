@@ -15,7 +15,7 @@ GOOD: dict[str, Any] = {
     "port": 3456,
     "directory": "captures",
     "mode": "process",
-    "linger": 600.0,
+    "idle_timeout": 600.0,
     "sync": 1.0,
 }
 
@@ -37,8 +37,8 @@ def test_the_directory_becomes_absolute_so_that_cells_agree() -> None:
         ("host", "a b"),
         ("host", "x\n"),
         ("mode", "fork"),
-        ("linger", 0),
-        ("linger", float("nan")),
+        ("idle_timeout", 0),
+        ("idle_timeout", float("nan")),
         ("sync", -1),
         ("sync", float("inf")),
     ],

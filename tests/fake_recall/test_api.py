@@ -42,7 +42,7 @@ def http(fake: rl.FakeRecall) -> Iterator[httpx2.Client]:
         yield client
 
 
-def order(url: str = "ws://127.0.0.1:9/", **changes: Any) -> dict[str, Any]:
+def create_request(url: str = "ws://127.0.0.1:9/", **changes: Any) -> dict[str, Any]:
     body: dict[str, Any] = json.loads(json.dumps(BODY))
     del body["join_at"]
     body["recording_config"]["realtime_endpoints"][0]["url"] = url
@@ -63,7 +63,7 @@ def test_a_bot_lives_as_documented_and_what_it_hears_is_received(
     fake: rl.FakeRecall, http: httpx2.Client, tmp_path: Path
 ) -> None:
     with rl.receive(0, tmp_path / "captures", mode="thread", secret=fake.secret, token=True) as rx:
-        answer = http.post("bot/", json=order(rx.bot_url.get_secret_value()))
+        answer = http.post("bot/", json=create_request(rx.bot_url.get_secret_value()))
         assert answer.status_code == 201
         bot = ended(http, answer.json()["id"])
         rx.wait(idle=0.2, timeout=10)
@@ -113,7 +113,7 @@ def test_the_key_is_asked_for(fake: rl.FakeRecall) -> None:
 def test_what_is_wrong_is_answered_as_the_real_one_does(
     fake: rl.FakeRecall, http: httpx2.Client
 ) -> None:
-    assert http.post("bot/", json=order(meeting_url="x")).json() == {
+    assert http.post("bot/", json=create_request(meeting_url="x")).json() == {
         "meeting_url": ["Enter a valid URL."]
     }
     assert http.post("bot/", content=b"{}").status_code == 415
@@ -129,9 +129,9 @@ def test_what_is_wrong_is_answered_as_the_real_one_does(
 
 def test_one_key_makes_one_bot(http: httpx2.Client) -> None:
     same = {"Idempotency-Key": "k1"}
-    first = http.post("bot/", json=order(), headers=same)
-    assert http.post("bot/", json=order(), headers=same).json()["id"] == first.json()["id"]
-    other = order(bot_name="Other")
+    first = http.post("bot/", json=create_request(), headers=same)
+    assert http.post("bot/", json=create_request(), headers=same).json()["id"] == first.json()["id"]
+    other = create_request(bot_name="Other")
     assert http.post("bot/", json=other, headers=same).status_code == 409
     assert http.get("bot/").json()["count"] == 1
 
@@ -140,13 +140,13 @@ def test_failures_are_as_told_and_then_over(fake: rl.FakeRecall, http: httpx2.Cl
     fake.fail(429, headers={"Retry-After": "7"}, times=2, method="POST", path="/bot/")
     assert http.get("bot/").status_code == 200
     for _ in range(2):
-        answer = http.post("bot/", json=order())
+        answer = http.post("bot/", json=create_request())
         assert (answer.status_code, answer.headers["Retry-After"]) == (429, "7")
-    assert http.post("bot/", json=order()).status_code == 201
+    assert http.post("bot/", json=create_request()).status_code == 201
 
 
 def test_a_list_has_pages(http: httpx2.Client) -> None:
-    ids = [http.post("bot/", json=order()).json()["id"] for _ in range(12)]
+    ids = [http.post("bot/", json=create_request()).json()["id"] for _ in range(12)]
     page = http.get("bot/").json()
     assert (page["count"], page["previous"], len(page["results"])) == (12, None, 10)
     rest = http.get(page["next"]).json()
@@ -163,7 +163,7 @@ def test_a_bot_that_is_told_to_leave_has_what_it_heard_until_then(
         http.base_url = httpx2.URL(slow.base_url)
         http.headers["Authorization"] = slow.key.get_secret_value()
         with rl.receive(0, tmp_path, mode="thread", secret=slow.secret) as rx:
-            bot = http.post("bot/", json=order(rx.url)).json()["id"]
+            bot = http.post("bot/", json=create_request(rx.url)).json()["id"]
             rx.wait(packets=4, timeout=20)
             assert http.post(f"bot/{bot}/leave_call/").status_code == 200
             told = ended(http, bot)
@@ -173,11 +173,11 @@ def test_a_bot_that_is_told_to_leave_has_what_it_heard_until_then(
 
 
 def test_a_bot_can_be_deleted_until_it_is_sent(http: httpx2.Client) -> None:
-    later = http.post("bot/", json=order(join_at="2090-01-01T00:00:00Z")).json()["id"]
+    later = http.post("bot/", json=create_request(join_at="2090-01-01T00:00:00Z")).json()["id"]
     assert http.post(f"bot/{later}/leave_call/").status_code == 400
     assert http.delete(f"bot/{later}/").status_code == 204
     assert http.get(f"bot/{later}/").status_code == 404
-    sent = http.post("bot/", json=order()).json()["id"]
+    sent = http.post("bot/", json=create_request()).json()["id"]
     ended_or_on_its_way = http.get(f"bot/{sent}/").json()["status_changes"]
     if ended_or_on_its_way:
         assert http.delete(f"bot/{sent}/").status_code == 405
@@ -187,7 +187,7 @@ def test_bots_that_fail_say_why(http: httpx2.Client) -> None:
     with rl.FakeRecall(meeting(), pace=0.01, fatal="meeting_not_found") as fails:
         http.base_url = httpx2.URL(fails.base_url)
         http.headers["Authorization"] = fails.key.get_secret_value()
-        told = ended(http, http.post("bot/", json=order()).json()["id"])
+        told = ended(http, http.post("bot/", json=create_request()).json()["id"])
     assert told["status_changes"][-1] | {"created_at": None} == {
         "code": "fatal", "sub_code": "meeting_not_found", "created_at": None,
         "message": "The bot could not join the meeting.",
@@ -199,7 +199,7 @@ def test_a_receiver_that_lets_nobody_in_is_a_failed_endpoint(
     fake: rl.FakeRecall, http: httpx2.Client, tmp_path: Path
 ) -> None:
     with rl.receive(0, tmp_path / "captures", mode="thread", token=True) as rx:
-        told = ended(http, http.post("bot/", json=order(rx.url)).json()["id"])
+        told = ended(http, http.post("bot/", json=create_request(rx.url)).json()["id"])
         assert rx.status.refused["token"] >= 1
     recording = told["recordings"][0]["id"]
     [endpoint] = http.get("realtime_endpoint/", params={"recording_id": recording}).json()[
@@ -226,7 +226,7 @@ def test_what_nobody_would_send_is_answered_all_the_same(
 ) -> None:
     media = f"http://127.0.0.1:{fake.port}/media/x.mp3"
     assert httpx2.get(media, params={"X-Amz-Signature": "é"}).status_code == 403
-    later = order(join_at="9999-01-01T00:00:00Z")
+    later = create_request(join_at="9999-01-01T00:00:00Z")
     same = {"Idempotency-Key": "k1"}
     first = http.post("bot/", json=later, headers=same).json()["id"]
     assert http.delete(f"bot/{first}/").status_code == 204
@@ -240,7 +240,7 @@ def test_a_fault_of_its_own_ends_a_bot_and_is_told(
         raise KeyError("unforeseen")
 
     monkeypatch.setattr(fake_bot, "start_meeting", fail)
-    told = ended(http, http.post("bot/", json=order()).json()["id"])
+    told = ended(http, http.post("bot/", json=create_request()).json()["id"])
     assert told["status_changes"][-1]["sub_code"] == "stand_in_failed"
     assert "unforeseen" in told["status_changes"][-1]["message"]
 
@@ -251,7 +251,7 @@ def test_a_connection_that_is_kept_makes_no_bot_once_it_is_stopped(http: httpx2.
         http.headers["Authorization"] = stopped.key.get_secret_value()
         assert http.get("bot/").status_code == 200
     with contextlib.suppress(httpx2.HTTPError):
-        assert http.post("bot/", json=order()).status_code == 503
+        assert http.post("bot/", json=create_request()).status_code == 503
     assert stopped._lives == {}
 
 
@@ -260,7 +260,11 @@ def test_nothing_of_it_is_left_when_it_is_stopped() -> None:
     with rl.FakeRecall(meeting(30), speed=1, pace=0.01) as fake:
         folder = fake._folder
         with contextlib.suppress(httpx2.HTTPError), httpx2.Client(base_url=fake.base_url) as http:
-            http.post("bot/", json=order(), headers={"Authorization": fake.key.get_secret_value()})
+            http.post(
+                "bot/",
+                json=create_request(),
+                headers={"Authorization": fake.key.get_secret_value()},
+            )
         assert folder.exists()
     assert not folder.exists()
     fake.stop()

@@ -33,18 +33,18 @@ ENDPOINT = "recording_config.realtime_endpoints.0"
 
 
 def test_the_documented_body_is_taken() -> None:
-    order = read_order(json.dumps(BODY).encode(), local=False)
-    assert order.metadata == {"team": "red"}
-    [endpoint] = order.recording_config.realtime_endpoints
-    assert order.recording_config.delivered(endpoint) == endpoint.events
+    create_request = read_order(json.dumps(BODY).encode(), local=False)
+    assert create_request.metadata == {"team": "red"}
+    [endpoint] = create_request.recording_config.realtime_endpoints
+    assert create_request.recording_config.delivered(endpoint) == endpoint.events
     for field in ("bot_name", "join_at", "metadata", "recording_config"):
         read_order(changed(field, ...), local=False)
 
 
 def test_an_event_without_its_artifact_delivers_nothing() -> None:
-    order = read_order(changed("recording_config.audio_mixed_raw", ...), local=False)
-    [endpoint] = order.recording_config.realtime_endpoints
-    assert order.recording_config.delivered(endpoint) == ["audio_separate_raw.data"]
+    create_request = read_order(changed("recording_config.audio_mixed_raw", ...), local=False)
+    [endpoint] = create_request.recording_config.realtime_endpoints
+    assert create_request.recording_config.delivered(endpoint) == ["audio_separate_raw.data"]
 
 
 @pytest.mark.parametrize(

@@ -135,7 +135,7 @@ def test_403_of_an_address_that_no_bot_reaches(clock: Clock) -> None:
 def test_patience_ends(fake: rl.FakeRecall, clock: Clock) -> None:
     fake.fail(507, times=50, method="POST")
     with (
-        client_of(fake, clock, patience=100.0) as client,
+        client_of(fake, clock, retry_timeout=100.0) as client,
         pytest.raises(rl.RecallApiError, match="no bot is free") as caught,
     ):
         client.create(MEETING, URL)

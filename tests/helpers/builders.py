@@ -79,11 +79,11 @@ def make_events(*rows: dict[str, object]) -> pd.DataFrame:
 
 def arrive(plan: pd.DataFrame, source: np.ndarray = SOURCE, *, delay: float = 0.02) -> Capture:
     """Return the capture that a perfect receiver makes of a plan (see simulator/plan.py)."""
-    sent = plan[plan["fate"] == "sent"]
+    sent = plan[plan["outcome"] == "sent"]
     # only connections that brought a packet count
     made, connection = np.unique(sent["connection"].to_numpy(), return_inverse=True)
     connection = connection + 1
-    lost = plan.index[plan["fate"] == "outage"].to_numpy()
+    lost = plan.index[plan["outcome"] == "outage"].to_numpy()
     ends = [sent.index[connection == number][-1] for number in range(1, len(made) + 1)]
     counts = sent["samples"].to_numpy()
     pieces = [

@@ -45,8 +45,8 @@ def within(found: float, true: float, packet: float) -> bool:
 def missing_spans(call: FieldCall) -> np.ndarray:
     """Return where the truth table has no audio, s on the capture's clock, shape ``(n, 2)``."""
     table = call.plan.sort_values("media", kind="stable")
-    hidden = table[(table["fate"] == "hidden") & ~table["duplicate"]]
-    sent = table[(table["fate"] == "sent") & (table["samples"] > 0)]
+    hidden = table[(table["outcome"] == "hidden") & ~table["duplicate"]]
+    sent = table[(table["outcome"] == "sent") & (table["samples"] > 0)]
     stood = np.concatenate([[0.0], hidden["slot"].cumsum()])
     before = np.searchsorted(hidden["media"].to_numpy(), sent["media"].to_numpy())
     starts = sent["media"].to_numpy() - stood[before] + call.start

@@ -26,7 +26,7 @@ class Call(NamedTuple):
         start: relative time of its first sample, s.
         heard: for each sample of the source, what arrived; shape ``(samples,)``, int16.
         there: for each sample, whether it arrived.
-        fates: what became of each packet: ``sent``, or a key of :data:`CAUSE_OF`.
+        outcomes: what became of each packet: ``sent``, or a key of :data:`CAUSE_OF`.
         offsets: first sample of each packet.
         faults: what was drawn.
     """
@@ -35,7 +35,7 @@ class Call(NamedTuple):
     start: float
     heard: np.ndarray
     there: np.ndarray
-    fates: np.ndarray
+    outcomes: np.ndarray
     offsets: np.ndarray
     faults: Faults
 
@@ -72,14 +72,14 @@ def draw(seed: int) -> Call:
     table = plan(SOURCE, packets, faults, start=start, epoch=1_767_225_600_000_000_000)
     heard = np.zeros(len(SOURCE), np.int16)
     there = np.zeros(len(SOURCE), bool)
-    sent = table[table["fate"] == "sent"]
+    sent = table[table["outcome"] == "sent"]
     for kind, at, count in zip(sent["payload"], sent["offset"], sent["samples"], strict=True):
         there[at : at + count] = True
         heard[at : at + count] = SOURCE[at : at + count] if kind == "audio" else 0
     each = table[(table["packet"] >= 0) & ~table["duplicate"]].sort_values("packet")
-    silent = (each["fate"] == "sent") & (each["payload"] == "empty")
-    fates = np.where(silent, "empty", each["fate"])
-    return Call(table, start, heard, there, fates, packets.offset, faults)
+    silent = (each["outcome"] == "sent") & (each["payload"] == "empty")
+    outcomes = np.where(silent, "empty", each["outcome"])
+    return Call(table, start, heard, there, outcomes, packets.offset, faults)
 
 
 class FieldCall(NamedTuple):
@@ -198,7 +198,7 @@ def _draw_field(rng: np.random.Generator, seed: int, noise: float) -> FieldCall:
 
 def _ends_are_told(call: FieldCall) -> bool:
     """Tell whether the stamps of the first packet and the last are theirs."""
-    sent = call.plan[(call.plan["fate"] == "sent") & (call.plan["samples"] > 0)]
+    sent = call.plan[(call.plan["outcome"] == "sent") & (call.plan["samples"] > 0)]
     sent = sent[~sent["duplicate"]].sort_values("media", kind="stable")
     first, last = sent.iloc[0], sent.iloc[-1]
     if call.faults.shared > 1:  # no packet of the last group is lost, nor the first of the first

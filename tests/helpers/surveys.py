@@ -70,7 +70,7 @@ def made_up(count: int, days: int, seed: int = 0) -> pd.DataFrame:
         lost = one["missing s"]
         if bad:
             one |= {"missing s: loss": lost * 0.2, "missing s: reconnect": lost * 0.5}
-            one |= {"missing s: storage": lost * 0.3}
+            one |= {"missing s: dropped": lost * 0.3}
         if rng.random() < 0.05:
             one |= {"missing s: mute": 30.0, "missing s": lost + 30}
         if rng.random() < 0.01:

@@ -29,7 +29,7 @@ def test_what_a_call_did_is_what_the_truth_says(tmp_path: Path, speech: np.ndarr
                 seen = live.look()
                 time.sleep(0.1)
             truth = bot.wait()
-        rx.wait(packets=int((truth["fate"] == "sent").sum()), timeout=10)
+        rx.wait(packets=int((truth["outcome"] == "sent").sum()), timeout=10)
         live.tell_all()
         live.look()
         live.tell_all()

@@ -31,10 +31,10 @@ from recall_lab.errors import (
     StreamNotFound,
     WaitTimeout,
 )
-from recall_lab.receiver.access import Access, Gate
+from recall_lab.receiver.access import Access, Authenticator
 from recall_lab.receiver.background.handle import Receiver
 from recall_lab.receiver.background.registry import runtime_folder
-from recall_lab.receiver.background.start import receive, running
+from recall_lab.receiver.background.start import receive, receivers
 from recall_lab.receiver.ingest import Ingest
 from recall_lab.receiver.server import Server
 from recall_lab.simulator.api import simulate
@@ -58,7 +58,7 @@ def refusal(access: Access, target: str = "/", *, now: float = NOW, **headers: s
     sent = Headers()
     for name, value in headers.items():
         sent[name.replace("_", "-")] = value
-    return Gate(access).refusal(target, sent, now)[0]
+    return Authenticator(access).refusal(target, sent, now)[0]
 
 
 def signed(secret: str = SECRET, id_: str = "msg_1", at: int = NOW) -> dict[str, str]:
@@ -91,8 +91,8 @@ def test_secret_and_token_are_both_demanded() -> None:
 def test_a_signed_request_is_good_once_where_that_is_asked_for() -> None:
     headers = Headers(signed_headers(SECRET, "msg_1", NOW))
     plain, once = (
-        Gate(Access(secrets=(SECRET,))),
-        Gate(Access(secrets=(SECRET,), replay_check=True)),
+        Authenticator(Access(secrets=(SECRET,))),
+        Authenticator(Access(secrets=(SECRET,), replay_check=True)),
     )
     for expected in ("", ""):
         assert plain.refusal("/", headers, NOW)[0] == expected
@@ -107,7 +107,7 @@ def test_a_signed_request_is_good_once_where_that_is_asked_for() -> None:
 def test_header_names_that_came_twice_are_malformed_not_an_error() -> None:
     headers = Headers(signed_headers(SECRET, "msg_1", NOW))
     headers["webhook-id"] = "msg_2"
-    assert Gate(Access(secrets=(SECRET,))).refusal("/", headers, NOW)[0] == "malformed"
+    assert Authenticator(Access(secrets=(SECRET,))).refusal("/", headers, NOW)[0] == "malformed"
 
 
 @pytest.mark.parametrize(
@@ -130,7 +130,7 @@ def test_the_environment_is_asked_only_by_a_receiver_that_can_be_reached_from_ou
 ) -> None:
     monkeypatch.setenv("RECALL_WORKSPACE_VERIFICATION_SECRET", f"{SECRET} {OTHER}")
     monkeypatch.setenv("RECALL_LAB_TOKEN", TOKEN)
-    assert not Access.checked().demands
+    assert not Access.checked().auth_required
     access = Access.checked(public="it is reached from outside")
     assert (access.secrets, access.tokens) == ((SECRET, OTHER), (TOKEN,))
     # what is given takes the place of its own kind only: a token more is no check less
@@ -339,7 +339,9 @@ def test_other_secrets_are_other_settings(tmp_path: Path) -> None:
 
 def test_a_restarted_kernel_finds_the_token_again(tmp_path: Path) -> None:
     with receive(0, tmp_path, token=True) as rx:
-        code = "import recall_lab as rl; [rx] = rl.running(); print(rx.bot_url.get_secret_value())"
+        code = (
+            "import recall_lab as rl; [rx] = rl.receivers(); print(rx.bot_url.get_secret_value())"
+        )
         ran = subprocess.run(
             [sys.executable, "-c", code], capture_output=True, text=True, check=True, timeout=60
         )
@@ -371,7 +373,7 @@ def test_a_secret_appears_nowhere(
                     simulate(speech, rx.bot_url, speed=math.inf, secret=secret)
                 shown.append("".join(traceback.format_exception(caught.value)))
             rx.wait(packets=1, timeout=10)
-            [found] = [one for one in running() if one.id == rx.id]
+            [found] = [one for one in receivers() if one.id == rx.id]
             shown += [repr(rx), rx._repr_html_(), repr(rx.bot_url), str(rx.bot_url), rx.url]
             shown += [repr(rx.settings), repr(rx.status), repr(found), rx.recordings().to_string()]
             shown.append(repr(rx._host.__dict__))
@@ -418,10 +420,10 @@ def test_a_traceback_that_shows_variables_shows_no_secret(tmp_path: Path) -> Non
 
 
 def test_settings_say_how_they_are_reached() -> None:
-    usual = {"port": 0, "directory": ".", "mode": "thread", "linger": 1.0, "sync": 1.0}
-    assert Settings.checked(host="127.0.0.1", **usual).reach == ""  # type: ignore[arg-type]
+    usual = {"port": 0, "directory": ".", "mode": "thread", "idle_timeout": 1.0, "sync": 1.0}
+    assert Settings.checked(host="127.0.0.1", **usual).exposure == ""  # type: ignore[arg-type]
     outside = Settings.checked(host="0.0.0.0", **usual)  # type: ignore[arg-type]
-    assert outside.reach == "the receiver listens on 0.0.0.0, which other machines can reach"
+    assert outside.exposure == "the receiver listens on 0.0.0.0, which other machines can reach"
     for name, value in (("domain", "x.ngrok.app"), ("tunnel", "carrier pigeon")):
         with pytest.raises(InvalidArgument, match=name):
             Settings.checked(host="127.0.0.1", **usual | {name: value})  # type: ignore[arg-type]

@@ -192,7 +192,7 @@ def test_what_is_left_unfinished_is_forgotten_with_its_connection(tmp_path: Path
                 writer.close()
                 await until(lambda: server.status.connections == 0)
                 assert shared[0].unfinished == 0
-                assert shared[0].relief._sources == {}
+                assert shared[0].stall_reader._sources == {}
                 assert not shared[0].connections
 
     run(tmp_path, main)

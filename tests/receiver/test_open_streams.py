@@ -83,15 +83,15 @@ def test_a_loss_is_in_the_status_the_flag_the_journal_and_the_gap(
     monkeypatch.undo()
     feed(packet(5), packet(6))
     status = feed.ingest.status("")
-    assert (status.packets, status.lost, status.lost_seconds) == (4, 3, 0.03)
+    assert (status.packets, status.dropped, status.dropped_s) == (4, 3, 0.03)
     assert status.rejected == {"storage": 3}
     feed.ingest.close()
     capture = load(tmp_path / "r1")
-    assert (capture.packets["flags"] & Flag.UNKEPT).tolist() == [0, 0, int(Flag.UNKEPT), 0]
-    (line,) = capture.events.query("kind == 'lost'")["detail"]
+    assert (capture.packets["flags"] & Flag.DROPPED).tolist() == [0, 0, int(Flag.DROPPED), 0]
+    (line,) = capture.events.query("kind == 'dropped'")["detail"]
     assert (line["stream"], line["packets"], line["seconds"]) == ("r1", 3, 0.03)
     found = gaps(capture)
-    assert found["cause"].tolist() == ["storage"]
+    assert found["cause"].tolist() == ["dropped"]
     assert found["duration"].tolist() == pytest.approx([0.03])
     assert found["evidence"].tolist() == [
         "3 packets came and could not be kept: No space left on device"
@@ -109,10 +109,10 @@ def test_a_stream_that_could_not_be_opened_says_so_when_it_could(
     feed(packet(2))
     feed.ingest.close()
     capture = load(tmp_path / "r1")
-    assert capture.packets["flags"].tolist() == [int(Flag.UNKEPT)]
-    (line,) = capture.events.query("kind == 'lost'")["detail"]
+    assert capture.packets["flags"].tolist() == [int(Flag.DROPPED)]
+    (line,) = capture.events.query("kind == 'dropped'")["detail"]
     assert (line["packets"], line["since"]) == (2, 0.0)
-    assert feed.ingest.status("").lost == 2
+    assert feed.ingest.status("").dropped == 2
 
 
 def test_below_the_reserve_no_recording_begins_and_those_under_way_go_on(
@@ -180,7 +180,7 @@ def test_what_a_quota_took_is_a_gap_of_ours(
     feed(packet(4))
     feed.ingest.close()
     found = gaps(load(tmp_path / "r1"))
-    assert found["cause"].tolist() == ["storage"]
+    assert found["cause"].tolist() == ["dropped"]
     assert "2 packets came and could not be kept" in found["evidence"][0]
 
 
@@ -194,17 +194,17 @@ def test_what_was_lost_at_the_end_of_a_call_is_a_gap_too(
         for number in range(100, 200):
             feed(packet(number))
             feed.ingest.tick(feed.now)  # it is told while it goes on: it may be killed
-        lines = load(tmp_path / "r1").events.query("kind == 'lost'")
+        lines = load(tmp_path / "r1").events.query("kind == 'dropped'")
         assert len(lines) > 5
         feed.ingest.close()
     capture = load(tmp_path / "r1")
     (gap,) = gaps(capture).to_dict("records")
-    assert (gap["kind"], gap["cause"]) == ("gap", "storage")
+    assert (gap["kind"], gap["cause"]) == ("gap", "dropped")
     assert (gap["start"], gap["end"]) == (pytest.approx(1.0), pytest.approx(2.0))
     assert gap["evidence"].startswith("100 packets came and could not be kept: 1 bytes have been")
     found = quality(capture)
     assert found["availability %"] == pytest.approx(50.0)
-    assert found["missing s: storage"] == pytest.approx(1.0)
+    assert found["missing s: dropped"] == pytest.approx(1.0)
     assert found["verdict"].startswith("poor")
 
 
@@ -220,7 +220,7 @@ def test_what_was_lost_before_a_restart_is_not_laid_to_it(
     again.ingest.receiver = again.ingest.storage.receiver = "run-2"
     again(packet(52), packet(53))
     again.ingest.close()
-    assert gaps(load(tmp_path / "r1"))["cause"].tolist() == ["storage"]
+    assert gaps(load(tmp_path / "r1"))["cause"].tolist() == ["dropped"]
 
 
 def test_a_stream_that_can_not_be_opened_is_not_begun_again_and_again(

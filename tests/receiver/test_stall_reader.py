@@ -20,7 +20,7 @@ from websockets.frames import Frame, Opcode
 from recall_lab.loading import load, verify
 from recall_lab.receiver import stall_reader as module
 from recall_lab.receiver.server import Server
-from recall_lab.receiver.stall_reader import Relief
+from recall_lab.receiver.stall_reader import StallReader
 from recall_lab.store.writer import StreamWriter
 from recall_lab.wire.messages import AudioPacket, Ref, encode
 
@@ -56,19 +56,19 @@ def pair() -> Iterator[tuple[socket.socket, socket.socket]]:
 
 
 @pytest.fixture
-def relief() -> Iterator[Relief]:
-    relief = Relief(lambda: None)
-    relief.start()
-    yield relief
-    relief.stop()
+def stall_reader() -> Iterator[StallReader]:
+    stall_reader = StallReader(lambda: None)
+    stall_reader.start()
+    yield stall_reader
+    stall_reader.stop()
 
 
 def test_what_comes_while_the_loop_stands_still_keeps_its_time(
-    relief: Relief, pair: tuple[socket.socket, socket.socket]
+    stall_reader: StallReader, pair: tuple[socket.socket, socket.socket]
 ) -> None:
     ours, theirs = pair
     source, sent = Kept(), []
-    relief.add(ours.fileno(), source)
+    stall_reader.add(ours.fileno(), source)
 
     def send() -> None:
         for number in range(5):
@@ -78,7 +78,7 @@ def test_what_comes_while_the_loop_stands_still_keeps_its_time(
 
     sender = threading.Thread(target=send)
     sender.start()
-    with relief:
+    with stall_reader:
         time.sleep(0.6)
         assert source.fed == []  # the loop's own thread is to take it, when it can
     sender.join()
@@ -89,14 +89,14 @@ def test_what_comes_while_the_loop_stands_still_keeps_its_time(
 
 
 def test_a_loop_that_is_not_held_up_reads_for_itself(
-    relief: Relief, pair: tuple[socket.socket, socket.socket]
+    stall_reader: StallReader, pair: tuple[socket.socket, socket.socket]
 ) -> None:
     ours, theirs = pair
     source = Kept()
-    relief.add(ours.fileno(), source)
+    stall_reader.add(ours.fileno(), source)
     theirs.send(b"x")
     for _ in range(100):
-        with relief:
+        with stall_reader:
             pass
         time.sleep(0.001)
     assert source.fed == []
@@ -104,31 +104,33 @@ def test_a_loop_that_is_not_held_up_reads_for_itself(
 
 
 def test_an_end_is_left_for_the_loop_and_what_was_taken_out_is_not_read(
-    relief: Relief, pair: tuple[socket.socket, socket.socket]
+    stall_reader: StallReader, pair: tuple[socket.socket, socket.socket]
 ) -> None:
     ours, theirs = pair
     source, gone = Kept(), Kept()
-    relief.add(ours.fileno(), source)
+    stall_reader.add(ours.fileno(), source)
     other, their_other = socket.socketpair()
     with other, their_other:
-        relief.add(other.fileno(), gone)
-        relief.remove(other.fileno())
+        stall_reader.add(other.fileno(), gone)
+        stall_reader.remove(other.fileno())
         their_other.send(b"y")
         theirs.send(b"x")
         theirs.close()
-        with relief:
+        with stall_reader:
             time.sleep(0.2)
         assert (source.data, gone.data) == (b"x", b"")
         assert (ours.recv(10), other.recv(10)) == (b"", b"y")
 
 
 def test_what_is_held_is_bounded_and_the_rest_waits(
-    relief: Relief, pair: tuple[socket.socket, socket.socket], monkeypatch: pytest.MonkeyPatch
+    stall_reader: StallReader,
+    pair: tuple[socket.socket, socket.socket],
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     monkeypatch.setattr(module, "HELD_OF_ONE", 100_000)
     ours, theirs = pair
     source = Kept()
-    relief.add(ours.fileno(), source)
+    stall_reader.add(ours.fileno(), source)
     theirs.setblocking(False)
     sent = bytearray()
 
@@ -141,7 +143,7 @@ def test_what_is_held_is_bounded_and_the_rest_waits(
 
     pusher = threading.Thread(target=push)
     pusher.start()
-    with relief:
+    with stall_reader:
         time.sleep(0.7)
     pusher.join()
     assert 100_000 <= len(source.data) < 100_000 + module._READ
@@ -154,7 +156,7 @@ def test_what_is_held_is_bounded_and_the_rest_waits(
 
 
 def test_all_together_hold_no_more_than_was_promised(
-    relief: Relief, monkeypatch: pytest.MonkeyPatch
+    stall_reader: StallReader, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(module, "HELD", 1_000_000)
     with contextlib.ExitStack() as stack:
@@ -165,20 +167,22 @@ def test_all_together_hold_no_more_than_was_promised(
             ours.setblocking(False)
             theirs.setblocking(False)
             theirs.send(bytes(100_000))
-            relief.add(ours.fileno(), Kept())
-        with relief:
+            stall_reader.add(ours.fileno(), Kept())
+        with stall_reader:
             time.sleep(0.2)
-            held = sum(len(entry[2]) for entry in relief._held)
+            held = sum(len(entry[2]) for entry in stall_reader._held)
         assert 900_000 < held < 1_000_000 + module._READ
-        assert (relief._size, relief._sizes) == (0, {})
+        assert (stall_reader._size, stall_reader._sizes) == (0, {})
 
 
 def test_many_small_pieces_are_counted_for_what_they_take(
-    relief: Relief, pair: tuple[socket.socket, socket.socket], monkeypatch: pytest.MonkeyPatch
+    stall_reader: StallReader,
+    pair: tuple[socket.socket, socket.socket],
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     monkeypatch.setattr(module, "HELD_OF_ONE", 10 * (1 + module._OVERHEAD))
     ours, theirs = pair
-    relief.add(ours.fileno(), Kept())
+    stall_reader.add(ours.fileno(), Kept())
 
     def drip() -> None:
         for _ in range(40):
@@ -187,14 +191,14 @@ def test_many_small_pieces_are_counted_for_what_they_take(
 
     dripping = threading.Thread(target=drip)
     dripping.start()
-    with relief:
+    with stall_reader:
         time.sleep(0.6)
-        assert 5 < len(relief._held) <= 11
+        assert 5 < len(stall_reader._held) <= 11
     dripping.join()
 
 
 def test_a_source_that_fails_is_told_and_the_others_get_theirs_in_order(
-    relief: Relief, pair: tuple[socket.socket, socket.socket]
+    stall_reader: StallReader, pair: tuple[socket.socket, socket.socket]
 ) -> None:
     class Broken(Kept):
         errors: list[Exception] = []
@@ -210,10 +214,10 @@ def test_a_source_that_fails_is_told_and_the_others_get_theirs_in_order(
     broken, source = Broken(), Kept()
     with good, their_good:
         good.setblocking(False)
-        relief.add(ours.fileno(), broken)
-        relief.add(good.fileno(), source)
+        stall_reader.add(ours.fileno(), broken)
+        stall_reader.add(good.fileno(), source)
         theirs.send(b"x")
-        with relief:
+        with stall_reader:
             time.sleep(0.15)
             their_good.send(b"1")
             time.sleep(0.15)
@@ -224,11 +228,13 @@ def test_a_source_that_fails_is_told_and_the_others_get_theirs_in_order(
 
 
 def test_a_thread_that_found_no_memory_goes_on(
-    relief: Relief, pair: tuple[socket.socket, socket.socket], monkeypatch: pytest.MonkeyPatch
+    stall_reader: StallReader,
+    pair: tuple[socket.socket, socket.socket],
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     ours, theirs = pair
     source = Kept()
-    relief.add(ours.fileno(), source)
+    stall_reader.add(ours.fileno(), source)
     theirs.send(b"x")
 
     def short(*_: object) -> int:
@@ -236,10 +242,10 @@ def test_a_thread_that_found_no_memory_goes_on(
 
     with monkeypatch.context() as patched:
         patched.setattr(os, "readv", short)
-        with relief:
+        with stall_reader:
             time.sleep(0.15)
     assert ours.recv(10, socket.MSG_PEEK) == b"x"
-    with relief:
+    with stall_reader:
         time.sleep(0.15)
     assert source.data == b"x"
 
@@ -254,11 +260,11 @@ def test_on_a_disk_that_is_slow_for_long_the_loop_comes_back(
         settled += 1
         time.sleep(0.15)
 
-    relief = Relief(slow)
-    relief.start()
+    stall_reader = StallReader(slow)
+    stall_reader.start()
     ours, theirs = pair
     source, over = Kept(), threading.Event()
-    relief.add(ours.fileno(), source)
+    stall_reader.add(ours.fileno(), source)
 
     def drip() -> None:
         while not over.is_set():
@@ -268,12 +274,12 @@ def test_on_a_disk_that_is_slow_for_long_the_loop_comes_back(
     dripping = threading.Thread(target=drip)
     dripping.start()
     began = time.monotonic()
-    with relief:
+    with stall_reader:
         time.sleep(0.2)
     took = time.monotonic() - began
     over.set()
     dripping.join()
-    relief.stop()
+    stall_reader.stop()
     assert settled == 2  # once for all that was held, however many pieces it was
     assert took < 1.0
 
@@ -284,20 +290,20 @@ def test_the_loop_leaves_only_when_the_thread_does_not_read(
     ours, theirs = pair
     source, reading = Kept(), threading.Event()
 
-    class Slow(Relief):
+    class Slow(StallReader):
         def _read(self, descriptor: int, source: module.Source) -> bool:
             reading.set()
             time.sleep(0.2)  # the loop leaves meanwhile: what is read here comes before its own
             return super()._read(descriptor, source)
 
-    relief = Slow(lambda: None)
-    relief.start()
-    relief.add(ours.fileno(), source)
+    stall_reader = Slow(lambda: None)
+    stall_reader.start()
+    stall_reader.add(ours.fileno(), source)
     theirs.send(b"1")
-    with relief:
+    with stall_reader:
         assert reading.wait(2)
     theirs.send(b"2")
-    relief.stop()
+    stall_reader.stop()
     assert source.data in (b"1", b"12")
     rest = b"" if source.data == b"12" else ours.recv(10)
     assert source.data + rest == b"12"

@@ -31,7 +31,7 @@ def rx(tmp_path: Path):  # type: ignore[no-untyped-def]
 
 def expect(rx: Receiver, truth, recording: str, participant: int | None = None) -> None:  # type: ignore[no-untyped-def]
     """Everything that was sent has arrived, once each, in order, with its clocks; nothing else."""
-    sent = truth[truth["fate"] == "sent"]
+    sent = truth[truth["outcome"] == "sent"]
     rx.wait(packets=len(sent), timeout=10)
     packets = rx.packets(recording, participant)
     assert len(packets) == len(sent)
@@ -48,12 +48,12 @@ def test_all_faults_at_once_and_the_truth_is_exact(rx: Receiver, speech: np.ndar
     truth = simulate(
         speech, rx.url, speed=20, packet=(0.02, 0.1, 0.2), faults=faults, recording="all", start=50
     )
-    assert set(truth["fate"]) == {"sent", "lost", "muted", "outage", "malformed"}
+    assert set(truth["outcome"]) == {"sent", "lost", "muted", "outage", "malformed"}
     expect(rx, truth, "all")
     status = rx.status
-    assert sum(status.rejected.values()) == (truth["fate"] == "malformed").sum()
+    assert sum(status.rejected.values()) == (truth["outcome"] == "malformed").sum()
     assert status.connected == 2
-    assert truth["sent"].notna().equals(truth["fate"].isin(["sent", "malformed"]))
+    assert truth["sent"].notna().equals(truth["outcome"].isin(["sent", "malformed"]))
 
 
 def test_what_the_field_does_arrives_as_the_truth_tells(rx: Receiver, speech: np.ndarray) -> None:
@@ -68,7 +68,7 @@ def test_what_the_field_does_arrives_as_the_truth_tells(rx: Receiver, speech: np
     truth = simulate(
         speech, rx.url, speed=math.inf, packet=0.05, faults=faults, recording="field", start=7
     )
-    assert set(truth["fate"]) == {"sent", "lost", "hidden", "outage", "malformed"}
+    assert set(truth["outcome"]) == {"sent", "lost", "hidden", "outage", "malformed"}
     expect(rx, truth, "field")
     # played as planned, connections and all
     planned = plan(speech, packets, faults, start=7)
@@ -77,7 +77,7 @@ def test_what_the_field_does_arrives_as_the_truth_tells(rx: Receiver, speech: np
     assert rx.packets("field")["connection"].unique().tolist() == [1, 2, 3, 4]
     assert truth_of(truth) == truth_of(planned)
     # and the audio kept is what the truth says, sample by sample
-    sent = truth[truth["fate"] == "sent"]
+    sent = truth[truth["outcome"] == "sent"]
     pieces = [
         speech[at : at + count] for at, count in zip(sent["offset"], sent["samples"], strict=True)
     ]
@@ -184,11 +184,11 @@ def test_a_receiver_that_restarts_in_the_middle_costs_what_was_said_meanwhile(
         truth = bot.wait(20)
         rx.wait(idle=0.2, timeout=10)
         packets = rx.packets("call")
-    assert (truth["fate"] == "outage").any()
+    assert (truth["outcome"] == "outage").any()
     assert packets["connection"].unique().tolist() == [1, 2]
     lost = set(truth["packet"]) - set(np.rint(packets["relative"] / 0.02).astype(int))
     # what the closing receiver no longer read was handed to the socket all the same
-    assert set(truth["packet"][truth["fate"] == "outage"]) <= lost
+    assert set(truth["packet"][truth["outcome"] == "outage"]) <= lost
     assert len(packets) + len(lost) == len(truth)
 
 

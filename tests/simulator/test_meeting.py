@@ -67,7 +67,7 @@ def test_every_stream_and_event_arrives_as_one_recording(speed: float, tmp_path:
             meeting, rx.url, speed=speed, packet=0.1, recording="call",
             faults={2: Faults(loss=0.2, seed=1)}, refs={"bot": Ref("bot-1", {"team": "red"})},
         )  # fmt: skip
-        rx.wait(packets=int((truth["fate"] == "sent").sum()), timeout=10)
+        rx.wait(packets=int((truth["outcome"] == "sent").sum()), timeout=10)
         rx.wait(idle=0.2, timeout=10)
         assert rx.status.recordings == 1
     streams = {one.info.stem: one for one in load_recording(tmp_path / "captures" / "call")}
@@ -77,8 +77,8 @@ def test_every_stream_and_event_arrives_as_one_recording(speed: float, tmp_path:
     assert streams["call.2"].info.participant == Participant(2, "P2")
     assert streams["call"].info.bot == Ref("bot-1", {"team": "red"})
     mine = truth[truth["participant"] == 2]
-    assert (mine["fate"] == "muted").sum() == 5
-    assert len(streams["call.2"].packets) == (mine["fate"] == "sent").sum() < 25
+    assert (mine["outcome"] == "muted").sum() == 5
+    assert len(streams["call.2"].packets) == (mine["outcome"] == "sent").sum() < 25
     # the streams began at one moment, so that they can be laid side by side
     starts = [one.packets["absolute"].iloc[0] for one in streams.values()]
     assert max(starts) == min(starts)
@@ -125,10 +125,10 @@ def test_16_people_with_mutes_of_their_own_are_16_captures_whose_mix_is_their_su
     meeting = Meeting(tuple(voices))
     with receive(0, tmp_path / "captures", mode="thread") as rx:
         truth = simulate_meeting(meeting, rx.url, speed=20, packet=0.1, recording="call")
-        rx.wait(packets=int((truth["fate"] == "sent").sum()), timeout=10)
+        rx.wait(packets=int((truth["outcome"] == "sent").sum()), timeout=10)
     streams = load_recording(tmp_path / "captures" / "call")
     assert len([one for one in streams if one.info.participant is not None]) == 16
-    assert truth["fate"].value_counts()["muted"] > 30
+    assert truth["outcome"].value_counts()["muted"] > 30
     mixed = rl.mix(streams, span=(0.0, 4.0))
     total = np.sum([voice.heard.astype(np.int64) for voice in voices], axis=0)
     np.testing.assert_array_equal(mixed.samples, np.clip(total, -32_768, 32_767))
@@ -167,7 +167,7 @@ def test_the_truth_of_a_meeting_is_found_in_what_was_received_of_it(tmp_path: Pa
     meeting = eventful()
     with receive(0, tmp_path / "captures", mode="thread") as rx:
         sent = simulate_meeting(meeting, rx.url, speed=20, packet=0.1, recording="call")
-        rx.wait(packets=int((sent["fate"] == "sent").sum()), timeout=10)
+        rx.wait(packets=int((sent["outcome"] == "sent").sum()), timeout=10)
         rx.wait(idle=0.2, timeout=10)
     streams = load_recording(tmp_path / "captures" / "call")
     truth = meeting.truth
@@ -202,7 +202,7 @@ def test_names_are_told_by_audio_alone(tmp_path: Path) -> None:
             eventful(), rx.url, speed=20, packet=0.1, recording="call", streams=("separate",),
             events=(),
         )  # fmt: skip
-        rx.wait(packets=int((sent["fate"] == "sent").sum()), timeout=10)
+        rx.wait(packets=int((sent["outcome"] == "sent").sum()), timeout=10)
     found = rl.participants(load_recording(tmp_path / "captures" / "call"), by="interval")
     assert found["name"].tolist() == ["Alice", "Carol", "Bob", "Robert"]
     assert found["end"][[0, 2]].tolist() == pytest.approx([3.0, 5.0])
@@ -235,7 +235,7 @@ def test_only_what_is_asked_for_is_sent(tmp_path: Path) -> None:
     with receive(0, tmp_path / "captures", mode="thread") as rx:
         call = start_meeting(small(), rx.url, streams=("separate",), events=(), speed=math.inf)
         truth = call.wait(10)
-        rx.wait(packets=int((truth["fate"] == "sent").sum()), timeout=10)
+        rx.wait(packets=int((truth["outcome"] == "sent").sum()), timeout=10)
         assert rx.status.events == 0
         assert sorted(rx.recordings()["participant"]) == [1, 2]
         assert call.progress == (len(truth), len(truth))

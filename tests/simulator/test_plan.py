@@ -20,7 +20,7 @@ MINUTE = np.arange(60 * 16_000, dtype="<i2")
 
 def test_a_call_without_faults_is_the_source_in_order() -> None:
     truth = plan(MINUTE, cut(len(MINUTE), 0.2), Faults(), epoch=10**18)
-    assert truth["fate"].unique().tolist() == ["sent"]
+    assert truth["outcome"].unique().tolist() == ["sent"]
     assert truth["packet"].tolist() == list(range(300))
     np.testing.assert_allclose(truth["relative"], np.arange(300) * 0.2, atol=1e-12)
     assert truth["samples"].sum() == len(MINUTE)
@@ -50,7 +50,7 @@ def test_loss_has_the_share_and_the_mean_run_that_were_asked_for() -> None:
     source = np.zeros(20_000 * 320, "<i2")
     for loss, burst in ((0.02, 1), (0.05, 4), (0.3, 2)):
         lost = (
-            plan(source, packets, Faults(loss=loss, burst=burst, seed=3))["fate"] == "lost"
+            plan(source, packets, Faults(loss=loss, burst=burst, seed=3))["outcome"] == "lost"
         ).to_numpy()
         runs = np.diff(np.flatnonzero(np.diff(np.concatenate([[0], lost, [0]])))[::1])[::2]
         # 20,000 packets: within five standard errors of a two-state chain, generously
@@ -60,9 +60,9 @@ def test_loss_has_the_share_and_the_mean_run_that_were_asked_for() -> None:
 
 def test_all_lost_none_lost() -> None:
     packets = cut(len(MINUTE), 0.2)
-    assert (plan(MINUTE, packets, Faults(loss=1))["fate"] == "lost").all()
-    assert (plan(MINUTE, packets, Faults(loss=0))["fate"] == "sent").all()
-    assert (plan(MINUTE, packets, Faults(loss=0.9))["fate"] == "lost").mean() == pytest.approx(
+    assert (plan(MINUTE, packets, Faults(loss=1))["outcome"] == "lost").all()
+    assert (plan(MINUTE, packets, Faults(loss=0))["outcome"] == "sent").all()
+    assert (plan(MINUTE, packets, Faults(loss=0.9))["outcome"] == "lost").mean() == pytest.approx(
         0.9, abs=0.08
     )
 
@@ -71,8 +71,8 @@ def test_an_outage_lasts_as_long_as_the_bot_waits_and_nothing_is_sent_in_it() ->
     faults = Faults(disconnects=(10.0, 40.0), duplicates=0.5, malformed=0.5, reorder=0.2, seed=1)
     truth = plan(MINUTE, cut(len(MINUTE), 0.1), faults)
     inside = in_outage(truth["due"].to_numpy(), faults)
-    assert (truth["fate"][inside] == "outage").all()
-    assert (truth["fate"][~inside] != "outage").all()
+    assert (truth["outcome"][inside] == "outage").all()
+    assert (truth["outcome"][~inside] != "outage").all()
     assert truth["samples"][inside].sum() == 2 * RETRY * 16_000
     assert not truth["duplicate"][inside].any()
 
@@ -80,10 +80,10 @@ def test_an_outage_lasts_as_long_as_the_bot_waits_and_nothing_is_sent_in_it() ->
 def test_mutes_duplicates_reordering_and_broken_messages_are_where_the_truth_says() -> None:
     faults = Faults(mutes=((5, 8),), duplicates=0.1, reorder=0.1, malformed=0.1, seed=2)
     truth = plan(MINUTE, cut(len(MINUTE), 0.1), faults)
-    muted = truth[truth["fate"] == "muted"]
+    muted = truth[truth["outcome"] == "muted"]
     assert muted["relative"].min() == 5.0
     assert muted["relative"].max() == pytest.approx(7.9)
-    broken = truth[truth["fate"] == "malformed"]
+    broken = truth[truth["outcome"] == "malformed"]
     assert (broken["packet"] == -1).all()
     assert 30 < len(broken) < 95
     twice = truth[truth["duplicate"]]
@@ -208,11 +208,11 @@ def test_a_leap_moves_the_media_clock_alone() -> None:
 
 def test_hidden_audio_moves_both_wall_clocks_and_not_the_media_clock() -> None:
     truth = stamps_of(Faults(hidden=((20.0, 18.0),)))
-    assert truth["media"][truth["fate"] == "hidden"].tolist() == pytest.approx(
+    assert truth["media"][truth["outcome"] == "hidden"].tolist() == pytest.approx(
         [20 + 0.2 * number for number in range(90)]
     )
-    assert (truth["clock"][truth["fate"] == "hidden"].round(9) == 20).all()
-    sent = truth[truth["fate"] == "sent"]
+    assert (truth["clock"][truth["outcome"] == "hidden"].round(9) == 20).all()
+    sent = truth[truth["outcome"] == "sent"]
     np.testing.assert_allclose(np.diff(sent["relative"]), 0.2)
     assert sent["relative"].iloc[-1] == pytest.approx(41.8)
     jumps = np.diff(wall(sent)), np.diff(sent["due"])
@@ -250,10 +250,10 @@ def test_nothing_of_before_comes_after_a_restart() -> None:
 
 def test_a_connection_follows_each_outage_and_each_return() -> None:
     truth = stamps_of(Faults(restarts=(10.0,), disconnects=(30.0,), loss=0.1, seed=1), 0.1)
-    before = (truth["due"] < 30) & (truth["fate"] == "sent")
+    before = (truth["due"] < 30) & (truth["outcome"] == "sent")
     assert truth["connection"][before].tolist() == (truth["epoch"][before] + 1).tolist()
     assert set(truth["connection"][truth["due"] >= 33.5]) == {0, 3}
-    assert ((truth["connection"] == 0) == ~truth["fate"].isin(["sent", "malformed"])).all()
+    assert ((truth["connection"] == 0) == ~truth["outcome"].isin(["sent", "malformed"])).all()
 
 
 # faults of the stamps
@@ -331,5 +331,5 @@ def test_new_faults_leave_the_draws_of_the_others_as_they_are() -> None:
     usual = Faults(loss=0.1, burst=2, duplicates=0.1, reorder=0.1, zeros=0.1, empty=0.1, seed=4)
     more = replace(usual, scatter=0.01, uneven=0.1, late_stamps=0.1, short=0.1, sample_clock=50)
     one, two = plan(MINUTE, packets, usual), plan(MINUTE, packets, more)
-    for column in ("packet", "fate", "duplicate", "payload"):
+    for column in ("packet", "outcome", "duplicate", "payload"):
         assert one[column].equals(two[column])

@@ -52,11 +52,11 @@ mixtures = st.builds(
 def counted(table: pd.DataFrame, faults: Faults) -> tuple[int, int, int, int]:
     """Count samples: of the epochs' spans, of all audio, those missing and those twice."""
     each = table[(table["packet"] >= 0) & ~table["duplicate"]].sort_values("packet")
-    hidden = (each["fate"] == "hidden").to_numpy()
+    hidden = (each["outcome"] == "hidden").to_numpy()
     held = np.diff(each["offset"], append=len(SOURCE))
     shift = dict(zip(each["packet"], np.cumsum(np.where(hidden, held, 0)), strict=True))
     span = audio = missing = twice = 0
-    for _, own in table[table["fate"] == "sent"].groupby("epoch"):
+    for _, own in table[table["outcome"] == "sent"].groupby("epoch"):
         heard = np.zeros(len(SOURCE) + 1000, int)
         ends = 0
         begins = len(heard)
@@ -90,7 +90,7 @@ def test_span_is_audio_and_missing_less_twice_to_the_sample(
     assert truth.twice == pytest.approx(twice * second, abs=NS)
 
     # and as the stamps have it, but for what the clock leaped
-    sent = table[table["fate"] == "sent"].sort_values("media", kind="stable")
+    sent = table[table["outcome"] == "sent"].sort_values("media", kind="stable")
     spans = leaps = 0.0
     for _, own in sent.groupby("epoch"):
         media = own["media"].to_numpy()
@@ -106,7 +106,7 @@ def test_span_is_audio_and_missing_less_twice_to_the_sample(
 
     # nothing of the call is left out
     each = table[(table["packet"] >= 0) & ~table["duplicate"]]
-    whole = each["slot"][each["fate"] != "hidden"].sum()
+    whole = each["slot"][each["outcome"] != "hidden"].sum()
     parts = truth.before + truth.span + truth.between + truth.after
     # samples beyond the last slot of an epoch are no part of the call
     assert parts == pytest.approx(whole, abs=max(300 / 16_000 if faults.uneven else 0, NS))

@@ -12,12 +12,15 @@ from pathlib import Path
 from typing import Any
 
 import msgspec
+import numpy as np
 import pandas as pd
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from recall_lab.capture.info import parse_stem
+from recall_lab.analysis.causes.dropped import dropped_spans
+from recall_lab.capture.capture import Capture
+from recall_lab.capture.info import info_by_name, parse_stem
 from recall_lab.store.journal import RECEIVER_STEM, SUFFIX, Journal, Throttle, read_events
 from recall_lab.wire.messages import OtherEvent, decode, is_recording_id
 
@@ -223,7 +226,19 @@ def test_half_a_line_is_taken_back(tmp_path: Path, monkeypatch: pytest.MonkeyPat
     with monkeypatch.context() as patched:
         patched.setattr(os, "write", lambda descriptor, data: real(descriptor, data[:20]))
         with pytest.raises(OSError, match="No space left"):
-            journal.write("r1", "lost", packets=5)
+            journal.write("r1", "dropped", packets=5)
     assert (tmp_path / "r1.events.jsonl").read_bytes() == before
     journal.write("r1", "disconnected")
     assert len(read_events(tmp_path / "r1.bin")) == 2
+
+
+def test_journals_of_earlier_versions_mean_the_same(tmp_path: Path) -> None:
+    line = {
+        "kind": "lost", "received": 1, "monotonic": 2, "stream": "r1", "packets": 3,
+        "seconds": 0.06, "since": 1.0, "until": 1.06, "error": "No space left on device",
+    }  # fmt: skip
+    (tmp_path / "r1.events.jsonl").write_text(json.dumps(line) + "\n")
+    found = read_events(tmp_path / "r1.bin")
+    assert found["kind"].tolist() == ["dropped"]
+    [span] = dropped_spans(Capture(np.zeros(0, np.int16), info=info_by_name("r1"), events=found))
+    assert (span.start, span.end, span.packets) == (1.0, 1.06, 3)

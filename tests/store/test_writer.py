@@ -519,7 +519,7 @@ def test_resumed_marks_the_first_packet_that_is_kept_not_one_that_was_lost(
     put(again, b"cd")
     put(again, b"ef")
     again.close()
-    assert flags_of(tmp_path) == [Flag(0), Flag.RESUMED | Flag.UNKEPT, Flag(0)]
+    assert flags_of(tmp_path) == [Flag(0), Flag.RESUMED | Flag.DROPPED, Flag(0)]
 
 
 def test_only_the_first_packet_of_a_batch_is_resumed(

@@ -94,9 +94,9 @@ def test_a_call_whose_audio_is_gone_lasts_as_long_as_it_did(tmp_path: Path) -> N
     (gone,) = measure_streams(find_streams(tmp_path), ["quality"])
     for row in (cut, gone):
         assert row["duration"] == pytest.approx(before["duration"], abs=0.001)
-        assert row["missing s: storage"] > 0
+        assert row["missing s: dropped"] > 0
     found = rl.gaps(rl.load(tmp_path / "standup-lossy.idx"))
-    assert found["cause"].tolist() == ["storage"]
+    assert found["cause"].tolist() == ["dropped"]
     assert found["absolute"].isna().all()  # nothing that is left tells it
 
 

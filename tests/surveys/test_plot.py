@@ -108,7 +108,7 @@ def test_the_trend_is_the_median_and_the_worst_tenth() -> None:
 def test_what_is_missing_is_stacked_by_cause() -> None:
     first = row(0, there=99.0) | {"missing s: loss": 6.0, "missing s: reconnect": 30.0}
     second = row(1, day=1, there=99.0) | {"missing s: loss": 0.0, "missing s: mute": 36.0}
-    lost = row(3, there=99.0, start=None) | {"missing s: loss": 0.0, "missing s: storage": 9.0}
+    lost = row(3, there=99.0, start=None) | {"missing s: loss": 0.0, "missing s: dropped": 9.0}
     ax = drawn(frame_of(first, second, failed(2), lost))["missing"]
     heights: dict[str, list[float]] = {}
     for bar in ax.patches:
@@ -116,11 +116,11 @@ def test_what_is_missing_is_stacked_by_cause() -> None:
     assert heights[COLORS["loss"]] == [6, 0, 0]
     assert heights[COLORS["reconnect"]] == [30, 0, 0]
     assert heights[COLORS["mute"]] == [0, 36, 0]
-    assert heights[COLORS["storage"]] == [0, 0, 9]  # over "no date"
+    assert heights[COLORS["dropped"]] == [0, 0, 9]  # over "no date"
     bar = ax.patches[-1]
     assert bar.get_x() + bar.get_width() / 2 == pytest.approx(ax.get_xticks()[-1])
-    assert sorted(keys_of(ax)) == ["loss: 6.0 s", "mute: 36.0 s", "reconnect: 30.0 s",
-                                   "storage: 9.0 s"]  # fmt: skip
+    assert sorted(keys_of(ax)) == ["dropped: 9.0 s", "loss: 6.0 s", "mute: 36.0 s",
+                                   "reconnect: 30.0 s"]  # fmt: skip
 
 
 def test_the_worst_are_named_with_their_reasons_those_alike_once() -> None:

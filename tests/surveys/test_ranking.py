@@ -10,7 +10,7 @@ import pytest
 from helpers.surveys import failed, frame_of, made_up, row
 
 from recall_lab.errors import InvalidArgument
-from recall_lab.surveys.ranking import lasting, name_of, summary, verdicts, worst_first
+from recall_lab.surveys.ranking import lasting, name_of, rank, summary, verdicts
 
 EMPTY = {"verdict": "empty: no audio was expected", "availability without silence %": np.nan}
 
@@ -21,7 +21,7 @@ def test_the_worst_come_first() -> None:
         row(5) | EMPTY, row(6, there=12.0, damage="torn"), row(7, silence=1.0),
         row(8, error="InvalidAudio: no levels"),
     )  # fmt: skip
-    order = worst_first(frame)["recording"].str[-1]
+    order = rank(frame)["recording"].str[-1]
     assert "".join(order) == "826314705"
 
 
@@ -30,7 +30,7 @@ def test_each_says_why() -> None:
         row(0), row(1, there=90.0, damage="34 bytes of a torn record"), failed(2, "A: b"),
         row(3, silence=1.0), row(4, damage="a\x1b[31mb"),
     )  # fmt: skip
-    why = worst_first(frame).sort_index()["why"].tolist()
+    why = rank(frame).sort_index()["why"].tolist()
     assert why == [
         "",
         "360.00 of 3600.0 s are missing in 9 gaps: loss 360.00 s; "
@@ -46,15 +46,15 @@ def test_a_frame_that_was_a_file_of_csv(tmp_path: Path) -> None:
     frame.to_csv(tmp_path / "survey.csv", index=False)
     back = pd.read_csv(tmp_path / "survey.csv")
     with pytest.raises(InvalidArgument, match=r"start as datetime64\[ns, UTC\]"):
-        worst_first(back)
+        rank(back)
     back = pd.read_csv(tmp_path / "survey.csv", parse_dates=["start"])
-    assert worst_first(back)["why"].tolist() == worst_first(frame)["why"].tolist()
+    assert rank(back)["why"].tolist() == rank(frame)["why"].tolist()
     assert summary(back) == summary(frame)
     for other in (frame.convert_dtypes(), pd.read_csv(
         tmp_path / "survey.csv", parse_dates=["start"], dtype_backend="pyarrow"
     ).astype({"start": "datetime64[ns, UTC]"})):  # fmt: skip
-        assert worst_first(other)["why"].tolist() == worst_first(frame)["why"].tolist()
-        assert worst_first(other)["missing s"].dtype == "float64"
+        assert rank(other)["why"].tolist() == rank(frame)["why"].tolist()
+        assert rank(other)["missing s"].dtype == "float64"
 
 
 def test_outliers_are_those_of_the_modified_z_score() -> None:
@@ -64,7 +64,7 @@ def test_outliers_are_those_of_the_modified_z_score() -> None:
     missing = 100 - there
     middle = np.median(missing)
     score = 0.6745 * (missing - middle) / np.median(np.abs(missing - middle))
-    found = worst_first(frame).sort_index()["outlier"].to_numpy()
+    found = rank(frame).sort_index()["outlier"].to_numpy()
     assert found[[7, 8]].all()
     assert (found == ((score > 3.5) & (there < 99.9))).all()
 
@@ -72,12 +72,12 @@ def test_outliers_are_those_of_the_modified_z_score() -> None:
 @pytest.mark.parametrize(("bad", "out"), [(1, True), (10, True), (40, False)])
 def test_where_most_are_perfect_the_mean_deviation_stands_in(bad: int, out: bool) -> None:
     frame = frame_of(*(row(at, there=80.0 if at < bad else 100.0) for at in range(100)))
-    assert worst_first(frame)["outlier"].sum() == (bad if out else 0)
+    assert rank(frame)["outlier"].sum() == (bad if out else 0)
 
 
 def test_what_is_good_is_no_outlier() -> None:
     frame = frame_of(*(row(at, there=99.95 if at == 3 else 100.0) for at in range(50)))
-    assert not worst_first(frame)["outlier"].any()
+    assert not rank(frame)["outlier"].any()
 
 
 def test_the_summary_counts_and_names_the_day() -> None:
@@ -103,7 +103,7 @@ def test_the_verdict_of_each() -> None:
 def test_rows_may_have_any_index() -> None:
     frame = made_up(60, 10)
     twice = pd.concat([frame, frame])
-    assert len(worst_first(twice)) == 120
+    assert len(rank(twice)) == 120
     assert summary(twice).startswith("120 streams of 60 recordings")
 
 
@@ -122,9 +122,9 @@ def test_lengths_as_people_say_them() -> None:
 
 def test_another_frame_is_named() -> None:
     with pytest.raises(InvalidArgument, match=r"what rl\.survey returns"):
-        worst_first([1])  # type: ignore[arg-type]
+        rank([1])  # type: ignore[arg-type]
     with pytest.raises(InvalidArgument, match=r"a column 'verdict', .*'quality'"):
-        worst_first(frame_of(row(0)).drop(columns="verdict"))
+        rank(frame_of(row(0)).drop(columns="verdict"))
     with pytest.raises(InvalidArgument, match=r"start as datetime64\[ns, UTC\]"):
         summary(frame_of(row(0)).astype({"start": "str"}))
 
@@ -134,7 +134,7 @@ def test_damaged_files_are_never_good() -> None:
         row(0), row(1, damage="torn"), row(2, damage="torn") | EMPTY, row(3, there=5.0, damage="x")
     )
     assert verdicts(frame).tolist() == ["good", "damaged", "damaged", "poor"]
-    assert worst_first(frame)["recording"].str[-1].tolist() == ["3", "1", "2", "0"]
+    assert rank(frame)["recording"].str[-1].tolist() == ["3", "1", "2", "0"]
     assert "1 poor, 2 damaged, 1 good" in summary(frame)
 
 
@@ -167,7 +167,7 @@ RATE = "poor: not 16 kHz mono, but 24 kHz: there are 1.500 times the samples"
 def test_the_worse_of_clocks_and_sound_comes_first(
     there: float, sound: str, more: dict[str, str], kind: str, why: str
 ) -> None:
-    found = worst_first(frame_of(row(0, there=there, sound=sound, **more))).iloc[0]
+    found = rank(frame_of(row(0, there=there, sound=sound, **more))).iloc[0]
     assert found["kind"] == kind
     assert found["why"].startswith(why)
     assert bool(found["why"]) == bool(why)
@@ -177,7 +177,7 @@ def test_the_worse_of_clocks_and_sound_comes_first(
 
 def test_what_sounds_wrong_comes_before_what_is_good_though_all_is_there() -> None:
     frame = frame_of(row(0), row(1, sound=LOUD), row(2, there=99.95), row(3, sound=SWAPPED))
-    assert worst_first(frame)["recording"].str[-1].tolist() == ["3", "1", "2", "0"]
+    assert rank(frame)["recording"].str[-1].tolist() == ["3", "1", "2", "0"]
     assert "1 poor, 1 usable, 2 good" in summary(frame)
 
 
@@ -186,7 +186,7 @@ def test_a_capture_that_may_still_grow_says_so() -> None:
     good = row(0)["verdict"] + "; " + open_
     poor = row(1, there=50)["verdict"] + "; " + open_
     frame = frame_of(row(0, verdict=good), row(1, there=50, verdict=poor), row(2))
-    rows = worst_first(frame).sort_index()
+    rows = rank(frame).sort_index()
     assert rows["kind"].tolist() == ["good", "poor", "good"]
     assert rows["why"].iloc[0] == open_
     assert rows["why"].iloc[1].count(open_) == 1

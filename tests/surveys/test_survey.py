@@ -333,7 +333,7 @@ def test_an_interrupt_leaves_what_is_done(
 SCRIPT = """
 import sys
 import recall_lab as rl
-from recall_lab.analysis import dataset
+from recall_lab.surveys import dataset
 dataset._EVERY = 0
 rl.survey(sys.argv[1], into=sys.argv[2])
 """
@@ -489,7 +489,7 @@ def test_one_is_good_and_each_other_says_why(tmp_path: Path) -> None:
         write(tmp_path / f"{name}.bin", broken(name, said))
     with ThreadPoolExecutor(2) as executor:
         found = quietly(tmp_path, client=executor)
-    rows = rl.worst_first(found).set_index("recording")
+    rows = rl.rank(found).set_index("recording")
     assert rows.index[-1] == "good"
     assert rows["kind"].value_counts()["good"] == 1
     assert rows.loc["good", "why"] == ""
@@ -517,7 +517,7 @@ def test_an_archived_file_with_one_wrong_bit_is_not_good(
         data[int(place * len(data))] ^= bit
         file.write_bytes(data)
         found = quietly(file.parent, client=executor)
-    (row,) = rl.worst_first(found).to_dict("records")
+    (row,) = rl.rank(found).to_dict("records")
     assert row["kind"] in ("damaged", "failed")
     assert "call-00001.flac" in row["why"]
     assert "Nothing was lost" not in summary(found)
@@ -530,7 +530,7 @@ def test_half_of_a_capture_and_one_that_grows_say_so(tmp_path: Path) -> None:
     journal = open_.with_suffix(".events.jsonl")
     journal.write_text(journal.read_text().splitlines()[0] + "\n")
     with ThreadPoolExecutor(1) as executor:
-        rows = rl.worst_first(quietly(tmp_path, client=executor)).set_index("recording")
+        rows = rl.rank(quietly(tmp_path, client=executor)).set_index("recording")
     assert rows["kind"].tolist() == ["poor", "good"]
     assert rows.loc["half", "why"].startswith(
         "its files are damaged: 150 records without their audio"

@@ -8,7 +8,7 @@ rule                           cause             fits where
 =============================  ================  ==============================================
 packets without audio          silence           packets without audio stand in it and fill at
                                                  least half of it, and nobody certainly spoke
-not kept                       storage           the packet after it says that others came and
+not kept                       dropped           the packet after it says that others came and
                                                  could not be kept, or the journal says so of
                                                  at least half of it
 receiver restarted             receiver restart  different runs of the receiver kept the packets
@@ -93,7 +93,7 @@ from recall_lab.capture.capture import Capture
 __all__ = ["CAUSES", "RULES", "Holes", "Rule", "causes_of"]
 
 CAUSES: Final = (
-    "reconnect", "loss", "storage", "mute", "silence", "receiver restart", "pause", "unknown",
+    "reconnect", "loss", "dropped", "mute", "silence", "receiver restart", "pause", "unknown",
 )  # fmt: skip
 """What a gap's cause can be."""
 

@@ -1,16 +1,18 @@
-"""What was received and could not be kept: as the journal tells it, or as it is lost by now."""
+"""What was received and dropped: as the journal tells it, or as the files lack it by now."""
 
 from __future__ import annotations
 
 import math
-from typing import NamedTuple
+from typing import Final, NamedTuple
 
 from recall_lab.capture.capture import Capture
-from recall_lab.capture.events import LOST, of_kind
+from recall_lab.capture.events import DROPPED, of_kind
 from recall_lab.text import shortened
 
+_GONE: Final = "their audio is not in the file"
 
-class Unkept(NamedTuple):
+
+class DroppedSpan(NamedTuple):
     """Packets, one after another, that the disk or a limit has cost.
 
     Attributes:
@@ -25,7 +27,7 @@ class Unkept(NamedTuple):
     why: str
 
 
-def unkept(capture: Capture) -> list[Unkept]:
+def dropped_spans(capture: Capture) -> list[DroppedSpan]:
     """Return what a capture's journal says of its stream, and what its files have lost since.
 
     Lines that can't be are passed over.
@@ -34,16 +36,16 @@ def unkept(capture: Capture) -> list[Unkept]:
     spans, count = damage.missing_spans, damage.missing_payloads
     found = [
         # how many of them were in which span is not known: one for each, all others for the first
-        Unkept(start, end, 1 if at else count - len(spans) + 1, "their audio is not in the file")
+        DroppedSpan(start, end, 1 if at else count - len(spans) + 1, _GONE)
         for at, (start, end) in enumerate(spans)
     ]
-    for line in filter(_object, of_kind(capture.events, LOST, "detail")):
+    for line in filter(_object, of_kind(capture.events, DROPPED, "detail")):
         start, end, packets = line.get("since"), line.get("until"), line.get("packets")
         if line.get("stream") != capture.info.stem or not isinstance(packets, int):
             continue
         if _time(start) and _time(end) and start < end:
             why = shortened(str(line.get("error")), 200)
-            found.append(Unkept(float(start), float(end), packets, why))
+            found.append(DroppedSpan(float(start), float(end), packets, why))
     return found
 
 

@@ -15,7 +15,7 @@ import numpy as np
 import numpy.typing as npt
 import pandas as pd
 
-from recall_lab.analysis.causes.dropped import Unkept, unkept
+from recall_lab.analysis.causes.dropped import DroppedSpan, dropped_spans
 from recall_lab.analysis.causes.other_streams import Beside, heard_beside
 from recall_lab.analysis.meeting.speaking import (
     Everybody,
@@ -146,7 +146,7 @@ class Evidence:
     @cached_property
     def flagged(self) -> Bools:
         """Whether the packet after says that others before it could not be kept."""
-        return self._flag(Flag.UNKEPT)
+        return self._flag(Flag.DROPPED)
 
     @cached_property
     def dropped(self) -> Floats:
@@ -233,9 +233,9 @@ class Evidence:
         return everybodys_events(self.events, numbers, self.holes.start, self.holes.end)
 
     @cached_property
-    def _drops(self) -> dict[int, list[Unkept]]:
+    def _drops(self) -> dict[int, list[DroppedSpan]]:
         """What could not be kept, by hole, in the order told; holes without are left out."""
-        told = unkept(self.capture)
+        told = dropped_spans(self.capture)
         if not told:
             return {}
         start, end = self.holes.start, self.holes.end

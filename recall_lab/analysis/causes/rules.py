@@ -66,7 +66,7 @@ def packets_without_audio(seen: Evidence) -> tuple[Bools, Says]:
     return (fits & ~seen.spoken if fits.any() else fits), says
 
 
-@_rule("storage")
+@_rule("dropped")
 def not_kept(seen: Evidence) -> tuple[Bools, Says]:
     """the packet after it says that others came and could not be kept, or the journal says so of
     at least half of it

@@ -10,7 +10,7 @@ from typing import Final, NamedTuple
 import numpy as np
 import numpy.typing as npt
 
-from recall_lab.analysis.causes.dropped import unkept
+from recall_lab.analysis.causes.dropped import dropped_spans
 from recall_lab.analysis.causes.rules import NOTHING_TELLS
 from recall_lab.analysis.detectors.clocks import findings_of_clocks
 from recall_lab.analysis.findings.catalogue import CATALOGUE, Kind
@@ -210,7 +210,8 @@ def _short(known: Analysis) -> list[Finding]:
 
 
 def _dropped(known: Analysis) -> list[Finding]:
-    lost = unkept(known.capture)[len(known.capture.damage.missing_spans) :]  # those of the journal
+    of_files = len(known.capture.damage.missing_spans)
+    lost = dropped_spans(known.capture)[of_files:]  # those that the journal tells
     if not lost:
         return []
     packets = sum(one.packets for one in lost)

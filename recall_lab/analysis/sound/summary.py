@@ -28,7 +28,9 @@ _COLUMN = 2.0  # s: the spectrum of a phrase
 _MOST_COLUMNS = 400
 
 
-def sound(source: Any, *, start: float | None = None, end: float | None = None) -> pd.Series[Any]:
+def sound_summary(
+    source: Any, *, start: float | None = None, end: float | None = None
+) -> pd.Series[Any]:
     """Sum up what a recording sounds like.
 
     Args:
@@ -50,7 +52,7 @@ def sound(source: Any, *, start: float | None = None, end: float | None = None) 
         MissingTimestamps: for a capture that has packets, but no times.
 
     Example:
-        >>> sound(rl.load("data/standup-lossy.bin"))[["rms", "noise_floor", "band"]]
+        >>> sound_summary(rl.load("data/standup-lossy.bin"))[["rms", "noise_floor", "band"]]
         ... # doctest: +SKIP
     """
     source = known_of(source)

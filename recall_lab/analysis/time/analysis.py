@@ -14,7 +14,7 @@ import pandas as pd
 
 from recall_lab.analysis.axis.axis import FILLS, Timeline
 from recall_lab.analysis.axis.placement import Placed, place
-from recall_lab.analysis.causes.dropped import unkept
+from recall_lab.analysis.causes.dropped import dropped_spans
 from recall_lab.analysis.clocks.columns import Seconds, Step, steps_of, timed
 from recall_lab.analysis.clocks.delays import Stall, delays_of, running_jitter, stalls_of
 from recall_lab.analysis.clocks.media_rate import ClockRate, clock_rate_of
@@ -132,7 +132,7 @@ class Analysis:
         """
         if self.call is not None:
             return self.call
-        lost = [(one.start, one.end) for one in unkept(self.capture)]
+        lost = [(one.start, one.end) for one in dropped_spans(self.capture)]
         spans = [self.extent, *lost] if len(self.standing) else lost
         return (min(spans)[0], max(end for _, end in spans)) if spans else (0.0, 0.0)
 

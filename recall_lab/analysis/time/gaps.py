@@ -28,7 +28,7 @@ def gaps(
 
         - ``kind`` (str): ``gap``
         - ``cause`` (str): ``reconnect``, ``loss``, ``mute``, ``silence`` (packets without audio),
-          ``storage``, ``receiver restart``, ``pause`` or ``unknown`` (see
+          ``dropped``, ``receiver restart``, ``pause`` or ``unknown`` (see
           :mod:`recall_lab.analysis.causes.causes`)
         - ``start``, ``end``, ``duration`` (float64): s on the relative clock, half-open
         - ``samples`` (int64): the duration, in samples of :func:`recall_lab.timeline`

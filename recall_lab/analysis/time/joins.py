@@ -26,7 +26,7 @@ import pandas as pd
 
 from recall_lab.analysis.axis.placement import Placed
 from recall_lab.analysis.causes.causes import Holes, causes_of
-from recall_lab.analysis.causes.dropped import unkept
+from recall_lab.analysis.causes.dropped import dropped_spans
 from recall_lab.capture.capture import Capture
 from recall_lab.capture.continuity.level_steps import HALF_SAMPLE
 from recall_lab.capture.continuity.media_order import MediaOrder, apart, earliest
@@ -168,7 +168,8 @@ def _gaps(
     relative = packets["relative"].to_numpy()
     silent = np.flatnonzero(packets["samples"].to_numpy() == 0)
     edges = [*([] if call is None else [call])]
-    edges += [(lost.start, lost.end) for lost in unkept(capture)]  # it came, so the call went on
+    # what was dropped had come, so the call went on
+    edges += [(one.start, one.end) for one in dropped_spans(capture)]
     if len(silent):
         edges.append((relative[silent].min(), relative[silent].max()))
     low = min((edge[0] for edge in edges), default=np.inf)

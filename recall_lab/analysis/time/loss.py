@@ -15,7 +15,7 @@ from recall_lab.analysis.time.joins import Found
 from recall_lab.errors import InvalidArgument
 from recall_lab.wire.pcm import RATE
 
-KNOWN_LOST: Final = ("loss", "reconnect", "storage", "receiver restart")
+KNOWN_LOST: Final = ("loss", "reconnect", "dropped", "receiver restart")
 """Causes of what is known to be lost."""
 
 UNEXPLAINED: Final = "unknown"

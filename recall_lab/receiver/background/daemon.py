@@ -185,16 +185,16 @@ class Daemon:
         return {"error": f"{request.ask!r} is not attach, status, access, ready or stop"}
 
     async def _watch(self) -> None:
-        """Stop once nobody has been attached or connected for as long as it was asked to linger."""
+        """Stop once nobody has been attached or connected for `idle_timeout` seconds."""
         alone_since: float | None = None
         while True:
             if self.clients or self.server.status.connections:
                 alone_since = None
             elif alone_since is None:
                 alone_since = time.monotonic()
-            elif time.monotonic() - alone_since > self.settings.linger:
+            elif time.monotonic() - alone_since > self.settings.idle_timeout:
                 self.stopping.set()
-            await asyncio.sleep(min(1.0, self.settings.linger / 4))
+            await asyncio.sleep(min(1.0, self.settings.idle_timeout / 4))
 
 
 def _say(answer: Answer) -> None:

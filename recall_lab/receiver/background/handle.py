@@ -254,14 +254,14 @@ class Receiver:
         status = self.status
         url = status.public_url or self.url
         where = f"at {url}" if status.state == "running" else f"({url})"
-        if status.demands:
-            where += f", demanding {status.demands},"
+        if status.auth_required:
+            where += f", demanding {status.auth_required},"
         wrong = f", tunnel: {status.trouble}" if status.trouble else ""
         wrong += f", last error: {status.last_error}" if status.last_error else ""
         if status.refused:
             wrong = f", {counted(sum(status.refused.values()), 'connection')} refused{wrong}"
-        if status.lost:
-            wrong = f", {counted(status.lost, 'packet')} lost{wrong}"
+        if status.dropped:
+            wrong = f", {counted(status.dropped, 'packet')} lost{wrong}"
         return (
             f"<Receiver {status.state} {where} into {_shown(self.directory)}: "
             f"{counted(status.packets, 'packet')}, {counted(status.recordings, 'recording')}, "
@@ -271,8 +271,8 @@ class Receiver:
     def _repr_html_(self) -> str:
         status = self.status
         outside = {"public url": status.public_url} if status.public_url else {}
-        if status.demands:
-            outside["demands"] = status.demands
+        if status.auth_required:
+            outside["demands"] = status.auth_required
         if status.trouble:
             outside["tunnel"] = status.trouble
         facts = {
@@ -287,8 +287,8 @@ class Receiver:
             "missing": f"{status.missing:.3f} s in {counted(status.gaps, 'gap')}"
             if status.gaps
             else "nothing",
-            "received, not kept": f"{status.lost_seconds:.3f} s in {counted(status.lost, 'packet')}"
-            if status.lost
+            "received, not kept": f"{status.dropped_s:.3f} s in {counted(status.dropped, 'packet')}"
+            if status.dropped
             else "nothing",
             "rejected": tallied(status.rejected) or "none",
             "refused": tallied(status.refused) or "none",
@@ -303,7 +303,7 @@ def _refusals(status: Status) -> str:
         return ""
     told = tallied(status.refused)
     count = counted(sum(status.refused.values()), "connection")
-    return f"; {count} refused ({told}: it demands {status.demands or 'no browser'})"
+    return f"; {count} refused ({told}: it demands {status.auth_required or 'no browser'})"
 
 
 def _shown(folder: Path) -> str:

@@ -30,7 +30,7 @@ def receive(
     host: str = "127.0.0.1",
     mode: str = "process",
     *,
-    linger: float = 600.0,
+    idle_timeout: float = 600.0,
     sync: float = 1.0,
     secret: Secrets = None,
     token: Secrets | bool = None,
@@ -55,7 +55,7 @@ def receive(
             can run. A thread loses nothing either, but while the kernel computes in pure Python
             it is late to note when a packet arrived: by some 10 ms with one stream, by seconds
             with twenty. Latency and jitter measured then are the kernel's, not the network's.
-        linger: seconds that a child goes on with no notebook attached and no bot connected.
+        idle_timeout: seconds that a child goes on with no notebook attached and no bot connected.
         sync: seconds between two syncs of a capture to the disk: what a power cut can cost. With
             many hundreds of streams it takes longer; ``status.unsynced`` says how much is due.
         secret: of the workspace, ``whsec_...``, or several while it is replaced: only connections
@@ -74,7 +74,8 @@ def receive(
 
     A receiver that can be reached from outside (by a tunnel, a `public_url`, or a `host` other
     than this machine's own) has to have a secret or a token. What of them is not given is taken
-    from the environment; where both are there, both are demanded. ``status.demands`` says what is.
+    from the environment; where both are there, both are demanded.
+    ``status.auth_required`` says what is.
 
     Raises:
         PortInUse: when another program has the port, or another notebook's receiver.
@@ -90,11 +91,11 @@ def receive(
     """
     secret, token = hidden_all(secret), hidden_all(token)
     settings = Settings.checked(
-        host=host, port=port, directory=directory, mode=mode, linger=linger, sync=sync,
+        host=host, port=port, directory=directory, mode=mode, idle_timeout=idle_timeout, sync=sync,
         tunnel=tunnel, domain=domain, public_url=public_url, limits=limits,
     )  # fmt: skip
     check_installed(settings.tunnel)
-    access = Access.checked(secret, token, replay_check=replay_check, public=settings.reach)
+    access = Access.checked(secret, token, replay_check=replay_check, public=settings.exposure)
     settings = with_access(settings, access)
     found, access = _make_way(settings, access)
     if found is None:
@@ -112,11 +113,11 @@ def receive(
     return found
 
 
-def running() -> list[Receiver]:
+def receivers() -> list[Receiver]:
     """Return all receivers of this user that run, in this process or in children.
 
     Example:
-        >>> for rx in running():  # doctest: +SKIP
+        >>> for rx in receivers():  # doctest: +SKIP
         ...     rx.stop()
     """
     here = {rx.id: rx for rx in _receivers.values() if rx.alive}
@@ -136,7 +137,7 @@ def _make_way(settings: Settings, access: Access) -> tuple[Receiver | None, Acce
     Raises:
         PortInUse: when that one is in use by another notebook.
     """
-    for found in running():
+    for found in receivers():
         if found._host.settings == settings:
             return found, access
         if settings.port and found.port == settings.port:

@@ -59,7 +59,7 @@ def dropped(since: float, until: float, stream: str, packets: int = 20) -> Event
     line = {
         "stream": stream, "since": since, "until": until, "packets": packets, "error": "disk full",
     }  # fmt: skip
-    return {"kind": "lost", "detail": line}
+    return {"kind": "dropped", "detail": line}
 
 
 def voice(
@@ -158,22 +158,22 @@ CASES = [
     Case("packets without audio", "50 packets .*", MIXED, QUIET, empty=50),
     Case("packets without audio", "50 packets .*", MIXED, [own("speech_on", 9.0)], empty=50),
     Case("packets without audio", "50 packets .*", SEPARATE, [own("speech_on", 9.0)], empty=50),
-    Case("packets without audio", "50 packets .*", MIXED, empty=50, flags=Flag.UNKEPT),
+    Case("packets without audio", "50 packets .*", MIXED, empty=50, flags=Flag.DROPPED),
     Case("nothing tells", NOTHING, MIXED, empty=20),
     Case("long", RAN_ON, SEPARATE, empty=20),
     Case("words", OPEN + "the transcript has 1 word in it", MIXED, [said((12, 13))], empty=50),
     Case("words", OPEN + "the .* 1 word of theirs in it", SEPARATE, [said((12, 13))], empty=50),
     Case("heard beside", OPEN + ".*", MIXED, empty=50, beside=[voice(12, 14)]),
     # storage: what came and was not kept
-    Case("not kept", "packets came and could not be kept", MIXED, flags=Flag.UNKEPT),
-    Case("not kept", "packets came and could not be kept", SEPARATE, flags=Flag.UNKEPT),
+    Case("not kept", "packets came and could not be kept", MIXED, flags=Flag.DROPPED),
+    Case("not kept", "packets came and could not be kept", SEPARATE, flags=Flag.DROPPED),
     Case("not kept", "20 packets came .*: disk full", MIXED, [dropped(10, 15, "call")]),
     Case("not kept", "20 packets came .*: disk full", SEPARATE, [dropped(10, 15, "call.7")]),
     Case("not kept", ".* disk full", MIXED, [dropped(10, 16, "call")], sides=(True, False)),
-    Case("not kept", "packets .*", MIXED, [said((12, 13))], flags=Flag.UNKEPT, connection=(1, 2)),
+    Case("not kept", "packets .*", MIXED, [said((12, 13))], flags=Flag.DROPPED, connection=(1, 2)),
     Case(
         "not kept", "packets .*", MIXED, [run(1, "a"), run(2, "b")],
-        flags=Flag.UNKEPT | Flag.RESUMED, connection=(1, 2),
+        flags=Flag.DROPPED | Flag.RESUMED, connection=(1, 2),
     ),
     Case(
         "not kept", "41 packets came .*: disk full", MIXED,
@@ -523,7 +523,7 @@ LINE = st.one_of(
 )  # fmt: skip
 HOSTILE = st.fixed_dictionaries(
     {
-        "kind": st.sampled_from(["event", "connected", "disconnected", "lost", ""]),
+        "kind": st.sampled_from(["event", "connected", "disconnected", "dropped", ""]),
         "event": st.sampled_from(
             ["", "transcript.data", "participant_events.nonsense", "participant_events.join",
              "participant_events.leave", "participant_events.speech_on",

@@ -32,7 +32,7 @@ def test_the_simulators_steps_are_found_to_the_microsecond(arrive: Make) -> None
 def test_steps_in_calls_with_all_faults(arrive: Make) -> None:
     for seed in range(60):
         call = draw(seed)
-        sent = call.plan[call.plan["fate"] == "sent"]
+        sent = call.plan[call.plan["outcome"] == "sent"]
         ahead = sent["relative"].max() - call.start
         # told when there are packets on both sides, far from each other and from the ends
         steps = sorted(call.faults.steps)

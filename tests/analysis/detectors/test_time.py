@@ -69,7 +69,7 @@ def journal(*numbers: int, ended: tuple[int, ...] = ()) -> Any:
 
 def dropped(**line: Any) -> Any:
     detail = {"stream": "call", "since": 20.0, "until": 20.4, "packets": 2, "error": "disk full"}
-    return make_events({"kind": "lost", "detail": detail | line})
+    return make_events({"kind": "dropped", "detail": detail | line})
 
 
 def stalled(seconds: float, at: float = 30.0, noted: float | None = None) -> Capture:
@@ -295,10 +295,10 @@ def test_what_is_missing_is_what_the_simulator_lost() -> None:
         call = draw(seed)
         known = analyse(arrive(call.plan), call=(call.start, call.start + 60))
         told = {one.finding: one for one in findings_of_time(known)}
-        lost = np.isin(call.fates, ("lost", "outage", "muted"))
+        lost = np.isin(call.outcomes, ("lost", "outage", "muted"))
         missing = sum(told[name].value for name in ("missing", "unexplained_gap") if name in told)
         lasts = np.diff(np.append(call.offsets, 960_000)) / 16_000
-        empty = float(lasts[call.fates == "empty"].sum())
+        empty = float(lasts[call.outcomes == "empty"].sum())
         bound = 100 * (lasts[lost].sum() + empty) / (60 - empty)
         assert 100 * lasts[lost].sum() / 60 - 0.5 <= missing <= bound + 0.5
         assert expected_of(known) <= 60 + 1e-9

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 from scipy.signal import butter, resample_poly, sosfiltfilt
 
-from recall_lab.analysis.sound.summary import sound
+from recall_lab.analysis.sound.summary import sound_summary
 from recall_lab.store.audio_files import read_audio
 
 
@@ -35,12 +35,12 @@ def as_int16(samples: np.ndarray) -> np.ndarray:
 
 @pytest.mark.parametrize("gain", [1.0, 10**-1.5])
 def test_a_telephone_is_told_from_wide_band(talk: np.ndarray, gain: float) -> None:
-    wide = sound(as_int16(talk * gain))
+    wide = sound_summary(as_int16(talk * gain))
     assert wide["band"] == "wide-band"
     assert wide["bandwidth"] > 7000
     halved = resample_poly(resample_poly(talk.astype(float), 1, 2), 2, 1)
     for narrow in (through_a_telephone(talk), halved):
-        told = sound(as_int16(narrow * gain))
+        told = sound_summary(as_int16(narrow * gain))
         assert told["band"] == "narrow-band"
         assert 3400 <= told["bandwidth"] <= 4600
 
@@ -48,15 +48,15 @@ def test_a_telephone_is_told_from_wide_band(talk: np.ndarray, gain: float) -> No
 @pytest.mark.parametrize("edge", [2000, 3000, 6000])
 def test_bandwidth_is_where_a_low_pass_ends(talk: np.ndarray, edge: int) -> None:
     steep = butter(12, edge, fs=16_000, output="sos")
-    told = sound(as_int16(sosfiltfilt(steep, talk.astype(float))))
+    told = sound_summary(as_int16(sosfiltfilt(steep, talk.astype(float))))
     assert told["bandwidth"] == pytest.approx(edge, rel=0.15)
 
 
 @pytest.mark.parametrize("mean", [-3000, 300, 8000])
 def test_a_mean_that_is_not_zero_does_not_narrow_the_band(talk: np.ndarray, mean: int) -> None:
-    told = sound(as_int16(talk.astype(float) + mean))
+    told = sound_summary(as_int16(talk.astype(float) + mean))
     assert told["band"] == "wide-band"
-    assert told["bandwidth"] == pytest.approx(sound(talk)["bandwidth"], abs=200)
+    assert told["bandwidth"] == pytest.approx(sound_summary(talk)["bandwidth"], abs=200)
     assert told["dc"] == pytest.approx(mean / 32_768, abs=3e-4)  # the talk has a little of its own
 
 
@@ -64,14 +64,14 @@ def test_a_mean_that_is_not_zero_does_not_narrow_the_band(talk: np.ndarray, mean
 def test_the_noise_floor_is_that_of_the_pauses(talk: np.ndarray, level: float) -> None:
     noise = np.random.default_rng(0).normal(0, 1, len(talk))
     noise *= 32_768 * 10 ** (level / 20) / np.sqrt(2)  # RMS in dBFS, of a sine
-    told = sound(as_int16(talk + noise))
+    told = sound_summary(as_int16(talk + noise))
     assert told["noise_floor"] == pytest.approx(level, abs=1)
 
 
 def test_silence_is_digital_or_missing_and_each_has_its_share(make) -> None:  # type: ignore[no-untyped-def]
     audio = np.random.default_rng(0).normal(0, 1000, 16_000 * 8).astype(np.int16)
     audio[: 16_000 * 2] = 0
-    told = sound(make([0.0, 4.0, 8.0], [64_000, 32_000, 32_000], audio=audio))
+    told = sound_summary(make([0.0, 4.0, 8.0], [64_000, 32_000, 32_000], audio=audio))
     assert told["duration"] == 10
     assert told["silence"] == pytest.approx(2 / 8, abs=0.001)
     assert told["missing"] == pytest.approx(2 / 10)
@@ -79,12 +79,12 @@ def test_silence_is_digital_or_missing_and_each_has_its_share(make) -> None:  # 
 
 
 def test_speech_is_the_share_of_the_time(talk: np.ndarray) -> None:
-    assert sound(talk)["speech"] == pytest.approx(0.757, abs=0.01)
+    assert sound_summary(talk)["speech"] == pytest.approx(0.757, abs=0.01)
 
 
 def test_nothing_sounds_like_nothing() -> None:
-    told = sound(np.zeros(0, np.int16))
+    told = sound_summary(np.zeros(0, np.int16))
     assert told["band"] == "none"
     assert told.drop(["band", "duration"]).isna().all()
-    quiet = sound(np.zeros(16_000, np.int16))
+    quiet = sound_summary(np.zeros(16_000, np.int16))
     assert (quiet["band"], quiet["silence"], quiet["rms"]) == ("none", 1, -np.inf)

@@ -41,7 +41,7 @@ def test_500_calls_with_all_faults_at_once_are_told_to_the_sample(arrive: Make) 
         assert edges.tolist() == truth.tolist(), (seed, call.faults)
         assert missing["samples"].tolist() == (truth[:, 1] - truth[:, 0]).tolist()
 
-        sent = call.plan[call.plan["fate"] == "sent"]
+        sent = call.plan[call.plan["outcome"] == "sent"]
         twice = sent["duplicate"] & (sent["samples"] > 0)
         repeated = found[found["kind"] == "duplicate"]
         assert (len(repeated), set(repeated["cause"]) <= {"exact"}) == (twice.sum(), True), seed
@@ -60,14 +60,14 @@ def test_500_calls_with_all_faults_at_once_are_told_to_the_sample(arrive: Make) 
             truth, missing["cause"], missing["before"], missing["after"], strict=True
         ):
             first, last = np.searchsorted(call.offsets, [begin, end])
-            fates = set(call.fates[first:last])
+            outcomes = set(call.outcomes[first:last])
             seconds = (end - begin) / RATE
             # what the data can't tell: two causes in one gap, nothing on one side of it, and,
             # as nothing numbers the packets, a long loss from a mute
-            hidden = len(fates) > 1 or before is pd.NA or after is pd.NA
-            hidden |= ("lost" in fates and seconds >= 1) or ("muted" in fates and seconds < 1)
+            hidden = len(outcomes) > 1 or before is pd.NA or after is pd.NA
+            hidden |= ("lost" in outcomes and seconds >= 1) or ("muted" in outcomes and seconds < 1)
             if not hidden:
-                expected = CAUSE_OF[fates.pop()]
+                expected = CAUSE_OF[outcomes.pop()]
                 told[cause == expected] += 1
                 seen[expected] += 1
     assert told[True] / told.total() >= 0.99

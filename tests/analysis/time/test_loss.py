@@ -166,5 +166,5 @@ def test_the_truth_of_the_bundled_capture(root: object) -> None:
 
     truth = pd.read_csv(f"{root}/data/standup-lossy.truth.csv")
     found = loss(rl.load(f"{root}/data/standup-lossy.bin"))
-    assert found["lost"] == (truth["fate"] == "lost").sum()
+    assert found["lost"] == (truth["outcome"] == "lost").sum()
     assert found["expected"] == truth.loc[truth["packet"] >= 0, "packet"].nunique()

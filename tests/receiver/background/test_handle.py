@@ -36,7 +36,7 @@ from recall_lab.loading import load
 from recall_lab.receiver.background import start as start_module
 from recall_lab.receiver.background.handle import Receiver
 from recall_lab.receiver.background.registry import State, states
-from recall_lab.receiver.background.start import receive, running
+from recall_lab.receiver.background.start import receive, receivers
 from recall_lab.simulator.api import simulate, start_simulation
 
 
@@ -48,7 +48,7 @@ def mode(request: pytest.FixtureRequest) -> str:
 @pytest.fixture(autouse=True)
 def nothing_left_behind() -> Iterator[None]:
     yield
-    for receiver in running():
+    for receiver in receivers():
         receiver.stop()
 
 
@@ -165,7 +165,7 @@ def test_a_kernel_that_restarts_finds_its_receiver_and_loses_nothing(
     assert (again, port_again) == (id_, port)
     assert int(seen) > 0
     truth = bot.wait(20)
-    assert (truth["fate"] == "sent").all()
+    assert (truth["outcome"] == "sent").all()
     rx = receive(0, tmp_path)
     rx.wait(packets=len(truth), timeout=10)
     np.testing.assert_array_equal(rx.capture().samples, speech)
@@ -175,7 +175,7 @@ def test_a_kernel_that_restarts_finds_its_receiver_and_loses_nothing(
 
 
 def test_the_child_ends_when_nobody_is_there_any_more(tmp_path: Path) -> None:
-    rx = receive(0, tmp_path, linger=0.4)
+    rx = receive(0, tmp_path, idle_timeout=0.4)
     pid = pid_of(rx)
     time.sleep(0.8)
     assert rx.alive  # somebody is: this test
@@ -230,7 +230,7 @@ def test_it_is_never_mistaken_for_a_stranger(tmp_path: Path, runtime: Path) -> N
     (runtime / "feedface.json").write_text(json.dumps(forged))
     (runtime / "broken.json").write_text("{")
     (runtime / "0badcafe.json").write_text(json.dumps(forged | {"id": "../../x"}))
-    assert [found.id for found in running()] == [rx.id]
+    assert [found.id for found in receivers()] == [rx.id]
     assert not (runtime / "feedface.json").exists()
     # a note with a living pid whose socket is answered by another receiver
     same = State(
@@ -243,7 +243,7 @@ def test_it_is_never_mistaken_for_a_stranger(tmp_path: Path, runtime: Path) -> N
     )
     os.link(state.socket, runtime / "deadbeef.sock")
     (runtime / "deadbeef.json").write_text(json.dumps(forged | {"id": "deadbeef", "pid": same.pid}))
-    assert [found.id for found in running()] == [rx.id]
+    assert [found.id for found in receivers()] == [rx.id]
     assert psutil.pid_exists(os.getpid())
 
 
@@ -317,7 +317,7 @@ def test_a_clock_that_is_set_does_not_make_it_a_stranger(
     monkeypatch.setattr(psutil, "boot_time", lambda: boot() + 3600)
     monkeypatch.setattr(psutil.Process, "create_time", lambda self: began(self) + 3600)
     assert rx.alive
-    assert [found.id for found in running()] == [rx.id]
+    assert [found.id for found in receivers()] == [rx.id]
 
 
 def test_a_process_forked_from_a_thread_receiver_holds_neither_port_nor_capture(

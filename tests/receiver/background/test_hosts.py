@@ -15,14 +15,14 @@ import pytest
 from recall_lab.control.settings import Settings
 from recall_lab.receiver.background import hosts
 from recall_lab.receiver.background.registry import State, remove_state, states, write_state
-from recall_lab.receiver.background.start import receive, running
+from recall_lab.receiver.background.start import receive, receivers
 
 
 @pytest.fixture(autouse=True)
 def impatient(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
     monkeypatch.setattr(hosts, "ANSWER_TIMEOUT", 0.5)
     yield
-    for receiver in running():
+    for receiver in receivers():
         receiver.stop()
 
 
@@ -50,7 +50,12 @@ def answering(state: State, answer: bytes) -> socket.socket:
 @pytest.mark.parametrize("answer", [b'["id"]\n', b"7\n", b'"id"\n', b" " * 100, b" " * 200_000])
 def test_a_stranger_at_the_socket_of_a_note_is_passed_over(answer: bytes, tmp_path: Path) -> None:
     settings = Settings.checked(
-        port=4_567, directory=tmp_path, host="127.0.0.1", mode="process", linger=600.0, sync=1.0
+        port=4_567,
+        directory=tmp_path,
+        host="127.0.0.1",
+        mode="process",
+        idle_timeout=600.0,
+        sync=1.0,
     )
     state = State(
         id="f0e1d2c3b4a59687", pid=os.getpid(), created=0, port=4_567, settings=settings, started=1
@@ -59,7 +64,7 @@ def test_a_stranger_at_the_socket_of_a_note_is_passed_over(answer: bytes, tmp_pa
     with answering(state, answer):
         began = time.monotonic()
         with receive(0, tmp_path) as rx:
-            assert [found.id for found in running()] == [rx.id]
+            assert [found.id for found in receivers()] == [rx.id]
         assert time.monotonic() - began < 20
     remove_state(state.id)
 
