@@ -188,13 +188,13 @@ def _summary(known: Analysis, measured: pd.Series[Any] | None) -> dict[str, str]
     capture = known.capture
     if measured is None:
         return {"audio": f"{capture.duration:,.1f} s", "damage": str(capture.damage)}
-    missing = f"{measured['missing s']:,.2f} s in {counted(int(measured['gaps']), 'gap')}"
+    missing = f"{measured['missing_s']:,.2f} s in {counted(int(measured['gaps']), 'gap')}"
     told = {
-        "length of the call": f"{measured['span s']:,.1f} s",
-        "audio received": f"{measured['audio s']:,.1f} s in "
+        "length of the call": f"{measured['span_s']:,.1f} s",
+        "audio received": f"{measured['audio_s']:,.1f} s in "
         + counted(int(measured["packets"]), "packet"),
         "missing": missing,
-        "longest gap": f"{measured['longest gap s']:.2f} s",
+        "longest gap": f"{measured['longest_gap_s']:.2f} s",
     }
     if known.unexplained:
         told["unexplained"] = f"{known.unexplained:,.2f} s: the media clock stood"
@@ -204,17 +204,17 @@ def _summary(known: Analysis, measured: pd.Series[Any] | None) -> dict[str, str]
     if known.replayed:
         told["jitter, latest packet"] = f"not told: {replay(known)}"
     else:
-        told["jitter"] = _number(measured["jitter ms"], "ms")
-        told["latest packet"] = _number(measured["delay max ms"], "ms above the fastest")
+        told["jitter"] = _number(measured["jitter_ms"], "ms")
+        told["latest packet"] = _number(measured["delay_max_ms"], "ms above the fastest")
     return told | {"damage of the files": str(measured["damage"])}
 
 
-_OF_ARRIVAL: Final = ("jitter", "delay", "stalls", "longest stall")
+_OF_ARRIVAL: Final = ("jitter", "delay", "stalls", "receiver_stalls", "longest_stall")
 
 
 def _measure(known: Analysis, name: str, value: Any) -> str:
     """Return a measure in words: what arrival tells is none for a replay."""
-    drift = name.startswith("drift") and "/received" in name
+    drift = name.startswith("drift") and "_received_" in name
     if known.replayed and (drift or name.startswith(_OF_ARRIVAL)):
         return "not told: a replay"
     return _number(value)

@@ -9,8 +9,8 @@ from typing import Any, Final
 import numpy as np
 import pandas as pd
 
-from recall_lab.analysis.causes.causes import CAUSES
-from recall_lab.analysis.clocks.rates import PAIRS
+from recall_lab.analysis.causes.causes import CAUSES, missing_label
+from recall_lab.analysis.clocks.rates import PAIRS, drift_label
 from recall_lab.analysis.sound.levels import levels
 from recall_lab.analysis.sound.mos import mean_mos, mos
 from recall_lab.analysis.sound.speech import speech
@@ -40,20 +40,20 @@ _ABOUT: Final = {
     "duration": "float64",
 }
 _COUNTS: Final = (
-    "gaps", "overlaps", "duplicates", "conflicting duplicates", "reordered", "packets",
-    "packets without audio", "connections", "epochs", "stalls", "stalls of the receiver",
-    "clock steps", "clock leaps",
+    "gaps", "overlaps", "duplicates", "conflicting_duplicates", "reordered", "packets",
+    "packets_without_audio", "connections", "epochs", "stalls", "receiver_stalls",
+    "clock_steps", "clock_leaps",
 )  # fmt: skip
 _QUALITY: Final = (
-    "verdict", "availability %", "availability without silence %", "span s", "audio s",
-    "missing s", *(f"missing s: {cause}" for cause in CAUSES), "twice s", "unexplained s",
-    "repaired s", "gaps", "overlaps",
-    "duplicates", "conflicting duplicates", "reordered", "longest gap s", "packets",
-    "packets without audio", "connections", "epochs", "jitter ms", "jitter mean ms",
-    "jitter max ms", "delay p50 ms", "delay p95 ms",
-    "delay p99 ms", "delay max ms", "stalls", "stalls of the receiver", "longest stall s",
-    "speed", *(f"drift {pair} ppm" for pair in PAIRS), "clock steps", "clock leaps",
-    "stamps scatter by ms", "stamps rounded to ms",
+    "verdict", "available_percent", "available_without_silence_percent", "span_s", "audio_s",
+    "missing_s", *(missing_label(cause) for cause in CAUSES), "twice_s", "unexplained_s",
+    "repaired_s", "gaps", "overlaps",
+    "duplicates", "conflicting_duplicates", "reordered", "longest_gap_s", "packets",
+    "packets_without_audio", "connections", "epochs", "jitter_ms", "jitter_mean_ms",
+    "jitter_max_ms", "delay_p50_ms", "delay_p95_ms",
+    "delay_p99_ms", "delay_max_ms", "stalls", "receiver_stalls", "longest_stall_s",
+    "speed", *(drift_label(pair) for pair in PAIRS), "clock_steps", "clock_leaps",
+    "stamp_scatter_ms", "stamp_grid_ms",
 )  # fmt: skip
 OF: Final[dict[str, dict[str, str]]] = {
     "quality": {
@@ -66,7 +66,7 @@ OF: Final[dict[str, dict[str, str]]] = {
         "clips": "Int64", "clipped": "Int64", "silence": "float64",
     },
     "speech": {"speech": "float64"},
-    "checksums": {"damaged packets": "Int64"},
+    "checksums": {"damaged_packets": "Int64"},
     "mos": {"mos": "float64"},
 }  # fmt: skip
 """Columns of each measure, with their dtypes."""
@@ -153,8 +153,8 @@ def measure_stream(stream: Stream, capture: Capture | Exception, measures: Seque
                 row |= work(known)
             except Exception as error:
                 errors.append(error)
-    if row.get("damaged packets"):
-        wrong = f"{counted(row['damaged packets'], 'packet')} with other audio than received"
+    if row.get("damaged_packets"):
+        wrong = f"{counted(row['damaged_packets'], 'packet')} with other audio than received"
         row["damage"] = "; ".join(filter(None, (row.get("damage"), wrong)))
     row |= failure(*errors)
     row[PASSING] |= _UNREAD in row.get("damage", "")
@@ -224,7 +224,7 @@ def _speech(known: Analysis) -> Row:
 def _checksums(known: Analysis) -> Row:
     if known.capture.packets.empty:  # nothing says what it should be
         return {}
-    return {"damaged packets": len(verify(known.capture))}
+    return {"damaged_packets": len(verify(known.capture))}
 
 
 def _mos(known: Analysis) -> Row:

@@ -17,7 +17,7 @@ import pandas as pd
 from matplotlib.figure import Figure
 from tqdm import tqdm
 
-from recall_lab.analysis.causes.causes import CAUSES
+from recall_lab.analysis.causes.causes import CAUSES, missing_label
 from recall_lab.errors import InvalidArgument
 from recall_lab.loading import load
 from recall_lab.reports.page import page, page_path, picture, write
@@ -187,7 +187,7 @@ def _cells(row: dict[str, Any], written: Mapping[str, str | Exception], path: Pa
         told = shortened(redacted(f"{type(got).__name__}: {got}"), _TOLD)
         why += f"<br><small>no report: {html.escape(told)}</small>"
     causes = sorted(
-        ((row[f"missing s: {cause}"], cause) for cause in CAUSES), key=lambda one: -one[0]
+        ((row[missing_label(cause)], cause) for cause in CAUSES), key=lambda one: -one[0]
     )
     of_it = ", ".join(f"{cause} {lasting(lost)}" for lost, cause in causes if lost > 0)
     start = row["start"]
@@ -196,9 +196,9 @@ def _cells(row: dict[str, Any], written: Mapping[str, str | Exception], path: Pa
         "unknown" if pd.isna(start) else f"{start:%Y-%m-%d %H:%M:%S}",
         _shown(row[AVAILABLE], "{:.2f}".format),
         why,
-        f'<span title="{html.escape(of_it)}">{_shown(row["missing s"], lasting)}</span>',
+        f'<span title="{html.escape(of_it)}">{_shown(row["missing_s"], lasting)}</span>',
         _shown(row.get("duration"), lasting),
-        _shown(row.get("jitter ms"), "{:.1f}".format),
+        _shown(row.get("jitter_ms"), "{:.1f}".format),
         _shown(row.get("rms"), "{:.1f}".format).replace("-inf", "-∞"),
         _shown(row.get("speech"), "{:.0%}".format),
     ]

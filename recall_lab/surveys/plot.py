@@ -17,7 +17,7 @@ from matplotlib.lines import Line2D
 from matplotlib.patches import Patch, Rectangle
 from matplotlib.ticker import MaxNLocator
 
-from recall_lab.analysis.causes.causes import CAUSES
+from recall_lab.analysis.causes.causes import CAUSES, missing_label
 from recall_lab.analysis.findings.catalogue import CATALOGUE
 from recall_lab.plots.gaps import COLORS
 from recall_lab.plots.style import BLUE, GREY, ORANGE, PALE, PURPLE, SKY, VERMILION, ink
@@ -267,7 +267,7 @@ def _missing(ax: Axes, rows: pd.DataFrame, calls: pd.DataFrame, days: _Days) -> 
     sums = {
         cause: np.bincount(
             column,
-            np.nan_to_num(rows[f"missing s: {cause}"].to_numpy(np.float64, na_value=0)),
+            np.nan_to_num(rows[missing_label(cause)].to_numpy(np.float64, na_value=0)),
             days.count + 1,
         )
         for cause in CAUSES
@@ -283,7 +283,7 @@ def _missing(ax: Axes, rows: pd.DataFrame, calls: pd.DataFrame, days: _Days) -> 
     bottom = np.zeros(days.count + 1)
     keys = []
     for cause, seconds in sums.items():
-        total = float(rows[f"missing s: {cause}"].sum())
+        total = float(rows[missing_label(cause)].sum())
         if not total > 0:
             continue
         ax.bar(
@@ -300,7 +300,7 @@ def _missing(ax: Axes, rows: pd.DataFrame, calls: pd.DataFrame, days: _Days) -> 
     else:
         ax.set_yticks([0])
         ax.text(
-            0.5, 0.5, "nothing is missing" if rows["missing s"].notna().any() else "not measured",
+            0.5, 0.5, "nothing is missing" if rows["missing_s"].notna().any() else "not measured",
             transform=ax.transAxes, ha="center", va="center", color=ink(),
         )  # fmt: skip
 

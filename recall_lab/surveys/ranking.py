@@ -8,7 +8,7 @@ import numpy as np
 import numpy.typing as npt
 import pandas as pd
 
-from recall_lab.analysis.causes.causes import CAUSES
+from recall_lab.analysis.causes.causes import CAUSES, missing_label
 from recall_lab.analysis.detectors.clocks import NOT_OURS
 from recall_lab.analysis.detectors.time import GROWING
 from recall_lab.analysis.time.loss import KNOWN_LOST, LOST, UNEXPLAINED
@@ -19,7 +19,7 @@ VERDICTS: Final = ("good", "usable", "poor", "empty", "damaged", "failed")
 """What a stream is: one of the words of :func:`recall_lab.quality`; or its files are damaged, so
 that what is left looks better than it was; or it could not be measured."""
 
-AVAILABLE: Final = "availability without silence %"
+AVAILABLE: Final = "available_without_silence_percent"
 """The column that makes a verdict: what is there of what was expected."""
 
 _FAR: Final = 3.5  # deviations from the median at which a value stands out: Iglewicz and Hoaglin
@@ -28,11 +28,11 @@ _DAY: Final = 86_400_000_000_000
 _SILENT: Final = 0.999  # share of zeros from which a capture has nothing in it
 _TEXTS: Final = ("source", "recording", "name", "verdict", "damage", "error")
 _HEARD: Final = "sound"  # where it was measured
-_NUMBERS: Final = (AVAILABLE, "missing s", *(f"missing s: {cause}" for cause in CAUSES))
+_NUMBERS: Final = (AVAILABLE, "missing_s", *(missing_label(cause) for cause in CAUSES))
 _NEEDED: Final = (*_TEXTS, "participant", "start", *_NUMBERS)
-_HIDDEN: Final = "unexplained s"
+_HIDDEN: Final = "unexplained_s"
 # where they were measured
-_SHOWN: Final = ("duration", "jitter ms", "rms", "silence", "speech", _HIDDEN)
+_SHOWN: Final = ("duration", "jitter_ms", "rms", "silence", "speech", _HIDDEN)
 _RANKS: Final = ("failed", "poor", "usable", "good", "empty")
 
 
@@ -176,11 +176,11 @@ def summary(frame: pd.DataFrame) -> str:
     if lost:
         causes = ", ".join(f"{cause} {lasting(seconds)}" for cause, seconds in lost.items())
         said.append(f"Lost: {causes}.")
-        by_day = frame[[f"missing s: {cause}" for cause in LOST]].sum(axis=1)
+        by_day = frame[[missing_label(cause) for cause in LOST]].sum(axis=1)
         by_day = by_day.groupby(frame["start"].dt.strftime("%Y-%m-%d")).sum()
         if len(by_day) > 1:
             said.append(f"The most on {by_day.idxmax()}: {lasting(float(by_day.max()))}.")
-    unexplained = float(frame[f"missing s: {UNEXPLAINED}"].sum())
+    unexplained = float(frame[missing_label(UNEXPLAINED)].sum())
     unexplained += float(frame[_HIDDEN].sum()) if _HIDDEN in frame.columns else 0.0
     if unexplained > 0:
         said.append(f"Not there, and nothing tells why: {lasting(unexplained)}.")
@@ -296,7 +296,7 @@ def _ranks(
 
 def _lost(frame: pd.DataFrame) -> dict[str, float]:
     """Return seconds by cause of what was lost, the largest first."""
-    sums = {cause: float(frame[f"missing s: {cause}"].sum()) for cause in KNOWN_LOST}
+    sums = {cause: float(frame[missing_label(cause)].sum()) for cause in KNOWN_LOST}
     return {
         cause: lost for cause, lost in sorted(sums.items(), key=lambda item: -item[1]) if lost > 0
     }

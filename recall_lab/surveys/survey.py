@@ -83,15 +83,15 @@ def survey(
         - ``start`` (datetime64[ns, UTC]: the sender's wall clock at the first sample),
           ``duration`` (s, from the first to the last instant)
         - of ``quality``: all of :func:`recall_lab.quality` but ``damage`` under the same names
-          (``verdict`` by clocks and files alone, ``availability %``, ``missing s: CAUSE``,
-          ``unexplained s``, ``twice s``, ``epochs``, ``jitter ms``, ``drift PAIR ppm``, ``speed``,
-          ``clock leaps``, ``stamps scatter by ms`` ...); counts are Int64
+          (``verdict`` by clocks and files alone, ``available_percent``, ``missing_CAUSE_s``,
+          ``unexplained_s``, ``twice_s``, ``epochs``, ``jitter_ms``, ``drift_A_B_ppm``, ``speed``,
+          ``clock_leaps``, ``stamp_scatter_ms`` ...); counts are Int64
         - of ``sound``: ``sound`` (str): the verdict on format and sound, such as ``good: ...`` or
           ``poor: the two bytes of each sample are swapped ...``
         - of ``levels``: ``rms``, ``peak`` (dBFS), ``crest`` (dB), ``dc``, ``clips``, ``clipped``
           (Int64), ``silence`` (0 to 1), as in :func:`recall_lab.levels` over all
         - of ``speech``: ``speech`` (0 to 1, share of the duration)
-        - of ``checksums``: ``damaged packets`` (Int64), whose audio is not what was received: as
+        - of ``checksums``: ``damaged_packets`` (Int64), whose audio is not what was received: as
           many as :func:`recall_lab.verify` returns; NA without an index. Told in ``damage`` too
         - of ``mos``: ``mos`` (1 to 5), the mean of :func:`recall_lab.mos` over all that it scores
         - ``bytes`` (int64, of all files), ``damage`` (str, empty for none), ``error`` (str, empty

@@ -109,7 +109,7 @@ def test_flags_are_distinct_bits_that_never_change() -> None:
         "RESUMED": 128,
         "TRIMMED": 256,
         "REPAIRED": 512,
-        "UNKEPT": 1024,
+        "DROPPED": 1024,
         "HALF_LOST": 2048,
     }
 

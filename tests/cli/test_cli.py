@@ -82,7 +82,7 @@ def test_the_demo_shows_what_is_missing_and_why(tmp_path: Path) -> None:
     for told in (printed, page):
         assert "a replay at" in told
         assert not re.search(r"[+-]\d[\d,]{3,}(\.\d+)? ppm", told)
-    assert '<td>jitter ms</td><td class="number">not told: a replay</td>' in page
+    assert '<td>jitter_ms</td><td class="number">not told: a replay</td>' in page
 
 
 def test_gaps_as_a_table_as_csv_as_json_and_as_a_picture(tmp_path: Path, root: Path) -> None:
@@ -94,7 +94,7 @@ def test_gaps_as_a_table_as_csv_as_json_and_as_a_picture(tmp_path: Path, root: P
     assert pd.read_csv(tmp_path / "g.csv")["cause"].tolist() == found["cause"].tolist()
     assert (tmp_path / "g.png").read_bytes()[:4] == b"\x89PNG"
     parsed = json.loads(run("gaps", capture, "--json", "--call", "20", "40", cwd=tmp_path))
-    assert parsed["quality"]["span s"] == 20
+    assert parsed["quality"]["span_s"] == 20
     assert [row["cause"] for row in parsed["gaps"]][::6] == ["unknown", "unknown"]
     lossy = run("gaps", root / "data/standup-lossy", "--all", "--csv", "l.csv", cwd=tmp_path)
     kinds = ["duplicate", "gap", "reordered"]
@@ -146,7 +146,7 @@ def test_a_broken_limit_is_exit_code_1(tmp_path: Path, root: Path) -> None:
     told = run("check", capture, cwd=tmp_path, code=1)
     assert re.search(r"finding: missing +9\.16667 +worst: warning +0\.1 +NO", told)
     assert "1 limit broken" in told
-    (tmp_path / "p.toml").write_text('["longest gap s"]\nmax = 0.5\n[gaps]\nworse = 0\n')
+    (tmp_path / "p.toml").write_text('["longest_gap_s"]\nmax = 0.5\n[gaps]\nworse = 0\n')
     kept = run("check", capture, "--policy", "p.toml", "--baseline", capture, cwd=tmp_path)
     assert "all limits are kept" in kept
     assert "give a baseline" in run("check", capture, "--policy", "p.toml", cwd=tmp_path, code=1)

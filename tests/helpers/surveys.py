@@ -27,11 +27,11 @@ def row(number: int = 0, *, day: float = 0, there: float = 100.0, **more: Any) -
         "start": NEW_YEAR + round(day * DAY),
         "duration": 3600.0,
         "verdict": f"{kind}: {said}",
-        "availability %": there,
-        "availability without silence %": there,
-        "span s": 3600.0,
-        "missing s": lost,
-        "missing s: loss": lost,
+        "available_percent": there,
+        "available_without_silence_percent": there,
+        "span_s": 3600.0,
+        "missing_s": lost,
+        "missing_loss_s": lost,
         "silence": 0.0,
         "bytes": 10**8,
     }
@@ -67,12 +67,12 @@ def made_up(count: int, days: int, seed: int = 0) -> pd.DataFrame:
         if bad and rng.random() < 0.4:
             there = float(rng.uniform(50, 99))
         one = row(number, day=day, there=there)
-        lost = one["missing s"]
+        lost = one["missing_s"]
         if bad:
-            one |= {"missing s: loss": lost * 0.2, "missing s: reconnect": lost * 0.5}
-            one |= {"missing s: dropped": lost * 0.3}
+            one |= {"missing_loss_s": lost * 0.2, "missing_reconnect_s": lost * 0.5}
+            one |= {"missing_dropped_s": lost * 0.3}
         if rng.random() < 0.05:
-            one |= {"missing s: mute": 30.0, "missing s": lost + 30}
+            one |= {"missing_mute_s": 30.0, "missing_s": lost + 30}
         if rng.random() < 0.01:
             one |= {"damage": "34 bytes of a torn record"}
         if rng.random() < 0.005:

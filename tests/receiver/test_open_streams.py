@@ -203,8 +203,8 @@ def test_what_was_lost_at_the_end_of_a_call_is_a_gap_too(
     assert (gap["start"], gap["end"]) == (pytest.approx(1.0), pytest.approx(2.0))
     assert gap["evidence"].startswith("100 packets came and could not be kept: 1 bytes have been")
     found = quality(capture)
-    assert found["availability %"] == pytest.approx(50.0)
-    assert found["missing s: dropped"] == pytest.approx(1.0)
+    assert found["available_percent"] == pytest.approx(50.0)
+    assert found["missing_dropped_s"] == pytest.approx(1.0)
     assert found["verdict"].startswith("poor")
 
 

@@ -142,7 +142,7 @@ def test_what_the_newest_lacks_is_taken_from_older_ones_of_the_same_files(
 ) -> None:
     into = tmp_path_factory.mktemp("into")
     columns = {"quality": "packets", "levels": "clips", "speech": "speech"}
-    columns |= {"checksums": "damaged packets", "mos": "mos", "sound": "sound"}
+    columns |= {"checksums": "damaged_packets", "mos": "mos", "sound": "sound"}
     expected: dict[int, dict[str, Any]] = {}
     for at, (number, change, measures, joins) in enumerate(runs, 1):
         values: dict[str, Any] = {columns[measure]: at for measure in measures}

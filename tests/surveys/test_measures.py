@@ -69,18 +69,18 @@ def test_checksums_count_what_verify_returns(tmp_path: Path) -> None:
         (tmp_path / path.name).write_bytes(path.read_bytes())
     streams = find_streams(tmp_path)
     (row,) = measure_streams(streams, ["checksums"])
-    assert (row["damaged packets"], row["damage"]) == (0, "")
+    assert (row["damaged_packets"], row["damage"]) == (0, "")
     with (tmp_path / "standup-lossy.bin").open("r+b") as file:
         for at in (100, 50_000, 50_002):
             file.seek(at)
             file.write(b"\x55\xaa")
     (row,) = measure_streams(streams, ["checksums"])
     wrong = rl.verify(rl.load(tmp_path / "standup-lossy.bin"))
-    assert row["damaged packets"] == len(wrong) == 2
+    assert row["damaged_packets"] == len(wrong) == 2
     assert row["damage"] == "2 packets with other audio than received"
     (tmp_path / "standup-lossy.idx").unlink()  # nothing says any more what it should be
     (row,) = measure_streams(find_streams(tmp_path), ["checksums"])
-    assert "damaged packets" not in row
+    assert "damaged_packets" not in row
 
 
 def test_a_call_whose_audio_is_gone_lasts_as_long_as_it_did(tmp_path: Path) -> None:
@@ -94,7 +94,7 @@ def test_a_call_whose_audio_is_gone_lasts_as_long_as_it_did(tmp_path: Path) -> N
     (gone,) = measure_streams(find_streams(tmp_path), ["quality"])
     for row in (cut, gone):
         assert row["duration"] == pytest.approx(before["duration"], abs=0.001)
-        assert row["missing s: dropped"] > 0
+        assert row["missing_dropped_s"] > 0
     found = rl.gaps(rl.load(tmp_path / "standup-lossy.idx"))
     assert found["cause"].tolist() == ["dropped"]
     assert found["absolute"].isna().all()  # nothing that is left tells it

@@ -106,9 +106,9 @@ def test_the_trend_is_the_median_and_the_worst_tenth() -> None:
 
 
 def test_what_is_missing_is_stacked_by_cause() -> None:
-    first = row(0, there=99.0) | {"missing s: loss": 6.0, "missing s: reconnect": 30.0}
-    second = row(1, day=1, there=99.0) | {"missing s: loss": 0.0, "missing s: mute": 36.0}
-    lost = row(3, there=99.0, start=None) | {"missing s: loss": 0.0, "missing s: dropped": 9.0}
+    first = row(0, there=99.0) | {"missing_loss_s": 6.0, "missing_reconnect_s": 30.0}
+    second = row(1, day=1, there=99.0) | {"missing_loss_s": 0.0, "missing_mute_s": 36.0}
+    lost = row(3, there=99.0, start=None) | {"missing_loss_s": 0.0, "missing_dropped_s": 9.0}
     ax = drawn(frame_of(first, second, failed(2), lost))["missing"]
     heights: dict[str, list[float]] = {}
     for bar in ax.patches:

@@ -12,7 +12,7 @@ from helpers.surveys import failed, frame_of, made_up, row
 from recall_lab.errors import InvalidArgument
 from recall_lab.surveys.ranking import lasting, name_of, rank, summary, verdicts
 
-EMPTY = {"verdict": "empty: no audio was expected", "availability without silence %": np.nan}
+EMPTY = {"verdict": "empty: no audio was expected", "available_without_silence_percent": np.nan}
 
 
 def test_the_worst_come_first() -> None:
@@ -54,7 +54,7 @@ def test_a_frame_that_was_a_file_of_csv(tmp_path: Path) -> None:
         tmp_path / "survey.csv", parse_dates=["start"], dtype_backend="pyarrow"
     ).astype({"start": "datetime64[ns, UTC]"})):  # fmt: skip
         assert rank(other)["why"].tolist() == rank(frame)["why"].tolist()
-        assert rank(other)["missing s"].dtype == "float64"
+        assert rank(other)["missing_s"].dtype == "float64"
 
 
 def test_outliers_are_those_of_the_modified_z_score() -> None:
@@ -197,5 +197,5 @@ def test_the_summary_says_what_was_not_looked_at_and_what_nothing_explains() -> 
     told = "The sound was not looked at"
     assert told in summary(frame_of(row(0)).drop(columns="sound"))
     assert told not in summary(frame_of(row(0)))
-    hidden = row(0, verdict="poor: 18.00 s passed") | {"unexplained s": 18.0}
+    hidden = row(0, verdict="poor: 18.00 s passed") | {"unexplained_s": 18.0}
     assert "Not there, and nothing tells why: 18.0 s." in summary(frame_of(hidden))

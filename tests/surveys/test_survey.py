@@ -101,7 +101,7 @@ def test_one_row_a_stream(calls: Path, plain: pd.DataFrame) -> None:
     row = found.set_index("recording").loc["call-00001"]
     capture = rl.load(calls / "call-00001.bin")
     known = rl.quality(capture)
-    for name in ("availability %", "packets", "jitter ms", "missing s: loss"):
+    for name in ("available_percent", "packets", "jitter_ms", "missing_loss_s"):
         assert row[name] == known[name]
     assert row["verdict"] == rl.quality(capture, sound=False)["verdict"]
     assert row["sound"] == "good: nothing is wrong with its sound"
@@ -263,7 +263,7 @@ def test_into_measures_what_is_new_or_changed(tmp_path: Path, calls: Path) -> No
     part = counted(folder / "call-0000*", into=into, measures="quality")
     assert part[0] == 0 and len(part[1]) == 10
     streams, more = counted(folder, into=into, measures=["quality", "checksums"])
-    assert streams == len(found) and more["damaged packets"].notna().sum() > len(found) / 2
+    assert streams == len(found) and more["damaged_packets"].notna().sum() > len(found) / 2
     streams, again = counted(folder, into=into)  # nothing is lost by measuring something else
     assert streams == 0
     same(again.drop(columns="damage"), by_hand(folder).drop(columns="damage"))

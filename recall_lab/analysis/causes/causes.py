@@ -119,6 +119,16 @@ RULES: Final = (
 """All rules, in the order in which they are asked."""
 
 
+def missing_label(cause: str) -> str:
+    """Return the label under which the seconds of a cause are counted.
+
+    Example:
+        >>> missing_label("receiver restart")
+        'missing_receiver_restart_s'
+    """
+    return f"missing_{cause.replace(' ', '_')}_s"
+
+
 def causes_of(
     capture: Capture,
     packets: pd.DataFrame,

@@ -42,6 +42,16 @@ _OUTLYING: Final = 8.0  # times the median deviation, beyond which a slope is no
 Floats = npt.NDArray[np.float64]
 
 
+def drift_label(pair: str) -> str:
+    """Return the label under which the drift of a pair of clocks is told.
+
+    Example:
+        >>> drift_label("relative/absolute")
+        'drift_relative_absolute_ppm'
+    """
+    return f"drift_{pair.replace('/', '_')}_ppm"
+
+
 class Envelope(NamedTuple):
     """Lower envelope of a delay.
 

@@ -20,7 +20,7 @@ from recall_lab.errors import InvalidArgument, InvalidPolicy
 
 POLICY: Final[Mapping[str, Mapping[str, Any]]] = {
     "findings": {"worst": "warning", "forbid": ("conflicting_audio", "receiver_stalls")},
-    "longest gap s": {"max": 30.0},
+    "longest_gap_s": {"max": 30.0},
 }
 """What is asked of a capture when nobody says otherwise."""
 
@@ -28,7 +28,12 @@ _FINDINGS: Final = "findings"
 _Limit = tuple[str, str, float, float, bool]
 _LIMITS: Final = ("min", "max", "worse")
 # of these more is better; of all else, less
-_MORE_IS_BETTER: Final = ("availability %", "availability without silence %", "audio s", "packets")
+_MORE_IS_BETTER: Final = (
+    "available_percent",
+    "available_without_silence_percent",
+    "audio_s",
+    "packets",
+)
 
 
 def check(
@@ -48,11 +53,11 @@ def check(
         allow = ["clipping"]        # these, however bad
         forbid = ["narrow_band"]    # not these, even as a note
 
-        ["availability without silence %"]
+        ["available_without_silence_percent"]
         min = 99.5
         worse = 0.2          # than the baseline, at most
 
-        ["delay p99 ms"]
+        ["delay_p99_ms"]
         max = 250
 
     Args:
@@ -74,7 +79,7 @@ def check(
         MissingTimestamps: for audio without packets.
 
     Example:
-        >>> check(cap, {"longest gap s": {"max": 2}})["kept"].all()  # doctest: +SKIP
+        >>> check(cap, {"longest_gap_s": {"max": 2}})["kept"].all()  # doctest: +SKIP
         True
     """
     if isinstance(policy, str | os.PathLike):

@@ -9,10 +9,10 @@ import numpy as np
 import pandas as pd
 
 from recall_lab.analysis.axis.axis import covered
-from recall_lab.analysis.causes.causes import CAUSES
+from recall_lab.analysis.causes.causes import CAUSES, missing_label
 from recall_lab.analysis.clocks.columns import repaired_seconds, times_of
 from recall_lab.analysis.clocks.delays import Stall, delay_percentiles
-from recall_lab.analysis.clocks.rates import PAIRS
+from recall_lab.analysis.clocks.rates import PAIRS, drift_label
 from recall_lab.analysis.time.analysis import Analysis, Call, analyse, analyses_of
 from recall_lab.analysis.time.loss import LOST
 from recall_lab.analysis.verdict.verdict import findings_of, verdict_of
@@ -36,7 +36,7 @@ class Quality(pd.Series):
         return pd.Series
 
     def __repr__(self) -> str:
-        causes = [(cause, self[f"missing s: {cause}"]) for cause in CAUSES]
+        causes = [(cause, self[missing_label(cause)]) for cause in CAUSES]
         told = ", ".join(f"{cause} {seconds:.3f} s" for cause, seconds in causes if seconds > 0)
         gaps = counted(self["gaps"], "gap") + f" ({told})" * bool(told)
         return f"<quality of {self.name}: {self['verdict']}; {gaps}>"
@@ -71,21 +71,22 @@ def quality(
 
         - ``verdict`` (str): ``good``, ``usable``, ``poor`` or ``empty``, with the evidence of the
           worst of :func:`recall_lab.findings`, from which it follows
-        - ``availability %``: audio there of the time that passed; ``availability without
-          silence %``: with mutes, pauses and silence by design not held against it
-        - ``span s``, ``audio s``, ``missing s``, and ``missing s: CAUSE`` for each cause;
-          ``twice s``; ``unexplained s``: time that passed by wall clocks, and not by the
-          media clock, which stood or runs slow; ``repaired s``: filled in by
+        - ``available_percent``: audio there of the time that passed;
+          ``available_without_silence_percent``: with mutes, pauses and silence by design not held
+          against it
+        - ``span_s``, ``audio_s``, ``missing_s``, and ``missing_CAUSE_s`` for each cause;
+          ``twice_s``; ``unexplained_s``: time that passed by wall clocks, and not by the
+          media clock, which stood or runs slow; ``repaired_s``: filled in by
           :func:`recall_lab.repair`, so neither missing nor received
-        - ``gaps``, ``overlaps``, ``duplicates``, ``conflicting duplicates``, ``reordered``,
-          ``longest gap s``, ``packets``, ``packets without audio``, ``connections``, ``epochs``
-        - ``jitter ms`` (RFC 3550, the last), ``jitter mean ms``, ``jitter max ms``, ``delay p50
-          ms`` to ``delay max ms`` (variation, RFC 5481), ``stalls``, ``stalls of the receiver``,
-          ``longest stall s``: NaN, or 0, for a replay
+        - ``gaps``, ``overlaps``, ``duplicates``, ``conflicting_duplicates``, ``reordered``,
+          ``longest_gap_s``, ``packets``, ``packets_without_audio``, ``connections``, ``epochs``
+        - ``jitter_ms`` (RFC 3550, the last), ``jitter_mean_ms``, ``jitter_max_ms``,
+          ``delay_p50_ms`` to ``delay_max_ms`` (variation, RFC 5481), ``stalls``,
+          ``receiver_stalls``, ``longest_stall_s``: NaN, or 0, for a replay
         - ``speed``: media time against arrival, 1 for a call; NaN where it is too short to tell
-        - ``drift PAIR ppm`` for each pair of clocks, ``clock steps``, ``clock leaps``
-        - ``stamps scatter by ms``: 97 % of the stamps miss by less (0 for exact ones); ``stamps
-          rounded to ms``; ``damage`` (str)
+        - ``drift_A_B_ppm`` for each pair of clocks, ``clock_steps``, ``clock_leaps``
+        - ``stamp_scatter_ms``: 97 % of the stamps miss by less (0 for exact ones);
+          ``stamp_grid_ms``: to what they are rounded; ``damage`` (str)
 
     Raises:
         MissingTimestamps: for audio without packets.
@@ -126,38 +127,38 @@ def quality_of(found: Analysis, *, sound: bool = True) -> Quality:
         {
             "verdict": verdict_of(findings_of(found, sound=sound), sound=sound)
             + (f"; {repaired:.2f} s of it from a recording" if repaired else ""),
-            "availability %": 100 * (length - lost) / passed if passed > 0 else np.nan,
-            "availability without silence %": there,
-            "span s": length,
-            "audio s": capture.duration,
-            "missing s": lost,
-            **{f"missing s: {cause}": seconds for cause, seconds in by_cause.items()},
-            "twice s": found.twice,
-            "unexplained s": found.unexplained,
-            "repaired s": repaired,
+            "available_percent": 100 * (length - lost) / passed if passed > 0 else np.nan,
+            "available_without_silence_percent": there,
+            "span_s": length,
+            "audio_s": capture.duration,
+            "missing_s": lost,
+            **{missing_label(cause): seconds for cause, seconds in by_cause.items()},
+            "twice_s": found.twice,
+            "unexplained_s": found.unexplained,
+            "repaired_s": repaired,
             "gaps": len(missing.start),
             "overlaps": int((kinds == "overlap").sum()),
             "duplicates": int((kinds == "duplicate").sum()),
-            "conflicting duplicates": int((all_of.cause == "conflicting").sum()),
+            "conflicting_duplicates": int((all_of.cause == "conflicting").sum()),
             "reordered": int((kinds == "reordered").sum()),
-            "longest gap s": float(missing.duration.max(initial=0.0)),
+            "longest_gap_s": float(missing.duration.max(initial=0.0)),
             "packets": len(packets),
-            "packets without audio": int(np.count_nonzero(packets["samples"].to_numpy() == 0)),
+            "packets_without_audio": int(np.count_nonzero(packets["samples"].to_numpy() == 0)),
             "connections": int(packets["connection"].nunique()),
             "epochs": len(found.epochs),
-            "jitter ms": running[0],
-            "jitter mean ms": running[1],
-            "jitter max ms": running[2],
-            **{f"delay {name} ms": delays[at] for at, name in _PERCENTILES},
+            "jitter_ms": running[0],
+            "jitter_mean_ms": running[1],
+            "jitter_max_ms": running[2],
+            **{f"delay_{name}_ms": delays[at] for at, name in _PERCENTILES},
             "stalls": len(late),
-            "stalls of the receiver": sum(stall.cause == "receiver" for stall in late),
-            "longest stall s": max((stall.duration for stall in late), default=0.0),
+            "receiver_stalls": sum(stall.cause == "receiver" for stall in late),
+            "longest_stall_s": max((stall.duration for stall in late), default=0.0),
             "speed": found.pace,
-            **{f"drift {pair} ppm": float(rates[pair]) for pair in PAIRS},
-            "clock steps": len(found.clock_steps),
-            "clock leaps": sum(one.kind == "leap" for one in capture.epochs.breaks),
-            "stamps scatter by ms": 1e3 * found.order.scatter,
-            "stamps rounded to ms": 1e3 * found.order.quantum,
+            **{drift_label(pair): float(rates[pair]) for pair in PAIRS},
+            "clock_steps": len(found.clock_steps),
+            "clock_leaps": sum(one.kind == "leap" for one in capture.epochs.breaks),
+            "stamp_scatter_ms": 1e3 * found.order.scatter,
+            "stamp_grid_ms": 1e3 * found.order.quantum,
             "damage": str(capture.damage),
         },
         name=capture.info.stem,

@@ -133,7 +133,7 @@ def test_what_concerns_arrival_is_as_it_was(call: np.ndarray) -> None:
     for table in (rl.drift, rl.stalls, rl.clock_steps, rl.playout):
         pd.testing.assert_frame_equal(table(capture), table(repaired))
     assert rl.quality(repaired)["packets"] == len(capture.packets)
-    assert rl.quality(repaired)["missing s"] == 0
+    assert rl.quality(repaired)["missing_s"] == 0
 
 
 def test_what_the_recording_has_not_stays_a_gap(call: np.ndarray) -> None:
@@ -212,8 +212,8 @@ def test_stamps_in_steps_stay_in_steps(call: np.ndarray) -> None:
     audio = as_int16(call)[: 900 * 1000].reshape(900, 1000)[numbers].ravel()
     capture = make_capture(np.round(numbers * 0.0625, 3), 1000, audio=audio)
     repaired = rl.repair(capture, as_int16(call))
-    assert rl.quality(capture)["stamps rounded to ms"] == 1
-    assert rl.quality(repaired)["stamps rounded to ms"] == 1
+    assert rl.quality(capture)["stamp_grid_ms"] == 1
+    assert rl.quality(repaired)["stamp_grid_ms"] == 1
     assert rl.gaps(repaired).empty
 
 

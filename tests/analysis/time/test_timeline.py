@@ -266,7 +266,14 @@ def test_samples_and_bare_captures_are_counted_from_0() -> None:
 
 def test_a_stamp_gone_wrong_does_not_take_all_memory() -> None:
     mad = make_capture([0.0, 1.0, 9e8], 16_000)
-    for analyse in (rl.levels, rl.spectrogram, rl.overview, rl.speech, rl.sound, rl.loudness):
+    for analyse in (
+        rl.levels,
+        rl.spectrogram,
+        rl.overview,
+        rl.speech,
+        rl.sound_summary,
+        rl.loudness,
+    ):
         with pytest.raises(InvalidArgument, match="a stamp of this capture has gone wrong"):
             analyse(mad)
         analyse(mad.slice(0, 10))

@@ -95,7 +95,7 @@ def test_a_policy_of_findings_that_cannot_be_right(
 
 def test_a_file_of_thresholds(make: Make, tmp_path: Path) -> None:
     path = tmp_path / "policy.toml"
-    path.write_text('["longest gap s"]\nmax = 0.3\n["availability %"]\nmin = 99\nworse = 0.4\n')
+    path.write_text('["longest_gap_s"]\nmax = 0.3\n["available_percent"]\nmin = 99\nworse = 0.4\n')
     found = check(make(LOSSY), path, baseline=make(np.arange(600) * 0.2))
     assert found["limit"].tolist() == ["max", "min", "worse"]
     assert found["bound"].tolist() == pytest.approx([0.3, 99, 99.6])
@@ -105,17 +105,17 @@ def test_a_file_of_thresholds(make: Make, tmp_path: Path) -> None:
 
 def test_worse_knows_which_way_is_worse(make: Make) -> None:
     whole, lossy = make(np.arange(600) * 0.2), make(LOSSY)
-    policy = {"gaps": {"worse": 1}, "availability %": {"worse": 0.1}}
+    policy = {"gaps": {"worse": 1}, "available_percent": {"worse": 0.1}}
     assert check(lossy, policy, baseline=whole)["kept"].tolist() == [False, False]
     assert check(whole, policy, baseline=lossy)["kept"].tolist() == [True, True]
     fast = make(np.arange(600) * 0.2, absolute=10**18 + np.arange(600) * 200_010_000)
-    drifts = {"drift relative/absolute ppm": {"worse": 10}}
+    drifts = {"drift_relative_absolute_ppm": {"worse": 10}}
     assert not check(fast, drifts, baseline=whole)["kept"].any()
     assert check(whole, drifts, baseline=whole)["kept"].all()
 
 
 def test_what_was_not_measured_keeps_nothing(make: Make) -> None:
-    short = check(make([0.0, 0.2]), {"drift relative/received ppm": {"max": 50}})
+    short = check(make([0.0, 0.2]), {"drift_relative_received_ppm": {"max": 50}})
     assert short["kept"].tolist() == [False]
 
 
@@ -123,7 +123,7 @@ def test_what_was_not_measured_keeps_nothing(make: Make) -> None:
     ("text", "word"),
     [
         ("= 3", "no TOML"),
-        ("[weather]\nmax = 1", "nothing measures 'weather'; there are: availability %"),
+        ("[weather]\nmax = 1", "nothing measures 'weather'; there are: available_percent"),
         ("[verdict]\nmax = 1", "nothing measures 'verdict'"),
         ("gaps = 3", "expected a table"),
         ("[gaps]", "expected a table"),
@@ -143,7 +143,7 @@ def test_a_file_that_cannot_be_right(make: Make, tmp_path: Path, text: str, word
         check(make([0.0]), tmp_path / "none.toml")
 
 
-@pytest.mark.parametrize("policy", [[1], 5, {"longest gap s"}])
+@pytest.mark.parametrize("policy", [[1], 5, {"longest_gap_s"}])
 def test_what_is_no_policy_is_refused(root: Path, policy: object) -> None:
     with pytest.raises(InvalidArgument, match="a mapping of limits"):
         check(root / "data/standup-lossy.bin", policy)  # type: ignore[arg-type]

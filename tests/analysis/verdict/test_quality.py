@@ -15,7 +15,7 @@ from helpers.paths import DATA
 from helpers.plans import SECONDS, draw, holes
 
 import recall_lab as rl
-from recall_lab.analysis.causes.causes import CAUSES
+from recall_lab.analysis.causes.causes import CAUSES, missing_label
 from recall_lab.analysis.verdict.quality import availability, quality
 from recall_lab.capture.capture import Capture
 from recall_lab.capture.record import pack_header, pack_record
@@ -30,14 +30,14 @@ def test_quality_against_the_truth(arrive: Make) -> None:
         call = draw(seed)
         span = (call.start, call.start + SECONDS)
         found = quality(arrive(call.plan), call=span)
-        assert found["availability %"] == pytest.approx(100 * call.there.mean())
-        assert found["missing s"] == pytest.approx((~call.there).sum() / 16_000)
-        assert found["span s"] == SECONDS
+        assert found["available_percent"] == pytest.approx(100 * call.there.mean())
+        assert found["missing_s"] == pytest.approx((~call.there).sum() / 16_000)
+        assert found["span_s"] == SECONDS
         runs = holes(call.there)
         assert found["gaps"] == len(runs)
-        assert found["longest gap s"] == pytest.approx(np.diff(runs).max() / 16_000)
-        by_cause = sum(found[f"missing s: {cause}"] for cause in CAUSES)
-        assert by_cause == pytest.approx(found["missing s"])
+        assert found["longest_gap_s"] == pytest.approx(np.diff(runs).max() / 16_000)
+        by_cause = sum(found[missing_label(cause)] for cause in CAUSES)
+        assert by_cause == pytest.approx(found["missing_s"])
 
 
 def test_availability_against_counting_samples(arrive: Make) -> None:
@@ -79,13 +79,13 @@ def test_ten_hours_in_windows(make: Make) -> None:
 def test_silence_by_design_is_not_held_against_a_capture(make: Make) -> None:
     starts = np.concatenate([np.arange(300), np.arange(400, 700)]) * 0.2
     muted = quality(make(starts, participant=7), sound=False)
-    assert muted["missing s: mute"] == pytest.approx(20)
-    assert muted["availability %"] == pytest.approx(100 * 120 / 140)
-    assert muted["availability without silence %"] == pytest.approx(100)
+    assert muted["missing_mute_s"] == pytest.approx(20)
+    assert muted["available_percent"] == pytest.approx(100 * 120 / 140)
+    assert muted["available_without_silence_percent"] == pytest.approx(100)
     assert muted["verdict"].startswith("good: nothing is missing by its clocks")
     # in the mixed stream nothing tells it from a loss
     mixed = quality(make(starts), sound=False)
-    assert mixed["missing s: unknown"] == pytest.approx(20)
+    assert mixed["missing_unknown_s"] == pytest.approx(20)
     assert mixed["verdict"].startswith("usable: 20.00 of 140.0 s are not there, in 1 gap: lost, or")
     lossy = quality(make(np.delete(np.arange(600), [77, 300, 301]) * 0.2), sound=False)
     assert lossy["verdict"] == "usable: 0.60 of 120.0 s are missing in 2 gaps: loss 0.60 s"
@@ -101,17 +101,17 @@ def test_what_the_media_clock_does_not_tell_is_held_against_a_capture(make: Make
     passed = np.rint((starts + np.where(starts >= 30, 18, 0)) * 1e9).astype(np.int64)
     wall = 1_767_225_600_000_000_000 + passed
     hidden = quality(make(starts, absolute=wall, received=wall, monotonic=passed), sound=False)
-    assert hidden["unexplained s"] == pytest.approx(18)
-    assert hidden["missing s"] == 0
-    for name in ("availability %", "availability without silence %"):
+    assert hidden["unexplained_s"] == pytest.approx(18)
+    assert hidden["missing_s"] == 0
+    for name in ("available_percent", "available_without_silence_percent"):
         assert hidden[name] == pytest.approx(100 * 60 / 78)
     assert hidden["verdict"].startswith("poor: 18.00 s passed of which there is no audio")
     starts = np.arange(1500) * 0.2
     passed = np.rint(starts / 0.99 * 1e9).astype(np.int64)
     wall = 1_767_225_600_000_000_000 + passed
     short = quality(make(starts, absolute=wall, received=wall, monotonic=passed), sound=False)
-    assert short["unexplained s"] == pytest.approx(3.03, abs=0.01)
-    assert short["availability %"] == pytest.approx(99, abs=0.01)
+    assert short["unexplained_s"] == pytest.approx(3.03, abs=0.01)
+    assert short["available_percent"] == pytest.approx(99, abs=0.01)
     assert short["verdict"].startswith("poor: 3.03 s of the call are not in the audio")
 
 
@@ -122,7 +122,7 @@ def test_several_streams_are_a_row_each(root: Path) -> None:
     ])  # fmt: skip
     assert rows.index.tolist() == ["standup-lossy", "standup-broken.100"]
     assert rows.index.name == "stream"
-    assert rows["missing s: reconnect"].round(2).tolist() == [0.0, 2.98]
+    assert rows["missing_reconnect_s"].round(2).tolist() == [0.0, 2.98]
     one = quality(rl.load(root / "data/standup-lossy.bin"))
     pd.testing.assert_series_equal(
         rows.loc["standup-lossy"], one, check_dtype=False, check_series_type=False
@@ -134,7 +134,7 @@ def test_one_is_shown_as_a_line_and_as_a_table_and_is_a_series(root: Path) -> No
     assert repr(one).startswith("<quality of standup-lossy: poor: ")
     assert repr(one).endswith("; 6 gaps (loss 1.100 s)>")
     assert "<th" in one._repr_html_()
-    assert f"{one['jitter ms']:,.6g}" in one._repr_html_()
+    assert f"{one['jitter_ms']:,.6g}" in one._repr_html_()
     assert len(one.to_string().splitlines()) == len(one)
     for part in (one[["gaps", "packets"]], one.drop("verdict"), one.copy()):
         assert type(part) is pd.Series
@@ -145,9 +145,9 @@ def test_degenerate_captures(make: Make) -> None:
     assert quality(Capture(np.empty(0, np.int16)))["verdict"].startswith("empty")
     assert availability(make([])).empty
     for starts in ([1.0], [1.0] * 9, np.arange(9)[::-1] * 0.2, [0.0, np.nan, 0.2]):
-        assert quality(make(starts))["availability %"] == pytest.approx(100)
+        assert quality(make(starts))["available_percent"] == pytest.approx(100)
         assert availability(make(starts))["available"].tolist() == pytest.approx([1])
-    assert quality(make([], 0), call=(0, 5))["availability %"] == 0
+    assert quality(make([], 0), call=(0, 5))["available_percent"] == 0
     for call in (quality, availability):
         with pytest.raises(MissingTimestamps):
             call(Capture(np.zeros(9, np.int16)))  # type: ignore[operator]
@@ -167,10 +167,10 @@ def test_audio_that_the_file_has_lost_is_missing(tmp_path: Path, left: int) -> N
     ends = (whole.packets["offset"] + whole.packets["samples"]) * 2
     lost = whole.packets[ends > left]
     found = rl.quality(capture)
-    assert found["missing s: storage"] == pytest.approx(
+    assert found["missing_dropped_s"] == pytest.approx(
         whole.span[1] - lost["relative"].min(), abs=1e-6
     )
-    assert found["span s"] == pytest.approx(rl.quality(whole)["span s"], abs=1e-6)
+    assert found["span_s"] == pytest.approx(rl.quality(whole)["span_s"], abs=1e-6)
     if left < 200_000:
         assert found["verdict"].startswith("poor")
     assert "their audio is not in the file" in rl.gaps(capture)["evidence"].iloc[-1]

@@ -55,13 +55,13 @@ def test_what_was_once_called_good(name: str, voices: np.ndarray) -> None:
 @pytest.mark.parametrize("name", SAID)
 def test_nobody_prints_all_of_it_beside_half_of_it(name: str, voices: np.ndarray) -> None:
     found = rl.quality(broken(name, voices))
-    there = found["availability without silence %"]
+    there = found["available_without_silence_percent"]
     assert not (found["verdict"].startswith("good") and there < 99.9)
     assert "100" not in found["verdict"].partition(" (and")[0] or name == "zeros"
     if name in ("half", "hidden", "short"):
         share = {"half": 50.0, "hidden": 100 * 60 / 78, "short": 100 * 54.02 / 60}[name]
         assert there == pytest.approx(share, abs=0.1)
-        assert found["availability %"] == pytest.approx(share, abs=0.1)
+        assert found["available_percent"] == pytest.approx(share, abs=0.1)
 
 
 def test_the_frame(voices: np.ndarray) -> None:
