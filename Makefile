@@ -39,6 +39,7 @@ findings: $(VENV)/.full      ## how often findings are right: 300 clean calls, a
 	$(BIN)/python benchmarks/findings.py --seed 101
 
 torture: $(VENV)/.full       ## everything that may go wrong, done on purpose (two hours; root sees more)
+	RECALL_LAB_LONG=1 $(BIN)/python -m pytest -n 3 --dist worksteal -m statistics --timeout 1200
 	$(BIN)/python -m benchmarks.torture --markdown
 
 audit: $(VENV)/.full         ## known vulnerabilities of what is pinned (asks the package index)

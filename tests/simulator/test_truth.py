@@ -9,6 +9,7 @@ from dataclasses import fields
 import numpy as np
 import pandas as pd
 import pytest
+from helpers.often import often
 from helpers.plans import draw_field
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -72,7 +73,8 @@ def counted(table: pd.DataFrame, faults: Faults) -> tuple[int, int, int, int]:
     return span, audio, missing, twice
 
 
-@settings(max_examples=200, deadline=None)
+@pytest.mark.statistics
+@settings(max_examples=often(60, 200), deadline=None)
 @given(
     mixtures, st.sampled_from([0.02, 0.1, 0.2, (0.02, 0.1, 0.2)]), st.sampled_from([0.0, 1234.5])
 )

@@ -7,6 +7,7 @@ from typing import Any
 import pandas as pd
 import pytest
 from helpers.drawn_meetings import arrived, draw, lines_of, told
+from helpers.often import often
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -20,8 +21,9 @@ def same(found: pd.DataFrame, truth: pd.DataFrame, seed: int) -> None:
     )
 
 
-@pytest.mark.parametrize("first", range(0, 200, 50))
-def test_people_and_words_of_200_drawn_meetings_are_the_truth(first: int) -> None:
+@pytest.mark.statistics
+@pytest.mark.parametrize("first", range(0, often(100, 200), 50))
+def test_people_and_words_of_drawn_meetings_are_the_truth(first: int) -> None:
     for seed in range(first, first + 50):
         meeting = draw(seed)
         recording = arrived(lines_of(meeting, stale=seed % 2 > 0))

@@ -5,6 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 from compare import as_int16, capture_of, meeting, recording_of  # type: ignore[attr-defined]
+from helpers.often import often
 from repairs import draw, judge  # type: ignore[attr-defined]
 
 import recall_lab as rl
@@ -138,16 +139,18 @@ def test_the_parts_of_a_bot_are_given_as_a_list(call: np.ndarray) -> None:
 
 
 @pytest.mark.slow
-def test_forty_drawn_pairs() -> None:
+@pytest.mark.statistics
+def test_drawn_pairs() -> None:
     made = possible = 0
-    for seed in range(1000, 1040):
+    pairs = often(10, 40)
+    for seed in range(1000, 1000 + pairs):
         told = judge(draw(seed, longest=60))
         assert told.wrong == [], told
         assert told.loud == [], told
         assert told.offset < 1e-3, told
         assert told.drift < 2, told
         made, possible = made + told.made, possible + told.possible
-    assert possible > 400
+    assert possible > 8 * pairs
     assert made >= 0.99 * possible
 
 

@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 import pytest
 from helpers.builders import NEW_YEAR, make_capture, make_events
+from helpers.often import often
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -191,7 +192,8 @@ def mixture(seed: int) -> Capture:
     )  # fmt: skip
 
 
-@settings(max_examples=100, deadline=None)
+@pytest.mark.statistics
+@settings(max_examples=often(40, 100), deadline=None)
 @given(SEEDS)
 def test_span_is_audio_and_missing_less_what_is_there_twice(seed: int) -> None:
     known = analyse(mixture(seed))
