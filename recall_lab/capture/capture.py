@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
+from datetime import datetime
 from pathlib import Path
-from typing import Protocol
+from typing import Final, Protocol, TypeAlias
 
 import numpy as np
 import numpy.typing as npt
@@ -15,7 +16,7 @@ from recall_lab.capture.damage import Damage
 from recall_lab.capture.epochs import Epochs, epochs_of
 from recall_lab.capture.event_times import on_media_clock
 from recall_lab.capture.events import no_events
-from recall_lab.capture.frame import check_frame, empty_frame
+from recall_lab.capture.frame import check_frame, empty_frame, nanoseconds
 from recall_lab.capture.info import CaptureInfo
 from recall_lab.capture.record import Flag
 from recall_lab.errors import InvalidArgument
@@ -25,6 +26,12 @@ from recall_lab.wire.pcm import RATE, SAMPLE_DTYPE, Samples, seconds_of
 _TRIMMED = int(Flag.TRIMMED)
 _NS_PER_SAMPLE = 1_000_000_000 // RATE
 _SNAP = 1e-3  # of a sample: closer than that to a sample's edge is on it, for float rounding
+
+Moment: TypeAlias = float | str | datetime
+"""A time in a call: seconds of the relative clock, or a wall-clock time with a zone."""
+
+MOMENTS: Final = "seconds of the relative clock, or a wall-clock time with a zone"
+"""What a time in a call can be, in words."""
 
 
 class Audio(Protocol):
@@ -219,7 +226,39 @@ class Capture:
         ends = media + packets["samples"].to_numpy() / RATE
         return float(np.nanmin(media)), float(np.nanmax(ends))
 
-    def slice(self, start: float | None = None, end: float | None = None) -> Capture:
+    def moment(self, time: Moment) -> float:
+        """Return a time on the relative clock, s.
+
+        Args:
+            time: seconds of the relative clock already; or a wall-clock time with a zone
+                (``datetime``, ``Timestamp``, ISO 8601 text), which is read by the packet whose
+                wall clock is nearest to it.
+
+        Raises:
+            InvalidArgument: for what is no time, for a wall-clock time without a zone, and for
+                one where no packet tells the wall clock.
+
+        Example:
+            >>> cap.moment("2025-01-01T10:00:05Z")  # doctest: +SKIP
+            5.0
+        """
+        if isinstance(time, int | float | np.integer | np.floating) and not isinstance(time, bool):
+            return float(time)
+        try:
+            stamp = pd.Timestamp(time)
+        except (TypeError, ValueError):
+            raise InvalidArgument("time", time, MOMENTS) from None
+        if pd.isna(stamp) or stamp.tz is None:
+            raise InvalidArgument("time", time, MOMENTS)
+        known = np.isfinite(self.media)
+        walls = nanoseconds(self._frame()["absolute"])[known]
+        if not len(walls):
+            raise InvalidArgument("time", time, "seconds: no packet tells the wall clock here")
+        wanted = stamp.tz_convert("UTC").as_unit("ns").value
+        near = int(np.abs(walls - wanted).argmin())
+        return float(self.media[known][near] + (wanted - int(walls[near])) / 1e9)
+
+    def slice(self, start: Moment | None = None, end: Moment | None = None) -> Capture:
         """Return the part with ``start <= t < end``, `t` being a sample's relative time.
 
         Packets that straddle an edge are cut at the sample: their three clocks move along by
@@ -227,18 +266,18 @@ class Capture:
         ``Flag.TRIMMED`` is set. Packets keep the order of arrival.
 
         Args:
-            start: seconds of the relative clock; None for the beginning.
-            end: seconds of the relative clock; None for the end.
+            start, end: seconds of the relative clock, or wall-clock times with a zone; None for
+                the beginning and the end.
 
         Raises:
-            InvalidArgument: for NaN, or an end before the start.
+            InvalidArgument: for what is no time, NaN, or an end before the start.
 
         Example:
             >>> Capture(np.zeros(16_000, np.int16)).slice(0.25, 0.5).duration
             0.25
         """
-        low = -math.inf if start is None else float(start)
-        high = math.inf if end is None else float(end)
+        low = -math.inf if start is None else self.moment(start)
+        high = math.inf if end is None else self.moment(end)
         if not low <= high:  # NaN compares false
             raise InvalidArgument(
                 "slice", (start, end), "two numbers, the end not before the start"

@@ -5,13 +5,14 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from recall_lab.analysis.time.analysis import analyse
+from recall_lab.capture.capture import Moment
 from recall_lab.errors import MissingExtra
 
 if TYPE_CHECKING:
     from recall_lab.notebook.explorer import Explorer
 
 
-def explore(source: Any, start: float | None = None, end: float | None = None) -> Explorer:
+def explore(source: Any, start: Moment | None = None, end: Moment | None = None) -> Explorer:
     """Put a capture into the notebook as a picture to zoom, walk through and listen to.
 
     Waveform, spectrogram and gaps, from the whole of ten hours down to single samples. A click
@@ -25,7 +26,8 @@ def explore(source: Any, start: float | None = None, end: float | None = None) -
     Args:
         source: as for :func:`recall_lab.analyse`, with packets or without. Of a live capture, what
             there is by now.
-        start, end: what is shown at first, s on the relative clock; None for the whole.
+        start, end: what is shown at first: seconds of the relative clock, or wall-clock
+            times; None for the whole.
 
     Returns:
         A widget. Its ``marks`` are a frame; its ``span``, a pair of seconds, is what is shown,

@@ -24,6 +24,8 @@ from recall_lab.analysis.clocks.columns import times_of
 from recall_lab.analysis.recording.export import as_int16
 from recall_lab.analysis.sound.pyramid import BINS, Columns, pyramid
 from recall_lab.analysis.time.analysis import Analysis
+from recall_lab.analysis.time.arguments import crop_of
+from recall_lab.capture.capture import Moment
 from recall_lab.capture.frame import nanoseconds
 from recall_lab.errors import InvalidArgument, RecallLabError
 from recall_lab.plots.clip import wav_of
@@ -70,7 +72,7 @@ class Explorer(anywidget.AnyWidget):
     )
 
     def __init__(
-        self, known: Analysis, start: float | None = None, end: float | None = None
+        self, known: Analysis, start: Moment | None = None, end: Moment | None = None
     ) -> None:
         capture = known.capture
         self._capture = capture
@@ -153,9 +155,9 @@ class Explorer(anywidget.AnyWidget):
 
     def _span(self, start: Any, end: Any) -> tuple[float, float]:
         line = self._pyramid.line
-        span = (line.start if start is None else start, line.end if end is None else end)
-        numbers = all(isinstance(edge, int | float) and -1e9 < edge < 1e9 for edge in span)
-        if not numbers or (span[0] >= span[1] and len(line)):
+        low, high = crop_of(self._capture, start, end)
+        span = (line.start if low is None else low, line.end if high is None else high)
+        if not all(-1e9 < edge < 1e9 for edge in span) or (span[0] >= span[1] and len(line)):
             raise InvalidArgument("span", (start, end), "two times in s, the first one first")
         return float(span[0]), float(span[1])
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
+from recall_lab.capture.capture import Moment
 from recall_lab.errors import MissingExtra
 from recall_lab.plots.clip import wav_bytes
 
@@ -13,8 +14,8 @@ if TYPE_CHECKING:
 
 def play(
     source: Any,
-    start: float | None = None,
-    end: float | None = None,
+    start: Moment | None = None,
+    end: Moment | None = None,
     *,
     normalize: bool = False,
 ) -> Audio:
@@ -25,7 +26,8 @@ def play(
 
     Args:
         source: as for :func:`recall_lab.analyse`, with packets or without; or samples at 16 kHz.
-        start, end: s on the relative clock; None for the beginning and the end.
+        start, end: seconds of the relative clock, or wall-clock times with a zone; None for
+            the beginning and the end.
         normalize: bring the peak to -1 dBFS.
 
     Raises:

@@ -10,6 +10,7 @@ import soundfile
 
 from recall_lab.analysis.recording.export import as_int16
 from recall_lab.analysis.time.timeline import axis_of
+from recall_lab.capture.capture import Moment
 from recall_lab.errors import InvalidArgument
 from recall_lab.wire.pcm import RATE, Samples
 
@@ -21,8 +22,8 @@ _NORMALIZED = 10 ** (-1 / 20)  # of full scale: -1 dBFS
 
 def wav_bytes(
     source: Any,
-    start: float | None = None,
-    end: float | None = None,
+    start: Moment | None = None,
+    end: Moment | None = None,
     *,
     normalize: bool = False,
 ) -> bytes:

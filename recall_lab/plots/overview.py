@@ -17,6 +17,7 @@ from recall_lab.analysis.sound.mos import mos as scores_of
 from recall_lab.analysis.sound.speech import speech
 from recall_lab.analysis.time.analysis import Analysis, Call, analyse
 from recall_lab.analysis.time.timeline import axis_of
+from recall_lab.capture.capture import Moment
 from recall_lab.plots.clock_map import ClockMap, clock_map
 from recall_lab.plots.clock_marks import (
     draw_epochs,
@@ -56,8 +57,8 @@ def plot_overview(
     clock: str = "relative",
     call: Call | None = None,
     tolerance: float | str | None = None,
-    start: float | None = None,
-    end: float | None = None,
+    start: Moment | None = None,
+    end: Moment | None = None,
     mos: bool = False,
     title: str | None = None,
 ) -> dict[str, Axes]:
@@ -75,7 +76,7 @@ def plot_overview(
         detector: of speech, as for :func:`recall_lab.speech`.
         clock: ``"relative"``, or ``"absolute"`` for the sender's wall clock.
         call, tolerance: as for :func:`recall_lab.analyse`.
-        start, end: s on the relative clock; None for the whole.
+        start, end: seconds of the relative clock, or wall-clock times; None for the whole.
         mos: whether a lane shows how good the speech sounds, of each 10 s, 1 (bad) to 5
             (excellent), as :func:`recall_lab.mos` estimates it; it needs the extra ``mos``.
         title: above the picture; by default the stream, its length and what is missing.
@@ -156,13 +157,13 @@ def plot_overview(
 
 
 def _mos_lane(
-    ax: Axes, known: Analysis, axis: ClockMap, start: float | None, end: float | None
+    ax: Axes, known: Analysis, axis: ClockMap, start: Moment | None, end: Moment | None
 ) -> None:
     """Draw how good the speech of each window sounds."""
     found = scores_of(known, start=start, end=end)
     found = found[found["mos"].notna()]
-    for start, end, score in found[["start", "end", "mos"]].to_numpy().tolist():
-        drawn = axis.spans([start], [end])
+    for low, high, score in found[["start", "end", "mos"]].to_numpy().tolist():
+        drawn = axis.spans([low], [high])
         ax.hlines([score] * len(drawn.start), drawn.start, drawn.end, color=PURPLE, linewidth=2.5)
     ax.set(ylim=(1, 5), yticks=[1, 3, 5], ylabel="MOS")
     ax.grid(axis="y", alpha=0.3)

@@ -21,7 +21,8 @@ from recall_lab.analysis.meeting.people import Source, events_of, streams_of, tu
 from recall_lab.analysis.meeting.roster import Roster, roster_of
 from recall_lab.analysis.meeting.transcript import words_of
 from recall_lab.analysis.time.analysis import Analysis, analyse, capture_of, each_of
-from recall_lab.capture.capture import Capture
+from recall_lab.analysis.time.arguments import crop_of
+from recall_lab.capture.capture import Capture, Moment
 from recall_lab.errors import InvalidArgument
 from recall_lab.plots.clock_map import RELATIVE, ClockMap, clock_map
 from recall_lab.plots.fonts import MISSING, SQUARE, families, legible
@@ -177,8 +178,8 @@ def plot_speakers(
     words: bool = False,
     rows: int = ALL_ROWS,
     clock: str = "relative",
-    start: float | None = None,
-    end: float | None = None,
+    start: Moment | None = None,
+    end: Moment | None = None,
     title: str | None = None,
 ) -> Axes:
     """Plot who speaks when, a lane a person, as the meeting told it.
@@ -194,7 +195,7 @@ def plot_speakers(
         rows: how many lanes there are at most, 1 to 16; of more people, those who speak least
             share the last, whose seconds are those in which any of them speaks.
         clock: ``"relative"``, or ``"absolute"`` for the sender's wall clock.
-        start, end: s on the relative clock; None for the whole.
+        start, end: seconds of the relative clock, or wall-clock times; None for the whole.
         title: above the picture; by default the recording and how many speak.
 
     Returns:
@@ -300,7 +301,7 @@ def draw_speakers(
 
 
 def _span(
-    people: People, captures: Sequence[Capture], start: float | None, end: float | None
+    people: People, captures: Sequence[Capture], start: Moment | None, end: Moment | None
 ) -> tuple[float, float]:
     """Return what is shown: of the captures, else of what is told."""
     spans = [one.span for one in captures if len(one.audio)]
@@ -308,9 +309,9 @@ def _span(
         ends = people.words["end"].fillna(people.words["start"])
         spans = list(zip(people.spans["start"], people.spans["end"], strict=True))
         spans += zip(people.words["start"], ends, strict=True)
-    low = min((a for a, _ in spans), default=0.0) if start is None else start
-    high = max((b for _, b in spans), default=1.0) if end is None else end
-    numbers = all(isinstance(edge, int | float) and np.isfinite(edge) for edge in (low, high))
-    if not numbers or low > high:
-        raise InvalidArgument("start, end", (start, end), "two times in seconds, the first first")
+    first, last = crop_of(captures[0] if captures else None, start, end)
+    low = min((a for a, _ in spans), default=0.0) if first is None else first
+    high = max((b for _, b in spans), default=1.0) if last is None else last
+    if not (np.isfinite(low) and np.isfinite(high) and low <= high):
+        raise InvalidArgument("start, end", (start, end), "two times, the first first")
     return float(low), max(float(high), low + 1e-3)

@@ -20,6 +20,7 @@ from recall_lab.analysis.sound.overview import overview
 from recall_lab.analysis.sound.spectrum import decibels, mel_edges, spectrogram
 from recall_lab.analysis.time.analysis import Analysis, analyse
 from recall_lab.analysis.time.timeline import axis_of
+from recall_lab.capture.capture import Moment
 from recall_lab.errors import InvalidArgument
 from recall_lab.plots.clock_map import ClockMap, clock_map
 from recall_lab.plots.style import (
@@ -62,8 +63,8 @@ def plot_waveform(
     clock: str = "relative",
     missing: bool = True,
     tolerance: float | str | None = None,
-    start: float | None = None,
-    end: float | None = None,
+    start: Moment | None = None,
+    end: Moment | None = None,
     title: str | None = None,
 ) -> Axes:
     """Plot the waveform as its envelope.
@@ -77,7 +78,7 @@ def plot_waveform(
         clock: ``"relative"``, or ``"absolute"`` for the sender's wall clock.
         missing: mark the spans for which no audio arrived.
         tolerance: as for :func:`recall_lab.analyse`.
-        start, end: s on the relative clock; None for the whole.
+        start, end: seconds of the relative clock, or wall-clock times; None for the whole.
         title: above the picture; by default the stream, its length and what is missing.
 
     Returns:
@@ -115,8 +116,8 @@ def plot_levels(
     every: float | None = None,
     clock: str = "relative",
     tolerance: float | str | None = None,
-    start: float | None = None,
-    end: float | None = None,
+    start: Moment | None = None,
+    end: Moment | None = None,
     title: str | None = None,
 ) -> Axes:
     """Plot RMS and peak of each window, with clipping and digital silence.
@@ -129,7 +130,7 @@ def plot_levels(
         every: length of a window, s; by default one for each pixel, and 50 ms at least.
         clock: ``"relative"``, or ``"absolute"`` for the sender's wall clock.
         tolerance: as for :func:`recall_lab.analyse`.
-        start, end: s on the relative clock; None for the whole.
+        start, end: seconds of the relative clock, or wall-clock times; None for the whole.
         title: above the picture; by default the stream and its level.
 
     Returns:
@@ -194,8 +195,8 @@ def plot_spectrogram(
     colorbar: bool = True,
     clock: str = "relative",
     tolerance: float | str | None = None,
-    start: float | None = None,
-    end: float | None = None,
+    start: Moment | None = None,
+    end: Moment | None = None,
     title: str | None = None,
 ) -> Axes:
     """Plot the spectrogram, dBFS with 0 for a sine of full scale.
@@ -216,7 +217,7 @@ def plot_spectrogram(
         colorbar: draw the scale beside it.
         clock: ``"relative"``, or ``"absolute"`` for the sender's wall clock.
         tolerance: as for :func:`recall_lab.analyse`.
-        start, end: s on the relative clock; None for the whole.
+        start, end: seconds of the relative clock, or wall-clock times; None for the whole.
         title: above the picture; by default the stream and what is missing.
 
     Returns:

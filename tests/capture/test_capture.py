@@ -12,6 +12,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 import pytest
+from helpers.builders import make_capture
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -499,3 +500,31 @@ def test_damage_is_false_when_there_is_none() -> None:
         assert damage
         assert str(damage) != "none"
     assert Damage(orphan_spans=((0, 3), (5, 9))).orphan_samples == 7
+
+
+def test_a_wall_clock_time_is_one_of_the_relative_clock() -> None:
+    capture = make_capture(10.0 + np.arange(50) * 0.2)
+    wall = capture.packets["absolute"].iloc[10]
+    assert capture.moment(3.5) == 3.5
+    assert capture.moment(wall) == pytest.approx(12.0, abs=1e-9)
+    later = wall + pd.Timedelta("50ms")
+    assert capture.moment(later.isoformat()) == pytest.approx(12.05, abs=1e-9)
+    assert capture.moment(later.to_pydatetime()) == pytest.approx(12.05, abs=1e-6)
+    part = capture.slice(wall, later)
+    assert part.span == pytest.approx((12.0, 12.05))
+    assert len(part.samples) == 800
+
+
+@pytest.mark.parametrize("time", ["hello", "2025-01-01 10:00", True, object(), pd.NaT, None])
+def test_what_is_no_time_is_refused_by_name(time: Any) -> None:
+    with pytest.raises(InvalidArgument, match="with a zone"):
+        make_capture([0.0]).moment(time)
+    if time is not None:
+        with pytest.raises(InvalidArgument, match="with a zone"):
+            make_capture([0.0]).slice(time, 1.0)
+
+
+def test_without_packets_no_wall_clock_is_known() -> None:
+    bare = Capture(np.zeros(16_000, np.int16))
+    with pytest.raises(InvalidArgument, match="no packet tells the wall clock"):
+        bare.slice("2025-01-01T10:00:00Z")

@@ -188,7 +188,7 @@ def test_on_the_wall_clock_and_in_part(ax: Axes) -> None:
     assert "absolute time (UTC), 2026-01-01" in ax.get_xlabel()
     for options, told in (
         ({"clock": "mine"}, "clock"), ({"start": 5, "end": 3}, "start, end"),
-        ({"start": "now"}, "start, end"), ({"start": np.nan}, "start, end"),
+        ({"start": "now"}, "with a zone"), ({"start": np.nan}, "start, end"),
     ):  # fmt: skip
         with pytest.raises(InvalidArgument, match=told):
             plot_speakers(standup.recording(), ax, **options)  # type: ignore[arg-type]

@@ -16,8 +16,9 @@ from tqdm import tqdm
 from recall_lab.analysis.axis.axis import Array, Timeline
 from recall_lab.analysis.clocks.columns import timed
 from recall_lab.analysis.time.analysis import Analysis
+from recall_lab.analysis.time.arguments import crop_of
 from recall_lab.analysis.time.timeline import axis_of, known_of
-from recall_lab.capture.capture import Capture
+from recall_lab.capture.capture import Capture, Moment
 from recall_lab.capture.frame import nanoseconds
 from recall_lab.errors import InvalidArgument
 from recall_lab.store.files import sync_path
@@ -43,8 +44,8 @@ def save(
     path: str | os.PathLike[str],
     *,
     aligned: bool = True,
-    start: float | None = None,
-    end: float | None = None,
+    start: Moment | None = None,
+    end: Moment | None = None,
     progress: bool | None = None,
 ) -> Path:
     """Save as an audio file, its format by the suffix: ``.wav``, ``.flac``, ``.ogg``, ``.mp3``.
@@ -57,7 +58,7 @@ def save(
         path: the file; its folder has to be there.
         aligned: True: on the true time axis, silence for what was not received. False:
             what arrived, packet after packet, as in the ``.bin``.
-        start, end: s on the relative clock; None for the whole.
+        start, end: seconds of the relative clock, or wall-clock times; None for the whole.
         progress: show a bar; by default for more than ten minutes.
 
     Returns:
@@ -90,7 +91,7 @@ def save(
         raise InvalidArgument("start, end", (start, end), "a span that has some audio")
     if path.suffix.lower() == ".wav" and len(line) > _WAV_MOST:
         raise InvalidArgument("path", str(path), ".flac: a WAV holds 37 hours at most")
-    tags = _tags(capture, line, start) if capture is not None else {}
+    tags = _tags(capture, line, crop_of(capture, start, end)[0]) if capture is not None else {}
     shown = len(line) > _LONG * RATE if progress is None else progress
     with (
         whole_or_nothing(path) as temporary,

@@ -14,6 +14,7 @@ import pandas as pd
 
 from recall_lab.analysis.axis.axis import Array, Timeline, covered
 from recall_lab.analysis.time.timeline import axis_of
+from recall_lab.capture.capture import Moment
 from recall_lab.errors import InvalidArgument
 from recall_lab.wire.pcm import FULL_SCALE, RATE, SAMPLE_DTYPE
 
@@ -59,15 +60,15 @@ def levels(
     source: Any,
     every: float | None = 1.0,
     *,
-    start: float | None = None,
-    end: float | None = None,
+    start: Moment | None = None,
+    end: Moment | None = None,
 ) -> pd.DataFrame:
     """Measure the level of each window of the true time axis.
 
     Args:
         source: as for :func:`recall_lab.analyse`, with packets or without; or samples at 16 kHz.
         every: length of a window, s; the last may be shorter. None: one window over all.
-        start, end: s on the relative clock; None for the whole.
+        start, end: seconds of the relative clock, or wall-clock times; None for the whole.
 
     Returns:
         One row a window; only what was received counts, and where nothing was, values are NaN:

@@ -11,6 +11,7 @@ import pyloudnorm
 
 from recall_lab.analysis.axis.axis import Timeline
 from recall_lab.analysis.time.timeline import axis_of
+from recall_lab.capture.capture import Moment
 from recall_lab.wire.pcm import RATE
 
 _STEP = RATE // 10  # samples: windows are made of tenths of a second
@@ -22,7 +23,7 @@ _OFFSET = -0.691  # LUFS of a mean square of 1: a sine of 1 kHz is to read -3.01
 
 
 def loudness(
-    source: Any, *, start: float | None = None, end: float | None = None
+    source: Any, *, start: Moment | None = None, end: Moment | None = None
 ) -> pd.Series[float]:
     """Measure loudness as EBU R 128 has it: K-weighted and gated, as one loudspeaker plays it.
 
@@ -31,7 +32,7 @@ def loudness(
 
     Args:
         source: as for :func:`recall_lab.analyse`, with packets or without; or samples at 16 kHz.
-        start, end: s on the relative clock; None for the whole.
+        start, end: seconds of the relative clock, or wall-clock times; None for the whole.
 
     Returns:
         ``integrated`` (LUFS, ITU-R BS.1770-4), ``range`` (LU, EBU Tech 3342),

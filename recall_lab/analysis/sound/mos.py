@@ -15,7 +15,7 @@ from recall_lab.analysis.sound.plcmos import RATERS, network
 from recall_lab.analysis.sound.speech import speech
 from recall_lab.analysis.time.analysis import Analysis, analyse
 from recall_lab.analysis.time.timeline import axis_of, known_of
-from recall_lab.capture.capture import Capture
+from recall_lab.capture.capture import Capture, Moment
 from recall_lab.errors import InvalidArgument
 from recall_lab.wire.pcm import RATE
 
@@ -34,8 +34,8 @@ def mos(
     every: float = 10.0,
     *,
     level: float | None = LEVEL,
-    start: float | None = None,
-    end: float | None = None,
+    start: Moment | None = None,
+    end: Moment | None = None,
 ) -> pd.DataFrame:
     """Estimate how listeners would rate the speech of each window, from 1 (bad) to 5 (excellent).
 
@@ -63,7 +63,7 @@ def mos(
         level: dBFS that each phrase is brought to before it is scored, DC taken off, as the
             network would rate down what is merely quiet. What rounding to 16 bits took from it
             is heard: 1 less at -56 dBFS. None: as it is.
-        start, end: s on the relative clock; None for the whole.
+        start, end: seconds of the relative clock, or wall-clock times; None for the whole.
 
     Returns:
         One row a window: ``start``, ``end``, ``duration`` (float64, s on the relative clock,
@@ -113,8 +113,8 @@ def _windows(
     source: Any,
     every: float,
     level: float | None,
-    start: float | None,
-    end: float | None,
+    start: Moment | None,
+    end: Moment | None,
 ) -> pd.DataFrame:
     rate = network().raters
     line = axis_of(source, start, end)

@@ -10,6 +10,7 @@ import numpy as np
 from recall_lab.analysis.sound.frames import Frames, Power, Spectra, frames_of, on_all_cores
 from recall_lab.analysis.sound.spectrum import Floats
 from recall_lab.analysis.time.timeline import axis_of
+from recall_lab.capture.capture import Moment
 from recall_lab.errors import InvalidArgument
 from recall_lab.wire.pcm import RATE
 
@@ -61,8 +62,8 @@ def overview(
     *,
     window: str | tuple[str, float] = "hann",
     length: float = 0.025,
-    start: float | None = None,
-    end: float | None = None,
+    start: Moment | None = None,
+    end: Moment | None = None,
 ) -> Overview:
     """Sum up the spectrum of each column of a long picture, in one pass and constant memory.
 
@@ -75,7 +76,7 @@ def overview(
         source: as for :func:`recall_lab.analyse`, with packets or without; or samples at 16 kHz.
         columns: how many, 1 to 20,000; fewer where a column would be shorter than two frames.
         window, length: of a frame, as for :func:`recall_lab.spectrogram`.
-        start, end: s on the relative clock; None for the whole.
+        start, end: seconds of the relative clock, or wall-clock times; None for the whole.
 
     Raises:
         InvalidArgument: for a number, window or span that can't be.

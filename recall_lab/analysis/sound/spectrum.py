@@ -11,6 +11,7 @@ import psutil
 
 from recall_lab.analysis.sound.frames import Power, each_block, frames_of, on_all_cores
 from recall_lab.analysis.time.timeline import axis_of
+from recall_lab.capture.capture import Moment
 from recall_lab.errors import InvalidArgument
 from recall_lab.text import html_table
 from recall_lab.wire.pcm import RATE
@@ -91,8 +92,8 @@ def spectrogram(
     mel_scale: str = "slaney",
     mel_norm: str | None = "slaney",
     center: bool = False,
-    start: float | None = None,
-    end: float | None = None,
+    start: Moment | None = None,
+    end: Moment | None = None,
 ) -> Spectrogram:
     """Work out the short-time spectrum on the true time axis.
 
@@ -118,7 +119,7 @@ def spectrogram(
         center: False: frame `k` begins at ``k * hop``, and only whole frames count, as in
             ``librosa.stft(center=False)``. True: its middle is at ``k * hop`` and zeros stand
             around the samples, as in ``librosa.stft`` and ``ShortTimeFFT`` by default.
-        start, end: s on the relative clock; None for the whole.
+        start, end: seconds of the relative clock, or wall-clock times; None for the whole.
 
     Raises:
         InvalidArgument: for an option that can't be, or more than the memory can hold.

@@ -13,6 +13,7 @@ from recall_lab.analysis.axis.axis import Timeline
 from recall_lab.analysis.sound.levels import measure
 from recall_lab.analysis.time.timeline import axis_of
 from recall_lab.arrays import runs_of
+from recall_lab.capture.capture import Moment
 from recall_lab.errors import InvalidArgument, MissingExtra
 from recall_lab.wire.pcm import RATE
 
@@ -52,8 +53,8 @@ def speech(
     source: Any,
     *,
     detector: str = "level",
-    start: float | None = None,
-    end: float | None = None,
+    start: Moment | None = None,
+    end: Moment | None = None,
 ) -> pd.DataFrame:
     """Tell when somebody speaks.
 
@@ -69,7 +70,7 @@ def speech(
     Args:
         source: as for :func:`recall_lab.analyse`, with packets or without; or samples at 16 kHz.
         detector: ``"level"`` or ``"neural"``.
-        start, end: s on the relative clock; None for the whole.
+        start, end: seconds of the relative clock, or wall-clock times; None for the whole.
 
     Returns:
         One row a segment: ``start``, ``end``, ``duration`` (float64, s on the relative clock,

@@ -13,6 +13,7 @@ from recall_lab.analysis.sound.loudness import loudness
 from recall_lab.analysis.sound.overview import Overview, overview
 from recall_lab.analysis.sound.speech import speech
 from recall_lab.analysis.time.timeline import axis_of, known_of
+from recall_lab.capture.capture import Moment
 from recall_lab.wire.pcm import FULL_SCALE
 
 TELEPHONE = 4_800.0
@@ -29,13 +30,13 @@ _MOST_COLUMNS = 400
 
 
 def sound_summary(
-    source: Any, *, start: float | None = None, end: float | None = None
+    source: Any, *, start: Moment | None = None, end: Moment | None = None
 ) -> pd.Series[Any]:
     """Sum up what a recording sounds like.
 
     Args:
         source: as for :func:`recall_lab.analyse`, with packets or without; or samples at 16 kHz.
-        start, end: s on the relative clock; None for the whole.
+        start, end: seconds of the relative clock, or wall-clock times; None for the whole.
 
     Returns:
         ``duration`` (s), ``rms``, ``peak`` (dBFS), ``crest`` (dB), ``dc``, ``clips``,

@@ -7,9 +7,10 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from recall_lab.analysis.clocks.columns import timed
-from recall_lab.capture.capture import Capture
+from recall_lab.capture.capture import Capture, Moment
 from recall_lab.errors import InvalidArgument
+
+_NOTHING = Capture(np.empty(0, np.int16))
 
 
 def duration_of(name: str, value: Any) -> float:
@@ -42,29 +43,23 @@ def call_of(capture: Capture, call: Any) -> tuple[float, float]:
     """
     valid = "(start, end): seconds of the relative clock, or wall-clock times with a zone"
     try:
-        start, end = (moment_of(capture, time) for time in call)
-    except (TypeError, ValueError):
+        start, end = (capture.moment(time) for time in call)
+    except (TypeError, ValueError):  # of which InvalidArgument is one
         raise InvalidArgument("call", call, valid) from None
     if not (np.isfinite(start) and np.isfinite(end) and start <= end):
         raise InvalidArgument("call", call, valid)
     return start, end
 
 
-def moment_of(capture: Capture, time: Any) -> float:
-    """Return a time on the relative clock, s: a number is one already.
+def crop_of(
+    capture: Capture | None, start: Moment | None, end: Moment | None
+) -> tuple[float | None, float | None]:
+    """Return where a crop begins and ends, s on the relative clock; None stays None.
 
     Raises:
-        ValueError: for what is no time, or a wall-clock time without a zone.
+        InvalidArgument: for what is no time, and for a wall-clock time where no clock is.
     """
-    if isinstance(time, int | float | np.integer | np.floating) and not isinstance(time, bool):
-        return float(time)
-    stamp = pd.Timestamp(time)
-    if stamp.tz is None:
-        raise ValueError("a time without a zone")
-    packets = timed(capture)
-    if packets.empty:
-        raise ValueError("no packet tells the wall clock")
-    walls = packets["absolute"]
-    near = int(np.argmin(np.abs((walls - stamp).dt.total_seconds().to_numpy())))
-    away = (stamp - walls.iloc[near]).total_seconds()
-    return float(packets["relative"].iloc[near]) + float(away)
+    low, high = (
+        time if time is None else (capture or _NOTHING).moment(time) for time in (start, end)
+    )
+    return low, high

@@ -11,7 +11,8 @@ import pandas as pd
 from recall_lab.analysis.axis.axis import LONGEST, Array, Timeline
 from recall_lab.analysis.axis.placement import Placed
 from recall_lab.analysis.time.analysis import SOURCES, Analysis, Call, analyse
-from recall_lab.capture.capture import Capture
+from recall_lab.analysis.time.arguments import crop_of
+from recall_lab.capture.capture import Capture, Moment
 from recall_lab.errors import InvalidArgument
 from recall_lab.wire.pcm import RATE, SAMPLE_DTYPE
 
@@ -68,14 +69,15 @@ def known_of(source: Any) -> Analysis | Array:
     return _samples_of(source)
 
 
-def axis_of(source: Any, start: float | None = None, end: float | None = None) -> Timeline:
+def axis_of(source: Any, start: Moment | None = None, end: Moment | None = None) -> Timeline:
     """Put anything with samples on a time axis: what every analysis of sound begins with.
 
     Args:
         source: as for :func:`recall_lab.analyse`; without packets its samples are counted from 0.
             Or samples at 16 kHz, one dimension, int16 or float with full scale 1, counted from 0
             too.
-        start, end: s on the relative clock; None for the beginning and the end.
+        start, end: seconds of the relative clock, or wall-clock times with a zone; None for
+            the beginning and the end.
 
     Raises:
         InvalidArgument: for what holds no samples, or a span that can't be.
@@ -85,12 +87,14 @@ def axis_of(source: Any, start: float | None = None, end: float | None = None) -
     found = known if isinstance(known, Analysis) and len(known.capture.packets) else None
     audio = known.capture.audio if isinstance(known, Analysis) else known
     whole = (0.0, len(audio) / RATE) if found is None else found.extent
-    low = whole[0] if start is None else start
-    high = whole[1] if end is None else end
-    if not isinstance(low, int | float) or not isinstance(high, int | float) or not low <= high:
+    capture = known.capture if isinstance(known, Analysis) else None
+    first_time, last_time = crop_of(capture, start, end)
+    low = whole[0] if first_time is None else first_time
+    high = whole[1] if last_time is None else last_time
+    if not low <= high:
         raise InvalidArgument(
             "start, end", (start, end),
-            f"two times in seconds, the end not before the start; the audio lasts from "
+            f"two times, the end not before the start; the audio lasts from "
             f"{whole[0]:.3f} to {whole[1]:.3f}",
         )  # fmt: skip
     low, high = (min(max(float(edge), whole[0]), whole[1]) for edge in (low, high))

@@ -158,7 +158,7 @@ def _no_worse(measure: str, before: float, value: float, by: float) -> tuple[flo
     """Return the bound that a baseline sets, and whether it is kept."""
     if measure in _MORE_IS_BETTER:
         return before - by, value >= before - by
-    if measure.startswith("drift "):
+    if measure.startswith("drift_"):
         return before + by, abs(value - before) <= by
     return before + by, value <= before + by
 

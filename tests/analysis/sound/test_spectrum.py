@@ -219,7 +219,7 @@ def test_less_than_a_frame_has_no_frames(samples: int) -> None:
         ({"mel": 40, "mel_scale": "bark"}, "mel_scale='bark'"),
         ({"mel": 40, "mel_norm": "htk"}, "mel_norm='htk'"),
         ({"start": 5, "end": 4}, r"start, end=\(5, 4\)"),
-        ({"start": "now"}, "two times in seconds"),
+        ({"start": "now"}, "wall-clock time with a zone"),
     ],
 )
 def test_a_mistake_is_named(options: dict[str, object], told: str) -> None:

@@ -11,6 +11,7 @@ import numpy as np
 import pandas as pd
 import pytest
 from helpers.builders import arrive, make_capture
+from helpers.paths import DATA
 from helpers.plans import SECONDS, draw, holes
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -277,3 +278,27 @@ def test_a_stamp_gone_wrong_does_not_take_all_memory() -> None:
         with pytest.raises(InvalidArgument, match="a stamp of this capture has gone wrong"):
             analyse(mad)
         analyse(mad.slice(0, 10))
+
+
+def test_crops_are_given_by_the_wall_clock_everywhere() -> None:
+    capture = rl.load(DATA / "standup-lossy.bin")
+    wall = capture.packets["absolute"].min()
+    begin = capture.packets["relative"][capture.packets["absolute"].idxmin()]
+    low, high = begin + 2.0, begin + 5.0
+    first, last = wall + pd.Timedelta("2s"), (wall + pd.Timedelta("5s")).isoformat()
+    for analyse in (rl.levels, rl.speech, rl.loudness, rl.sound_summary):
+        by_seconds, by_wall = (
+            analyse(capture, start=a, end=b) for a, b in ((low, high), (first, last))
+        )
+        assert by_seconds.equals(by_wall), analyse
+    assert np.array_equal(
+        rl.spectrogram(capture, start=low, end=high).values,
+        rl.spectrogram(capture, start=first, end=last).values,
+    )
+    for plot in (rl.plot_waveform, rl.plot_levels, rl.plot_spectrogram):
+        assert (
+            plot(capture, start=first, end=last).get_xlim()
+            == plot(capture, start=low, end=high).get_xlim()
+        )
+    with pytest.raises(InvalidArgument, match="no packet tells"):
+        rl.levels(np.zeros(16_000, np.int16), start=first)
