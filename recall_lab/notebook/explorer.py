@@ -32,7 +32,7 @@ from recall_lab.plots.clip import wav_of
 from recall_lab.plots.gaps import COLORS
 from recall_lab.plots.people import ROW_COLORS, People, draw_speakers, people_of
 from recall_lab.plots.sound import RANGE, hatch_missing
-from recall_lab.plots.style import BLUE, LIGHT, bars, png_of, time_axis
+from recall_lab.plots.style import BLUE, LIGHT, bars, frequency_axis, png_of, time_axis
 from recall_lab.plots.style import title as set_title
 from recall_lab.text import counted, excerpt, player_time, printable, shortened, spoken
 from recall_lab.wire.pcm import RATE
@@ -289,11 +289,11 @@ def _draw(wave: Any, sound: Any, seen: Columns) -> None:
     wave.set_ylim(-1.1 * peak, 1.1 * peak)
     wave.set_ylabel("amplitude\n(full scale = 1)")
     image = sound.imshow(
-        seen.levels, extent=(seen.start, seen.end, 0, 8), origin="lower", aspect="auto",
+        seen.levels, extent=(seen.start, seen.end, 0, RATE / 2), origin="lower", aspect="auto",
         cmap="magma", vmin=RANGE[0], vmax=RANGE[1], interpolation="auto",
     )  # fmt: skip
     sound.set_facecolor("0.6")
-    sound.set_ylabel("frequency (kHz)")
+    frequency_axis(sound, "linear")
     bar = sound.figure.colorbar(image, cax=sound.inset_axes((1.01, 0, 0.012, 1)), extend="both")
     bar.set_label("dBFS (sine = 0)")
 

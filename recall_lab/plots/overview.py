@@ -53,6 +53,8 @@ def plot_overview(
     figure: Figure | SubFigure | None = None,
     *,
     frequency: str = "linear",
+    fmin: float | None = None,
+    fmax: float | None = None,
     detector: str = "level",
     clock: str = "relative",
     call: Call | None = None,
@@ -72,7 +74,7 @@ def plot_overview(
         source: as for :func:`recall_lab.analyse`, with packets or without.
         figure: where to draw, with constrained layout; a new one by default, 11 inches wide and
             7 high, or a little more for speakers and words.
-        frequency: ``"linear"``, ``"mel"`` or ``"log"``.
+        frequency, fmin, fmax: of the spectrogram, as for :func:`recall_lab.plot_spectrogram`.
         detector: of speech, as for :func:`recall_lab.speech`.
         clock: ``"relative"``, or ``"absolute"`` for the sender's wall clock.
         call, tolerance: as for :func:`recall_lab.analyse`.
@@ -115,8 +117,8 @@ def plot_overview(
         known, lanes["waveform"], clock=clock, start=start, end=end, title=title,
     )  # fmt: skip
     plot_spectrogram(
-        known, lanes["spectrogram"], frequency=frequency, clock=clock, start=start, end=end,
-        title="",
+        known, lanes["spectrogram"], frequency=frequency, fmin=fmin, fmax=fmax, clock=clock,
+        start=start, end=end, title="",
     )  # fmt: skip
     plot_levels(known, lanes["level"], clock=clock, start=start, end=end, title="")
     found = speech(known, detector=detector, start=start, end=end)

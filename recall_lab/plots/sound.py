@@ -25,10 +25,13 @@ from recall_lab.errors import InvalidArgument
 from recall_lab.plots.clock_map import ClockMap, clock_map
 from recall_lab.plots.style import (
     BLUE,
+    LOWEST,
     ORANGE,
     PURPLE,
+    SCALES,
     VERMILION,
     bars,
+    frequency_axis,
     time_axis,
 )  # fmt: skip
 from recall_lab.plots.style import (
@@ -41,9 +44,6 @@ RANGE: Final = (-100.0, -20.0)
 """dBFS, from black to the brightest: always the same 80 dB, so that pictures can be compared.
 Speech of a meeting bot lies in it, as does a quiet room; rounding to 16 bits lies below."""
 
-FREQUENCIES: Final = ("linear", "mel", "log")
-"""How frequency can be laid out."""
-
 _HATCH: Final[dict[str, Any]] = {  # seen on white and on black
     "hatch": "////",
     "facecolor": (0.5, 0.5, 0.5, 0.25),
@@ -51,7 +51,6 @@ _HATCH: Final[dict[str, Any]] = {  # seen on white and on black
     "linewidth": 0.0,
 }
 _COLUMNS = 1600
-_LOWEST = 50.0  # Hz: where a logarithmic axis begins
 
 
 def plot_waveform(
@@ -154,7 +153,7 @@ def plot_levels(
     found = frame_of_levels(line, edges, measured)
     times = found["start"].to_numpy()
     middles = times + every / 2
-    for name, color, label in (("peak", ORANGE, "peak"), ("rms", BLUE, "RMS")):
+    for name, color, label in (("peak_dbfs", ORANGE, "peak"), ("rms_dbfs", BLUE, "RMS")):
         # digital silence has no level; below the axis it leaves the picture as a line
         values = found[name].to_numpy().clip(-200)
         for piece in axis.pieces(middles):
@@ -164,9 +163,12 @@ def plot_levels(
             )  # fmt: skip
             label = "_"  # once in the legend
     ax.set_ylim(-100, 3)
-    marked = (("clips", VERMILION, 1.0, "clipping"), ("silence", PURPLE, -97.5, "digital silence"))
+    marked = (
+        ("clips", VERMILION, 1.0, "clipping"),
+        ("silence_share", PURPLE, -97.5, "digital silence"),
+    )
     for name, color, height, label in marked:
-        some = times[found[name].to_numpy() > (0.5 if name == "silence" else 0)]
+        some = times[found[name].to_numpy() > (0.5 if name == "silence_share" else 0)]
         wide = axis.spans(some, some + every)
         for begin, width in bars(wide.start, wide.end, every):
             ax.plot([begin, begin + width], [height, height], color=color, linewidth=3, label=label)
@@ -186,6 +188,8 @@ def plot_spectrogram(
     ax: Axes | None = None,
     *,
     frequency: str = "linear",
+    fmin: float | None = None,
+    fmax: float | None = None,
     limits: tuple[float, float] = RANGE,
     length: float = 0.025,
     hop: float = 0.010,
@@ -202,13 +206,16 @@ def plot_spectrogram(
     """Plot the spectrogram, dBFS with 0 for a sine of full scale.
 
     Colours mean the same level in every picture: they never depend on the loudest sound of a
-    file. Where there are more frames than columns, each column shows its frames' mean
+    file. The y axis is in Hz, whatever its scale: what you draw at 1,000 lies at 1 kHz.
+    Where there are more frames than columns, each column shows its frames' mean
     power (see :func:`recall_lab.overview`), so eight hours take seconds.
 
     Args:
         source: as for :func:`recall_lab.analyse`, with packets or without.
         ax: where to draw; a new figure by default.
-        frequency: ``"linear"``, ``"mel"`` or ``"log"``.
+        frequency: scale of the y axis: ``"linear"``, ``"mel"`` or ``"log"``.
+        fmin, fmax: lowest and highest frequency in view, Hz; by default 0 (50 on a logarithmic
+            axis) to 8,000.
         limits: levels of the darkest and the brightest colour, dBFS.
         length, hop: of frames, s, as for :func:`recall_lab.spectrogram`.
         columns: most that are drawn; by default one and a half for each pixel of the axes.
@@ -229,7 +236,7 @@ def plot_spectrogram(
     Example:
         >>> plot_spectrogram(rl.load("captures/9f3c.bin"), frequency="mel")  # doctest: +SKIP
     """
-    if frequency not in FREQUENCIES:
+    if frequency not in SCALES:
         raise InvalidArgument("frequency", frequency, "'linear', 'mel' or 'log'")
     if statistic not in ("mean", "max"):
         raise InvalidArgument("statistic", statistic, "'mean' or 'max'")
@@ -251,14 +258,17 @@ def plot_spectrogram(
         times, width, frequencies = short.times, short.hop, short.frequencies
         # the edges of a hole would make a click
         power, reference = np.where(short.missing > 0, np.nan, short.values), short.reference
-    edges = _row_edges(frequency, len(frequencies))
+    edges = _row_edges(frequency, frequencies)
+    frequency_axis(ax, frequency, fmin, fmax)
+    scaled = ax.yaxis.get_transform().transform
     if len(times):
         rows = decibels(_rows(power, frequencies, edges), reference)
         for piece in axis.pieces(times):
             first, last = axis(times[piece][[0, -1]]).tolist()
+            # rows are even on the scale of the axis, so the picture is placed behind the scale
             image = ax.imshow(
-                rows[:, piece],
-                extent=(first - width / 2, last + width / 2, 0, len(edges) - 1),
+                rows[:, piece], transform=ax.transLimits + ax.transAxes,
+                extent=(first - width / 2, last + width / 2, *scaled(edges[[0, -1]])),
                 origin="lower", aspect="auto", interpolation="auto",
                 cmap=cmap, vmin=limits[0], vmax=limits[1], zorder=1,
             )  # fmt: skip
@@ -268,20 +278,8 @@ def plot_spectrogram(
             bar = ax.figure.colorbar(image, cax=beside, extend="both")
             bar.set_label("dBFS (sine = 0)")
     ax.set_facecolor("0.6")
-    ax.set_ylim(0, len(edges) - 1)
-    shown = _TICKS[frequency]
-    heights = np.interp(shown, edges, np.arange(len(edges), dtype=np.float64))
-    ax.set_yticks(heights, [f"{f / 1e3:g}" for f in shown])
     _finish(ax, known, line, (axis, clock), title, "")
-    ax.set_ylabel("frequency (kHz)")
     return ax
-
-
-_TICKS: Final[dict[str, list[float]]] = {  # Hz
-    "linear": [0, 2000, 4000, 6000, 8000],
-    "mel": [0, 500, 1000, 2000, 4000, 8000],
-    "log": [62.5, 125, 250, 500, 1000, 2000, 4000, 8000],
-}
 
 
 def _finish(
@@ -358,14 +356,14 @@ def _stood(known: Analysis, line: Timeline) -> float:
     return float(stood.duration[inside].sum())
 
 
-def _row_edges(frequency: str, bins: int) -> npt.NDArray[np.float64]:
-    """Return the frequencies at which the rows of a picture begin and end."""
+def _row_edges(frequency: str, frequencies: npt.NDArray[np.float64]) -> npt.NDArray[np.float64]:
+    """Return the frequencies at which the rows of a picture begin and end, even on its scale."""
     if frequency == "linear":
-        step = RATE / 2 / (bins - 1)
-        return np.append(np.arange(bins) * step - step / 2, RATE / 2 + step / 2).clip(0, RATE / 2)
+        half = frequencies[1] / 2
+        return np.append(frequencies - half, frequencies[-1] + half)
     if frequency == "mel":
         return mel_edges(255, "slaney")
-    return np.geomspace(_LOWEST, RATE / 2, 257)
+    return np.geomspace(LOWEST, RATE / 2, 257)
 
 
 def _rows(
@@ -374,7 +372,7 @@ def _rows(
     edges: npt.NDArray[np.float64],
 ) -> npt.NDArray[np.float32]:
     """Return the mean power of each row: of the bins by how much of the row they cover."""
-    if len(edges) == len(frequencies) + 1:
+    if edges[0] < 0:  # a row for each bin
         return power
     half = frequencies[1] / 2
     low = np.maximum(edges[:-1, None], frequencies - half)

@@ -12,11 +12,14 @@ from matplotlib.axes import Axes
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 from matplotlib.font_manager import FontProperties
-from matplotlib.ticker import FuncFormatter, MaxNLocator
+from matplotlib.ticker import FuncFormatter, Locator, MaxNLocator, NullLocator
 from PIL import Image
 
+from recall_lab.analysis.sound.spectrum import hertz_of, mel_of
+from recall_lab.errors import InvalidArgument
 from recall_lab.plots.fonts import families, legible
 from recall_lab.text import shortened
+from recall_lab.wire.pcm import RATE
 
 # the palette of Okabe and Ito (2008)
 BLUE: Final = "#0072B2"
@@ -89,6 +92,62 @@ def time_axis(ax: Axes, start: float, end: float, clock: str = "relative") -> No
         ax.xaxis.set_major_locator(MaxNLocator(10, steps=[1, 2, 5, 10]))
     if clock == "absolute":
         _wall_clock(ax, start, end)
+
+
+SCALES: Final = ("linear", "mel", "log")
+"""How frequency can be laid out."""
+
+LOWEST: Final = 50.0
+"""Hz: where a logarithmic axis of frequency begins."""
+
+
+def frequency_axis(
+    ax: Axes, scale: str, fmin: float | None = None, fmax: float | None = None
+) -> None:
+    """Make the y axis one of frequency in Hz, ``"linear"``, ``"mel"`` (Slaney's) or ``"log"``.
+
+    It shows `fmin` to `fmax`, Hz: by default 0 (50 on a logarithmic axis) to 8,000.
+
+    Raises:
+        InvalidArgument: for another scale, or limits that are not within 0 to 8,000 Hz.
+    """
+    if scale not in SCALES:
+        raise InvalidArgument("frequency", scale, "'linear', 'mel' or 'log'")
+    lowest = LOWEST if scale == "log" else 0.0
+    low, high = lowest if fmin is None else fmin, RATE / 2 if fmax is None else fmax
+    for name, value in (("fmin", low), ("fmax", high)):
+        if isinstance(value, bool) or not isinstance(value, int | float | np.number):
+            raise InvalidArgument(name, value, "a frequency in Hz")
+    if not lowest <= low < high <= RATE / 2:
+        raise InvalidArgument(
+            "fmin, fmax", (fmin, fmax), f"frequencies of {lowest:g} to {RATE // 2:,} Hz, rising"
+        )
+    if scale == "mel":
+        ax.set_yscale("function", functions=(mel_of, hertz_of))
+    else:
+        ax.set_yscale(scale)
+    ax.yaxis.set_major_locator(
+        {"linear": MaxNLocator(5), "mel": _Octaves(500), "log": _Octaves(62.5)}[scale]
+    )
+    ax.yaxis.set_minor_locator(NullLocator())
+    ax.yaxis.set_major_formatter(FuncFormatter(lambda hertz, _: f"{hertz:g}"))
+    ax.set_ylim(low, high)
+    ax.set_ylabel("frequency (Hz)")
+
+
+class _Octaves(Locator):
+    """Ticks at octaves from `first` Hz on; evenly spaced where fewer than three are in view."""
+
+    def __init__(self, first: float) -> None:
+        self._octaves = [0.0, *(1000 * 2.0**n for n in range(-4, 4) if 1000 * 2.0**n >= first)]
+
+    def __call__(self) -> list[float]:
+        return self.tick_values(*sorted(self.axis.get_view_interval()))  # type: ignore[union-attr]
+
+    def tick_values(self, vmin: float, vmax: float) -> list[float]:
+        """Return the ticks between two frequencies, Hz."""
+        seen = [hertz for hertz in self._octaves if vmin <= hertz <= vmax]
+        return seen if len(seen) > 2 else list(MaxNLocator(5).tick_values(vmin, vmax))
 
 
 _ROUND: Final = (

@@ -227,15 +227,15 @@ def _sentence(told: str) -> str:
 def _sound_facts(heard: pd.Series[Any]) -> dict[str, str]:
     """Return what it sounds like, in words and units."""
     return {
-        "level (RMS)": _number(heard["rms"], "dBFS"),
-        "peak": _number(heard["peak"], "dBFS"),
-        "loudness (EBU R 128)": _number(heard["integrated"], "LUFS"),
-        "loudness range": _number(heard["range"], "LU"),
-        "noise floor": _number(heard["noise_floor"], "dBFS"),
-        "bandwidth": f"{_number(heard['bandwidth'], 'Hz')}, {heard['band']}",
-        "speech": _share(heard["speech"]),
-        "digital silence": _share(heard["silence"]),
-        "missing": _share(heard["missing"]),
+        "level (RMS)": _number(heard["rms_dbfs"], "dBFS"),
+        "peak": _number(heard["peak_dbfs"], "dBFS"),
+        "loudness (EBU R 128)": _number(heard["integrated_lufs"], "LUFS"),
+        "loudness range": _number(heard["range_lu"], "LU"),
+        "noise floor": _number(heard["noise_floor_dbfs"], "dBFS"),
+        "bandwidth": f"{_number(heard['bandwidth_hz'], 'Hz')}, {heard['band']}",
+        "speech": _share(heard["speech_share"]),
+        "digital silence": _share(heard["silence_share"]),
+        "missing": _share(heard["missing_share"]),
         "clipping": counted(int(heard["clips"]), "run") if heard["clips"] > 0 else "none",
         "DC offset": _number(1e3 * heard["dc"], "thousandths of full scale"),
     }

@@ -62,10 +62,10 @@ OF: Final[dict[str, dict[str, str]]] = {
     },
     "sound": {"sound": "str"},
     "levels": {
-        "rms": "float64", "peak": "float64", "crest": "float64", "dc": "float64",
-        "clips": "Int64", "clipped": "Int64", "silence": "float64",
+        "rms_dbfs": "float64", "peak_dbfs": "float64", "crest_db": "float64", "dc": "float64",
+        "clips": "Int64", "clipped": "Int64", "silence_share": "float64",
     },
-    "speech": {"speech": "float64"},
+    "speech": {"speech_share": "float64"},
     "checksums": {"damaged_packets": "Int64"},
     "mos": {"mos": "float64"},
 }  # fmt: skip
@@ -218,7 +218,7 @@ def _speech(known: Analysis) -> Row:
     line = axis_of(known)
     if not len(line):
         return {}
-    return {"speech": float(speech(known)["duration"].sum()) / (line.end - line.start)}
+    return {"speech_share": float(speech(known)["duration"].sum()) / (line.end - line.start)}
 
 
 def _checksums(known: Analysis) -> Row:

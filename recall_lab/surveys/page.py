@@ -199,8 +199,8 @@ def _cells(row: dict[str, Any], written: Mapping[str, str | Exception], path: Pa
         f'<span title="{html.escape(of_it)}">{_shown(row["missing_s"], lasting)}</span>',
         _shown(row.get("duration"), lasting),
         _shown(row.get("jitter_ms"), "{:.1f}".format),
-        _shown(row.get("rms"), "{:.1f}".format).replace("-inf", "-∞"),
-        _shown(row.get("speech"), "{:.0%}".format),
+        _shown(row.get("rms_dbfs"), "{:.1f}".format).replace("-inf", "-∞"),
+        _shown(row.get("speech_share"), "{:.0%}".format),
     ]
 
 

@@ -32,7 +32,7 @@ _NUMBERS: Final = (AVAILABLE, "missing_s", *(missing_label(cause) for cause in C
 _NEEDED: Final = (*_TEXTS, "participant", "start", *_NUMBERS)
 _HIDDEN: Final = "unexplained_s"
 # where they were measured
-_SHOWN: Final = ("duration", "jitter_ms", "rms", "silence", "speech", _HIDDEN)
+_SHOWN: Final = ("duration", "jitter_ms", "rms_dbfs", "silence_share", "speech_share", _HIDDEN)
 _RANKS: Final = ("failed", "poor", "usable", "good", "empty")
 
 
@@ -120,8 +120,8 @@ def rank(frame: pd.DataFrame) -> pd.DataFrame:
     failed = (frame["error"] != "").to_numpy() | (kind == "failed").to_numpy()
     there = frame[AVAILABLE].to_numpy()
     silent = np.zeros(len(frame), bool)
-    if "silence" in frame.columns:
-        silent = frame["silence"].to_numpy() >= _SILENT
+    if "silence_share" in frame.columns:
+        silent = frame["silence_share"].to_numpy() >= _SILENT
     damaged = (frame["damage"] != "").to_numpy()
     worse = kind.isin(("usable", "poor")).to_numpy()
     growing = frame["verdict"].str.contains(GROWING, regex=False).to_numpy()

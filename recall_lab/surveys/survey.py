@@ -88,9 +88,9 @@ def survey(
           ``clock_leaps``, ``stamp_scatter_ms`` ...); counts are Int64
         - of ``sound``: ``sound`` (str): the verdict on format and sound, such as ``good: ...`` or
           ``poor: the two bytes of each sample are swapped ...``
-        - of ``levels``: ``rms``, ``peak`` (dBFS), ``crest`` (dB), ``dc``, ``clips``, ``clipped``
-          (Int64), ``silence`` (0 to 1), as in :func:`recall_lab.levels` over all
-        - of ``speech``: ``speech`` (0 to 1, share of the duration)
+        - of ``levels``: ``rms_dbfs``, ``peak_dbfs``, ``crest_db``, ``dc``, ``clips``, ``clipped``
+          (Int64), ``silence_share`` (0 to 1), as in :func:`recall_lab.levels` over all
+        - of ``speech``: ``speech_share`` (0 to 1, share of the duration)
         - of ``checksums``: ``damaged_packets`` (Int64), whose audio is not what was received: as
           many as :func:`recall_lab.verify` returns; NA without an index. Told in ``damage`` too
         - of ``mos``: ``mos`` (1 to 5), the mean of :func:`recall_lab.mos` over all that it scores

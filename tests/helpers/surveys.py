@@ -32,7 +32,7 @@ def row(number: int = 0, *, day: float = 0, there: float = 100.0, **more: Any) -
         "span_s": 3600.0,
         "missing_s": lost,
         "missing_loss_s": lost,
-        "silence": 0.0,
+        "silence_share": 0.0,
         "bytes": 10**8,
     }
     return values | more

@@ -7,6 +7,7 @@ import numpy as np
 import pandas as pd
 import pytest
 from matplotlib.axes import Axes
+from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 
 from recall_lab.analysis.time.timeline import axis_of
@@ -129,13 +130,42 @@ def test_a_tone_is_drawn_at_its_frequency_and_level(axes, frequency: str, second
     row = int(level.argmax())
     # a bin on a tone of a tenth of full scale reads -20 dBFS; a row wider than a bin, its mean
     assert level[row] == pytest.approx(-20, abs=0.1 if frequency == "linear" else 3)
-    ticks = dict(zip([t.get_text() for t in ax.get_yticklabels()], ax.get_yticks(), strict=True))
-    assert row + 0.5 == pytest.approx(ticks["2"], abs=3)
+    low, high = image.get_transform().transform([(0, at) for at in image.get_extent()[2:]])[:, 1]
+    drawn = low + (row + 0.5) / len(level) * (high - low)  # where the picture shows the tone
+    asked = ax.transData.transform((0, 2000))[1]  # where a line at 2,000 Hz lies
+    assert drawn == pytest.approx(asked, abs=(high - low) * 3 / len(level))
+    assert ax.get_ylabel() == "frequency (Hz)"
     low, high = image.get_extent()[:2]
     assert low == pytest.approx(0, abs=0.02)
     assert high == pytest.approx(seconds, abs=0.03)
     (bar,) = [child for child in axes.child_axes if child.get_ylabel()]
     assert bar.get_ylabel() == "dBFS (sine = 0)"
+
+
+@pytest.mark.parametrize("frequency", ["linear", "mel", "log"])
+def test_a_line_drawn_at_a_frequency_lies_on_its_tone_in_any_view(frequency: str) -> None:
+    ax = plot_spectrogram(
+        Capture(tone(4, 1000, 0.5).astype("<i2")), Figure(figsize=(6, 4), dpi=100).subplots(),
+        frequency=frequency, fmin=600, fmax=1500, colorbar=False, limits=(-60, 0), cmap="gray",
+    )  # fmt: skip
+    assert ax.get_ylim() == (600, 1500)
+    assert len([tick for tick in ax.get_yticks() if 600 <= tick <= 1500]) >= 3
+    canvas = FigureCanvasAgg(ax.figure)
+    canvas.draw()
+    left, bottom, width, height = ax.get_window_extent().bounds
+    shown = np.asarray(canvas.buffer_rgba())[::-1, int(left + width / 2), 0].astype(float)
+    inside = np.arange(int(bottom) + 3, int(bottom + height) - 3)
+    bright = inside[shown[inside] >= 0.95 * shown[inside].max()]
+    drawn = ax.transData.inverted().transform((0, bright.mean() + 0.5))[1]
+    assert drawn == pytest.approx(1000, abs=20)  # half a bin
+
+
+@pytest.mark.parametrize(
+    ("fmin", "fmax"), [(-1, 400), (400, 300), (0, 9000), (float("nan"), 1000), ("a", None)]
+)
+def test_a_range_of_frequencies_that_cannot_be_is_refused(fmin: object, fmax: object) -> None:
+    with pytest.raises(InvalidArgument, match="fmin"):
+        plot_spectrogram(Capture(np.ones(16_000, "<i2")), Figure().subplots(), fmin=fmin, fmax=fmax)  # type: ignore[call-overload]
 
 
 def test_colours_mean_the_same_in_every_picture() -> None:

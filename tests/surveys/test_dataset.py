@@ -141,7 +141,7 @@ def test_what_the_newest_lacks_is_taken_from_older_ones_of_the_same_files(
     tmp_path_factory: pytest.TempPathFactory, runs: list[tuple[int, str, set[str], bool]]
 ) -> None:
     into = tmp_path_factory.mktemp("into")
-    columns = {"quality": "packets", "levels": "clips", "speech": "speech"}
+    columns = {"quality": "packets", "levels": "clips", "speech": "speech_share"}
     columns |= {"checksums": "damaged_packets", "mos": "mos", "sound": "sound"}
     expected: dict[int, dict[str, Any]] = {}
     for at, (number, change, measures, joins) in enumerate(runs, 1):
@@ -271,12 +271,12 @@ def test_the_newest_counts_though_the_clock_goes_back(
 def test_all_measures_have_their_columns(into: str) -> None:
     """A reader of Parquet believes the first file about what columns there are."""
     put(into, [row(1, packets=5)], measures=["quality"])
-    put(into, [row(2, packets=6, rms=-20.0, clips=3)])
+    put(into, [row(2, packets=6, rms_dbfs=-20.0, clips=3)])
     kept = pd.read_parquet(into).set_index("recording")
-    assert kept.loc["00002", "rms"] == -20
+    assert kept.loc["00002", "rms_dbfs"] == -20
     assert kept["clips"].astype("Int64").isna().tolist() == [True, False]
     Dataset(into, ["quality"]).join()
-    assert pd.read_parquet(into).set_index("recording").loc["00002", "rms"] == -20
+    assert pd.read_parquet(into).set_index("recording").loc["00002", "rms_dbfs"] == -20
 
 
 def test_what_may_pass_is_not_kept(into: str) -> None:

@@ -108,10 +108,10 @@ def test_one_measure_that_fails_leaves_the_others(monkeypatch: pytest.MonkeyPatc
     monkeypatch.setitem(measures._WORK, "quality", failing)
     row = measure_stream(STREAM, capture, MEASURES)
     assert row["error"].startswith("InvalidAudio: ")
-    assert row["rms"] < 0 < row["speech"] < 1
+    assert row["rms_dbfs"] < 0 < row["speech_share"] < 1
     assert "packets" not in row
     frame = frame_of_rows([row], MEASURES)
-    assert pd.isna(frame["packets"].iloc[0]) and frame["rms"].notna().all()
+    assert pd.isna(frame["packets"].iloc[0]) and frame["rms_dbfs"].notna().all()
 
 
 def test_a_capture_that_can_not_be_had() -> None:

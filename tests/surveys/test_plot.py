@@ -143,7 +143,7 @@ def test_the_worst_are_named_with_their_reasons_those_alike_once() -> None:
 
 def test_one_kind_does_not_hide_the_others_and_names_stay_in_their_column() -> None:
     poor = [row(at, there=40) | {"source": f"s3://x/{'W' * 50}{at}.bin"} for at in range(20)]
-    frame = frame_of(*poor, row(30, damage="torn"), row(31, there=99.5), row(32, silence=1.0))
+    frame = frame_of(*poor, row(30, damage="torn"), row(31, there=99.5), row(32, silence_share=1.0))
     ax = drawn(frame)["worst"]
     whys = texts_of(ax)[3::4]
     assert len(whys) == 8

@@ -18,7 +18,7 @@ EMPTY = {"verdict": "empty: no audio was expected", "available_without_silence_p
 def test_the_worst_come_first() -> None:
     frame = frame_of(
         row(0), row(1, there=99.5), failed(2), row(3, there=12.0), row(4, damage="torn"),
-        row(5) | EMPTY, row(6, there=12.0, damage="torn"), row(7, silence=1.0),
+        row(5) | EMPTY, row(6, there=12.0, damage="torn"), row(7, silence_share=1.0),
         row(8, error="InvalidAudio: no levels"),
     )  # fmt: skip
     order = rank(frame)["recording"].str[-1]
@@ -28,7 +28,7 @@ def test_the_worst_come_first() -> None:
 def test_each_says_why() -> None:
     frame = frame_of(
         row(0), row(1, there=90.0, damage="34 bytes of a torn record"), failed(2, "A: b"),
-        row(3, silence=1.0), row(4, damage="a\x1b[31mb"),
+        row(3, silence_share=1.0), row(4, damage="a\x1b[31mb"),
     )  # fmt: skip
     why = rank(frame).sort_index()["why"].tolist()
     assert why == [

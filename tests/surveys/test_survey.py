@@ -106,10 +106,12 @@ def test_one_row_a_stream(calls: Path, plain: pd.DataFrame) -> None:
     assert row["verdict"] == rl.quality(capture, sound=False)["verdict"]
     assert row["sound"] == "good: nothing is wrong with its sound"
     levels = rl.levels(capture, None).iloc[0]
-    assert (row["rms"], row["peak"], row["clips"]) == (
-        levels["rms"], levels["peak"], levels["clips"],
+    assert (row["rms_dbfs"], row["peak_dbfs"], row["clips"]) == (
+        levels["rms_dbfs"], levels["peak_dbfs"], levels["clips"],
     )  # fmt: skip
-    assert row["speech"] == pytest.approx(rl.speech(capture)["duration"].sum() / row["duration"])
+    assert row["speech_share"] == pytest.approx(
+        rl.speech(capture)["duration"].sum() / row["duration"]
+    )
     assert row["start"] == pd.Timestamp("2026-01-02T00:00:01Z")
     assert (row["error"], row["damage"]) == ("", "")
 
@@ -117,7 +119,7 @@ def test_one_row_a_stream(calls: Path, plain: pd.DataFrame) -> None:
 def test_a_bare_bin_has_what_can_be_said(plain: pd.DataFrame) -> None:
     row = plain.set_index("recording").loc["bare"]
     assert "MissingTimestamps" in row["error"]
-    assert np.isfinite(row[["rms", "speech", "duration"]].astype(float)).all()
+    assert np.isfinite(row[["rms_dbfs", "speech_share", "duration"]].astype(float)).all()
     assert pd.isna(row["start"]) and pd.isna(row["packets"])
 
 
@@ -138,7 +140,7 @@ def test_threads_and_parts_of_it(calls: Path, plain: pd.DataFrame) -> None:
     quality = counted(calls, measures="quality")[1]
     same(quality, plain[list(columns_of(["quality"]))].assign(error=quality["error"]))
     speech = counted(calls, measures=["speech"])[1]
-    same(speech[["speech"]], plain[["speech"]])
+    same(speech[["speech_share"]], plain[["speech_share"]])
 
 
 def test_odd_names(tmp_path: Path) -> None:

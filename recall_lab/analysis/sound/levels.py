@@ -72,12 +72,12 @@ def levels(
 
     Returns:
         One row a window; only what was received counts, and where nothing was, values are NaN:
-        ``start`` (float64, s on the relative clock), ``rms`` (dBFS, 0 for a sine of full scale;
-        -inf for zeros), ``peak`` (dBFS), ``crest`` (dB, peak over RMS: 3.01 for a sine),
+        ``start`` (float64, s on the relative clock), ``rms_dbfs`` (0 for a sine of full scale;
+        -inf for zeros), ``peak_dbfs``, ``crest_db`` (peak over RMS: 3.01 for a sine),
         ``dc`` (mean, full scale 1), ``clips`` (int64: runs of 3 or more samples at full scale
-        that begin here), ``clipped`` (int64: samples in such runs), ``silence`` (0 to 1, share
-        of what was received in runs of 10 ms or more of zeros), ``missing`` (0 to 1, share of
-        the window that was not received).
+        that begin here), ``clipped`` (int64: samples in such runs), ``silence_share`` (0 to 1:
+        of what was received, in runs of 10 ms or more of zeros), ``missing_share`` (0 to 1: of
+        the window, not received).
 
     Raises:
         InvalidArgument: for a length or span that can't be.
@@ -85,7 +85,7 @@ def levels(
 
     Example:
         >>> tone = np.sin(2 * np.pi * 1000 * np.arange(32_000) / 16_000)
-        >>> levels(tone / 2)["rms"].round(2).tolist()
+        >>> levels(tone / 2)["rms_dbfs"].round(2).tolist()
         [-6.02, -6.02]
     """
     line = axis_of(source, start, end)
@@ -102,14 +102,14 @@ def frame_of_levels(line: Timeline, edges: Counts, found: Measures) -> pd.DataFr
         return pd.DataFrame(
             {
                 "start": line.start + edges[:-1] / RATE,
-                "rms": rms,
-                "peak": 20 * np.log10(peak),
-                "crest": 20 * np.log10(peak) - 10 * np.log10(mean_square),
+                "rms_dbfs": rms,
+                "peak_dbfs": 20 * np.log10(peak),
+                "crest_db": 20 * np.log10(peak) - 10 * np.log10(mean_square),
                 "dc": found.total / found.heard,
                 "clips": found.clips,
                 "clipped": found.clipped,
-                "silence": found.silent / found.heard,
-                "missing": 1 - found.heard / np.diff(edges),
+                "silence_share": found.silent / found.heard,
+                "missing_share": 1 - found.heard / np.diff(edges),
             }
         )
 

@@ -35,8 +35,8 @@ def loudness(
         start, end: seconds of the relative clock, or wall-clock times; None for the whole.
 
     Returns:
-        ``integrated`` (LUFS, ITU-R BS.1770-4), ``range`` (LU, EBU Tech 3342),
-        ``momentary_max``, ``short_term_max`` (LUFS, loudest 0.4 s and 3 s, EBU Tech 3341).
+        ``integrated_lufs`` (ITU-R BS.1770-4), ``range_lu`` (EBU Tech 3342),
+        ``momentary_max_lufs``, ``short_term_max_lufs`` (loudest 0.4 s and 3 s, EBU Tech 3341).
         NaN where there is too little: all below -70 LUFS, or less than 0.4 s, or 3 s.
 
     Raises:
@@ -44,7 +44,7 @@ def loudness(
         MissingTimestamps: for a capture that has packets, but no times.
 
     Example:
-        >>> loudness(rl.load("data/standup-lossy.bin"))["integrated"]  # doctest: +SKIP
+        >>> loudness(rl.load("data/standup-lossy.bin"))["integrated_lufs"]  # doctest: +SKIP
         -30.1
     """
     power = _tenths(axis_of(source, start, end))
@@ -54,10 +54,10 @@ def loudness(
     low, high = np.percentile(_lufs(spread), [10, 95]) if len(spread) else (np.nan, np.nan)
     return pd.Series(
         {
-            "integrated": float(_lufs(gated.mean())) if len(gated) else np.nan,
-            "range": float(high - low),
-            "momentary_max": float(_lufs(momentary.max())) if len(momentary) else np.nan,
-            "short_term_max": float(_lufs(short_term.max())) if len(short_term) else np.nan,
+            "integrated_lufs": float(_lufs(gated.mean())) if len(gated) else np.nan,
+            "range_lu": float(high - low),
+            "momentary_max_lufs": float(_lufs(momentary.max())) if len(momentary) else np.nan,
+            "short_term_max_lufs": float(_lufs(short_term.max())) if len(short_term) else np.nan,
         },
         name="loudness",
     )

@@ -68,10 +68,10 @@ def mos(
     Returns:
         One row a window: ``start``, ``end``, ``duration`` (float64, s on the relative clock,
         half-open), ``mos`` (float64, 1 to 5; NaN where nothing was scored), ``spread`` (float64:
-        standard deviation of the 15 raters that the network imagines), ``scored`` (float64, s:
-        phrases of a second or more that were received without a hole), ``speech`` (0 to 1, share
-        of the window that is speech by level), ``missing`` (0 to 1, share not received). Of a
-        list, the windows of one capture after those of another, and ``stream`` (str) before them.
+        standard deviation of the 15 raters that the network imagines), ``scored_s`` (float64:
+        phrases of a second or more that were received without a hole), ``speech_share`` (0 to 1,
+        of the window, by level), ``missing_share`` (0 to 1, not received). Of a list, the windows
+        of one capture after those of another, and ``stream`` (str) before them.
 
     Raises:
         InvalidArgument: for a window, level or span that can't be.
@@ -106,7 +106,7 @@ def mean_mos(found: pd.DataFrame) -> float:
         found: of :func:`mos`.
     """
     scored = found[found["mos"].notna()]
-    return float(np.average(scored["mos"], weights=scored["scored"])) if len(scored) else np.nan
+    return float(np.average(scored["mos"], weights=scored["scored_s"])) if len(scored) else np.nan
 
 
 def _windows(
@@ -140,9 +140,9 @@ def _windows(
             "duration": size / RATE,
             "mos": raters.mean(axis=1),
             "spread": raters.std(axis=1),
-            "scored": weights[:, 0] / RATE,
-            "speech": np.diff(covered(spoken[:, 0], spoken[:, 1], edges)) / size,
-            "missing": np.diff(line.missing(edges)) / size,
+            "scored_s": weights[:, 0] / RATE,
+            "speech_share": np.diff(covered(spoken[:, 0], spoken[:, 1], edges)) / size,
+            "missing_share": np.diff(line.missing(edges)) / size,
         }
     )
 

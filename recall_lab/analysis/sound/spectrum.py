@@ -253,16 +253,29 @@ _LINEAR = 200 / 3  # Hz a mel, below 1 kHz
 _LOG_STEP = np.log(6.4) / 27  # 27 mels from 1 kHz to 6.4 kHz
 
 
+def mel_of(hertz: npt.ArrayLike, scale: str = "slaney") -> Floats:
+    """Return frequencies, Hz, as mel: of any shape, and rising with them."""
+    frequency = np.asarray(hertz, np.float64)
+    if scale == "htk":
+        return np.asarray(2595 * np.log10(1 + frequency / 700))
+    above = 15 + np.log(np.maximum(frequency, 1000) / 1000) / _LOG_STEP
+    return np.where(frequency < 1000, frequency / _LINEAR, above)
+
+
+def hertz_of(mel: npt.ArrayLike, scale: str = "slaney") -> Floats:
+    """Return mel as frequencies, Hz: the inverse of :func:`mel_of`."""
+    value = np.asarray(mel, np.float64)
+    if scale == "htk":
+        return np.asarray(700 * (10 ** (value / 2595) - 1))
+    above = 1000 * np.exp((np.maximum(value, 15) - 15) * _LOG_STEP)
+    return np.where(value < 15, value * _LINEAR, above)
+
+
 def mel_edges(bands: int, scale: str) -> Floats:
     """Return the frequencies at which bands begin, peak and end, evenly spaced in mel."""
-    if scale == "htk":
-        mels = np.linspace(0, 2595 * np.log10(1 + RATE / 2 / 700), bands + 2)
-        edges: Floats = 700 * (10 ** (mels / 2595) - 1)
-        return edges
-    if scale != "slaney":
+    if scale not in ("slaney", "htk"):
         raise InvalidArgument("mel_scale", scale, "'slaney' or 'htk'")
-    mels = np.linspace(0, 15 + np.log(RATE / 2 / 1000) / _LOG_STEP, bands + 2)
-    return np.where(mels < 15, mels * _LINEAR, 1000 * np.exp((mels - 15) * _LOG_STEP))
+    return hertz_of(np.linspace(0, float(mel_of(RATE / 2, scale)), bands + 2), scale)
 
 
 def _grouped(filters: Power) -> list[tuple[slice, slice, Power]]:

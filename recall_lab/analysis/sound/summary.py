@@ -39,21 +39,21 @@ def sound_summary(
         start, end: seconds of the relative clock, or wall-clock times; None for the whole.
 
     Returns:
-        ``duration`` (s), ``rms``, ``peak`` (dBFS), ``crest`` (dB), ``dc``, ``clips``,
-        ``clipped``, ``silence``, ``missing``, as in :func:`recall_lab.levels` over all;
-        ``noise_floor`` (dBFS: the RMS that 90 % of windows of 50 ms exceed, those that are
-        digital silence or were not received left out); ``bandwidth`` (Hz: the highest
+        ``duration`` (s), ``rms_dbfs``, ``peak_dbfs``, ``crest_db``, ``dc``, ``clips``,
+        ``clipped``, ``silence_share``, ``missing_share``, as in :func:`recall_lab.levels` over all;
+        ``noise_floor_dbfs`` (the RMS that 90 % of windows of 50 ms exceed, those that are
+        digital silence or were not received left out); ``bandwidth_hz`` (the highest
         frequency within 50 dB of the loudest, and above the noise of rounding); ``band``
         (``"narrow-band"``, as of a telephone, up to 4.8 kHz; ``"wide-band"`` above; ``"none"``);
-        ``speech`` (0 to 1, share of the time, by level); ``integrated``, ``range``,
-        ``momentary_max``, ``short_term_max``, as in :func:`recall_lab.loudness`.
+        ``speech_share`` (0 to 1, share of the time, by level); ``integrated_lufs``, ``range_lu``,
+        ``momentary_max_lufs``, ``short_term_max_lufs``, as in :func:`recall_lab.loudness`.
 
     Raises:
         InvalidArgument: for a span that can't be.
         MissingTimestamps: for a capture that has packets, but no times.
 
     Example:
-        >>> sound_summary(rl.load("data/standup-lossy.bin"))[["rms", "noise_floor", "band"]]
+        >>> sound_summary(rl.load("data/standup-lossy.bin"))[["rms_dbfs", "band"]]
         ... # doctest: +SKIP
     """
     source = known_of(source)
@@ -64,16 +64,16 @@ def sound_summary(
     for name in whole:
         values[str(name)] = whole[name].iloc[0] if len(whole) else np.nan
     short = levels(source, _FLOOR_EVERY, start=start, end=end)
-    there = short.loc[(short["silence"] == 0) & (short["missing"] == 0), "rms"]
+    there = short.loc[(short["silence_share"] == 0) & (short["missing_share"] == 0), "rms_dbfs"]
     there = there[np.isfinite(there)]
-    values["noise_floor"] = np.percentile(there, _FLOOR_PERCENTILE) if len(there) else np.nan
+    values["noise_floor_dbfs"] = np.percentile(there, _FLOOR_PERCENTILE) if len(there) else np.nan
     columns = int(min(max(duration / _COLUMN, 1), _MOST_COLUMNS))
-    values["bandwidth"] = _bandwidth(overview(source, columns, start=start, end=end))
+    values["bandwidth_hz"] = _bandwidth(overview(source, columns, start=start, end=end))
     values["band"] = "none"
-    if np.isfinite(values["bandwidth"]):
-        values["band"] = "narrow-band" if values["bandwidth"] <= TELEPHONE else "wide-band"
+    if np.isfinite(values["bandwidth_hz"]):
+        values["band"] = "narrow-band" if values["bandwidth_hz"] <= TELEPHONE else "wide-band"
     spoken = speech(source, start=start, end=end)["duration"].sum()
-    values["speech"] = spoken / duration if duration else np.nan
+    values["speech_share"] = spoken / duration if duration else np.nan
     return pd.Series(values | loudness(source, start=start, end=end).to_dict(), name="sound")
 
 

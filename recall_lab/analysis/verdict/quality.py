@@ -196,15 +196,15 @@ def availability(
     Returns:
         One row a window: index ``start`` (s on the relative clock), and ``end`` (s; the last
         window may be shorter), ``absolute`` (datetime64[ns, UTC], of the start, by the packet
-        nearest before), ``available`` (float64, 0 to 1), ``missing`` (s), ``gaps`` (int64, that
-        touch it), ``packets`` (int64, that begin in it).
+        nearest before), ``available_share`` (float64, 0 to 1), ``missing_s``, ``gaps`` (int64,
+        that touch it), ``packets`` (int64, that begin in it).
 
     Raises:
         MissingTimestamps: for audio without packets.
         InvalidArgument: for a window or span that can't be.
 
     Example:
-        >>> availability(cap, "1min")["available"].min()  # doctest: +SKIP
+        >>> availability(cap, "1min")["available_share"].min()  # doctest: +SKIP
     """
     width = _width(every)
     known = analyse(source, call=call, tolerance=tolerance)
@@ -230,8 +230,8 @@ def availability(
         {
             "end": edges[1:],
             "absolute": times_of(absolute).array,
-            "available": 1 - lost / lengths,
-            "missing": lost,
+            "available_share": 1 - lost / lengths,
+            "missing_s": lost,
             "gaps": np.searchsorted(low, edges[1:] - HALF_SAMPLE)
             - np.searchsorted(high, edges[:-1] + HALF_SAMPLE),
             "packets": np.diff(np.searchsorted(ordered, edges)),

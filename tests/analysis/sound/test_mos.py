@@ -15,7 +15,7 @@ from recall_lab.analysis.sound.mos import mean_mos, mos
 from recall_lab.analysis.sound.plcmos import network
 from recall_lab.errors import InvalidArgument, MissingExtra
 
-COLUMNS = ["start", "end", "duration", "mos", "spread", "scored", "speech", "missing"]
+COLUMNS = ["start", "end", "duration", "mos", "spread", "scored_s", "speech_share", "missing_share"]
 
 
 @pytest.fixture(scope="module")
@@ -38,10 +38,10 @@ def test_a_row_a_window(talk: np.ndarray) -> None:
     assert found["duration"].tolist() == [15, 15, 10]
     assert found["mos"].between(1, 5).all()
     assert found["spread"].between(0.001, 0.5).all()
-    assert (found["missing"] == 0).all()
+    assert (found["missing_share"] == 0).all()
     # truth: data/standup.csv; phrases are scored with a tenth of a second on either side
-    np.testing.assert_allclose(found["speech"], [0.807, 0.816, 0.516], atol=0.03)
-    assert (found["scored"] <= found["duration"] * found["speech"] + 2).all()
+    np.testing.assert_allclose(found["speech_share"], [0.807, 0.816, 0.516], atol=0.03)
+    assert (found["scored_s"] <= found["duration"] * found["speech_share"] + 2).all()
 
 
 def test_zeroed_packets_are_heard_the_more_the_more_there_are(talk: np.ndarray) -> None:
@@ -73,7 +73,7 @@ def test_without_a_level_it_is_the_networks_own_score(talk: np.ndarray) -> None:
     )
     heard = phrase[max(low - 1600, 0) : high + 1600] / 32_768
     assert found["mos"].iloc[0] == pytest.approx(network().raters(heard).mean(), abs=1e-6)
-    assert found["scored"].iloc[0] == pytest.approx(len(heard) / 16_000)
+    assert found["scored_s"].iloc[0] == pytest.approx(len(heard) / 16_000)
 
 
 def test_the_same_audio_always_gets_the_same_score(talk: np.ndarray) -> None:
@@ -89,7 +89,7 @@ def test_silence_has_no_score(samples: int) -> None:
         found = mos(audio)
         assert len(found) == -(-samples // 160_000)
         assert found["mos"].isna().all()
-        assert (found["scored"] == 0).all()
+        assert (found["scored_s"] == 0).all()
         assert np.isnan(mean_mos(found))
 
 
@@ -102,8 +102,8 @@ def test_holes_are_left_out(make, talk: np.ndarray) -> None:  # type: ignore[no-
     audio = talk.reshape(-1, size)[kept].ravel()
     broken = make((5 + at * 0.2).tolist(), [size] * len(at), audio=audio)
     found, whole = mos(broken), mos(talk)
-    assert found["missing"].sum() > 0.2
-    assert found["scored"].sum() < 0.8 * whole["scored"].sum()
+    assert found["missing_share"].sum() > 0.2
+    assert found["scored_s"].sum() < 0.8 * whole["scored_s"].sum()
     # shorter pieces of these voices are rated a little better
     assert -0.1 < mean_mos(found) - mean_mos(whole) < 0.4
     assert mean_mos(mos(np.asarray(rl.timeline(broken)))) < mean_mos(found) - 0.4
@@ -116,7 +116,7 @@ def test_a_stream_in_pieces_too_short_has_no_score(make, talk: np.ndarray) -> No
     broken = make(starts.tolist(), [len(p) for p in pieces], audio=np.concatenate(pieces))
     found = mos(broken)
     assert found["mos"].isna().all()
-    assert (found["speech"] > 0.1).all()
+    assert (found["speech_share"] > 0.1).all()
 
 
 def test_several_streams(make, root: Path) -> None:  # type: ignore[no-untyped-def]

@@ -37,26 +37,26 @@ def as_int16(samples: np.ndarray) -> np.ndarray:
 def test_a_telephone_is_told_from_wide_band(talk: np.ndarray, gain: float) -> None:
     wide = sound_summary(as_int16(talk * gain))
     assert wide["band"] == "wide-band"
-    assert wide["bandwidth"] > 7000
+    assert wide["bandwidth_hz"] > 7000
     halved = resample_poly(resample_poly(talk.astype(float), 1, 2), 2, 1)
     for narrow in (through_a_telephone(talk), halved):
         told = sound_summary(as_int16(narrow * gain))
         assert told["band"] == "narrow-band"
-        assert 3400 <= told["bandwidth"] <= 4600
+        assert 3400 <= told["bandwidth_hz"] <= 4600
 
 
 @pytest.mark.parametrize("edge", [2000, 3000, 6000])
 def test_bandwidth_is_where_a_low_pass_ends(talk: np.ndarray, edge: int) -> None:
     steep = butter(12, edge, fs=16_000, output="sos")
     told = sound_summary(as_int16(sosfiltfilt(steep, talk.astype(float))))
-    assert told["bandwidth"] == pytest.approx(edge, rel=0.15)
+    assert told["bandwidth_hz"] == pytest.approx(edge, rel=0.15)
 
 
 @pytest.mark.parametrize("mean", [-3000, 300, 8000])
 def test_a_mean_that_is_not_zero_does_not_narrow_the_band(talk: np.ndarray, mean: int) -> None:
     told = sound_summary(as_int16(talk.astype(float) + mean))
     assert told["band"] == "wide-band"
-    assert told["bandwidth"] == pytest.approx(sound_summary(talk)["bandwidth"], abs=200)
+    assert told["bandwidth_hz"] == pytest.approx(sound_summary(talk)["bandwidth_hz"], abs=200)
     assert told["dc"] == pytest.approx(mean / 32_768, abs=3e-4)  # the talk has a little of its own
 
 
@@ -65,7 +65,7 @@ def test_the_noise_floor_is_that_of_the_pauses(talk: np.ndarray, level: float) -
     noise = np.random.default_rng(0).normal(0, 1, len(talk))
     noise *= 32_768 * 10 ** (level / 20) / np.sqrt(2)  # RMS in dBFS, of a sine
     told = sound_summary(as_int16(talk + noise))
-    assert told["noise_floor"] == pytest.approx(level, abs=1)
+    assert told["noise_floor_dbfs"] == pytest.approx(level, abs=1)
 
 
 def test_silence_is_digital_or_missing_and_each_has_its_share(make) -> None:  # type: ignore[no-untyped-def]
@@ -73,13 +73,13 @@ def test_silence_is_digital_or_missing_and_each_has_its_share(make) -> None:  # 
     audio[: 16_000 * 2] = 0
     told = sound_summary(make([0.0, 4.0, 8.0], [64_000, 32_000, 32_000], audio=audio))
     assert told["duration"] == 10
-    assert told["silence"] == pytest.approx(2 / 8, abs=0.001)
-    assert told["missing"] == pytest.approx(2 / 10)
-    assert told["noise_floor"] == pytest.approx(20 * np.log10(1000 / 32_768) + 3.01, abs=0.5)
+    assert told["silence_share"] == pytest.approx(2 / 8, abs=0.001)
+    assert told["missing_share"] == pytest.approx(2 / 10)
+    assert told["noise_floor_dbfs"] == pytest.approx(20 * np.log10(1000 / 32_768) + 3.01, abs=0.5)
 
 
 def test_speech_is_the_share_of_the_time(talk: np.ndarray) -> None:
-    assert sound_summary(talk)["speech"] == pytest.approx(0.757, abs=0.01)
+    assert sound_summary(talk)["speech_share"] == pytest.approx(0.757, abs=0.01)
 
 
 def test_nothing_sounds_like_nothing() -> None:
@@ -87,4 +87,4 @@ def test_nothing_sounds_like_nothing() -> None:
     assert told["band"] == "none"
     assert told.drop(["band", "duration"]).isna().all()
     quiet = sound_summary(np.zeros(16_000, np.int16))
-    assert (quiet["band"], quiet["silence"], quiet["rms"]) == ("none", 1, -np.inf)
+    assert (quiet["band"], quiet["silence_share"], quiet["rms_dbfs"]) == ("none", 1, -np.inf)

@@ -47,8 +47,8 @@ def test_availability_against_counting_samples(arrive: Make) -> None:
         capture = arrive(call.plan)
         found = availability(capture, "2.5s", call=span)
         there = call.there.reshape(-1, 40_000)
-        np.testing.assert_allclose(found["available"], there.mean(axis=1), atol=1e-9)
-        np.testing.assert_allclose(found["missing"], (~there).sum(axis=1) / 16_000, atol=1e-6)
+        np.testing.assert_allclose(found["available_share"], there.mean(axis=1), atol=1e-9)
+        np.testing.assert_allclose(found["missing_s"], (~there).sum(axis=1) / 16_000, atol=1e-6)
         begin = capture.packets["relative"].to_numpy() - call.start + 1e-9
         assert (
             found["packets"].tolist()
@@ -63,17 +63,17 @@ def test_windows_have_times_and_the_last_may_be_shorter(make: Make) -> None:
     found = availability(make([10.0, 10.2, 11.0]), 0.5)
     assert found.index.tolist() == [10.0, 10.5, 11.0]
     assert found["end"].round(9).tolist() == [10.5, 11.0, 11.2]
-    assert found["available"].round(9).tolist() == [0.8, 0.0, 1.0]
+    assert found["available_share"].round(9).tolist() == [0.8, 0.0, 1.0]
     assert found["absolute"][10.5] == pd.Timestamp("2026-01-01T00:00:10.5Z")
     wide = availability(make([10.0]), "1min", call=(0, 120))
-    assert wide["missing"].round(9).tolist() == [59.8, 60.0]
+    assert wide["missing_s"].round(9).tolist() == [59.8, 60.0]
 
 
 def test_ten_hours_in_windows(make: Make) -> None:
     kept = np.delete(np.arange(180_000), np.arange(500, 180_000, 1000))
     found = availability(make(kept * 0.2), "10s")
     assert len(found) == 3600
-    assert found["missing"].sum() == pytest.approx(180 * 0.2)
+    assert found["missing_s"].sum() == pytest.approx(180 * 0.2)
 
 
 def test_silence_by_design_is_not_held_against_a_capture(make: Make) -> None:
@@ -146,7 +146,7 @@ def test_degenerate_captures(make: Make) -> None:
     assert availability(make([])).empty
     for starts in ([1.0], [1.0] * 9, np.arange(9)[::-1] * 0.2, [0.0, np.nan, 0.2]):
         assert quality(make(starts))["available_percent"] == pytest.approx(100)
-        assert availability(make(starts))["available"].tolist() == pytest.approx([1])
+        assert availability(make(starts))["available_share"].tolist() == pytest.approx([1])
     assert quality(make([], 0), call=(0, 5))["available_percent"] == 0
     for call in (quality, availability):
         with pytest.raises(MissingTimestamps):
