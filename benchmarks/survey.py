@@ -192,7 +192,7 @@ def disturbed(folder: Path) -> bool:
         died = len(client.nthreads()) == 1
     good &= tell(f"one of two workers of dask {'killed' if died else 'NOT KILLED'}", found, plain)
 
-    program = "import sys, recall_lab as rl; rl.survey(sys.argv[1], into=sys.argv[2])"
+    program = "import sys, recall_lab as rl; rl.survey(sys.argv[1], dataset=sys.argv[2])"
     command = [sys.executable, "-c", program, str(calls), str(into)]
     with subprocess.Popen(command, stderr=subprocess.DEVNULL) as process:
         while process.poll() is None and not list(into.glob("day=*/*.parquet")):
@@ -200,7 +200,7 @@ def disturbed(folder: Path) -> bool:
         process.kill()
     kept = len(pd.read_parquet(into)) if into.exists() else 0
     good &= 0 < kept < 500 and process.returncode != 0
-    found = rl.survey(calls, into=into, progress=False)
+    found = rl.survey(calls, dataset=into, progress=False)
     good &= tell(f"client killed when {kept} rows were kept, and gone on with", found, plain)
 
     with s3_server() as server, bucket(server) as store:
@@ -208,7 +208,7 @@ def disturbed(folder: Path) -> bool:
         plain = rl.survey(store.url("calls/"), progress=False)
         store.forget()
         store.busy = 0.03
-        found = rl.survey(store.url("calls/"), into=store.url("into"), progress=False)
+        found = rl.survey(store.url("calls/"), dataset=store.url("into"), progress=False)
         asked = sum(store.requests.values())
         good &= store.refused > 10
     return good & tell(f"{store.refused} of {asked:,} requests answered 503", found, plain)

@@ -36,7 +36,7 @@ def add(commands: Commands) -> None:
         "survey",
         help="say which of many captures are bad, since when, and why",
         description="Measure every capture of folders, patterns or buckets, and list the worst. "
-        "Ctrl-C ends it; with --into what was done by then is kept, and the next run goes on.",
+        "Ctrl-C ends it; with --dataset what was done by then is kept, and the next run goes on.",
     )
     survey.add_argument("source", nargs="+", help="folder, pattern, or URL such as s3://bucket/dir")
     survey.add_argument(
@@ -44,9 +44,9 @@ def add(commands: Commands) -> None:
         help="of sound, levels, speech, checksums, mos, with commas; quality alone reads no audio, "
         "says nothing of format and sound, and is always measured (sound,levels,speech)",
     )  # fmt: skip
-    survey.add_argument("--into", metavar="DIR", help="keep rows in a Parquet dataset, or a URL")
+    survey.add_argument("--dataset", metavar="DIR", help="keep rows in a Parquet dataset, or a URL")
     survey.add_argument(
-        "--again", action="store_true", help="measure what is in --into already, too"
+        "--refresh", action="store_true", help="measure what is in --dataset already, too"
     )
     survey.add_argument("--html", metavar="FILE", help="write a page, and reports of the worst")
     survey.add_argument("--csv", metavar="FILE", type=Path, help="write every row")
@@ -87,8 +87,8 @@ def _survey(options: argparse.Namespace) -> int:
             options.source,
             measures=["quality", *options.measures],
             client=client,
-            into=options.into,
-            again=options.again,
+            dataset=options.dataset,
+            refresh=options.refresh,
             progress=sys.stderr.isatty(),
         )
     if frame.empty:

@@ -40,7 +40,7 @@ class Dataset:
     """Rows kept under a folder or URL.
 
     Args:
-        into: the folder, made if it is not there, or a URL that fsspec knows.
+        dataset: the folder, made if it is not there, or a URL that fsspec knows.
         measures: what rows are to hold.
 
     Raises:
@@ -49,12 +49,12 @@ class Dataset:
         StorageFailed: when nothing can be put there.
     """
 
-    def __init__(self, into: str | os.PathLike[str], measures: Sequence[str]) -> None:
+    def __init__(self, dataset: str | os.PathLike[str], measures: Sequence[str]) -> None:
         try:
             import pyarrow  # noqa: F401, PLC0415 - comes with an extra only
         except ImportError as error:
             raise MissingExtra("scale", "pyarrow") from error
-        self._store = store_of(into, "into")
+        self._store = store_of(dataset, "dataset")
         self._store.ask()  # before there is much to do
         self._measures = tuple(measures)
         self._note = noted(measures)

@@ -42,8 +42,8 @@ def survey(
     *,
     measures: Sequence[str] = MEASURES,
     client: Client | Executor | None = None,
-    into: str | os.PathLike[str] | None = None,
-    again: bool = False,
+    dataset: str | os.PathLike[str] | None = None,
+    refresh: bool = False,
     progress: bool = True,
 ) -> pd.DataFrame:
     """Measure every stream of many captures, on all cores or on a cluster.
@@ -65,13 +65,13 @@ def survey(
         client: who does the work. None: processes on this machine, kept for a minute for the
             next survey. A ``dask.distributed.Client`` or any ``concurrent.futures.Executor``:
             used as it is, never closed; its workers need recall_lab, and see the same paths.
-        into: a folder or URL for a Parquet dataset by day (``day=2026-11-25/...``): rows are kept
-            there as they come, and what is there and unchanged (size, and tag or time of change)
-            is not measured again. ``pandas.read_parquet(into)`` reads it: the columns below, of
-            every measure, and ``version`` (of the files), ``measured`` (which measures),
+        dataset: a folder or URL for a Parquet dataset by day (``day=2026-11-25/...``): rows are
+            kept there as they come, and what is there and unchanged (size, and tag or time of
+            change) is not measured again. ``pandas.read_parquet(dataset)`` reads it: the columns
+            below, of every measure, and ``version`` (of the files), ``measured`` (which measures),
             ``surveyed`` (int64, ns since 1970). Rows of captures that are gone stay. Needs
             ``pip install 'recall_lab[scale]'``.
-        again: measure what is in `into` and unchanged, too. Only ``"checksums"`` can find
+        refresh: measure what is in `dataset` and unchanged, too. Only ``"checksums"`` can find
             anything new there: audio that a disk has not kept.
         progress: whether a bar is shown.
 
@@ -95,30 +95,30 @@ def survey(
           many as :func:`recall_lab.verify` returns; NA without an index. Told in ``damage`` too
         - of ``mos``: ``mos`` (1 to 5), the mean of :func:`recall_lab.mos` over all that it scores
         - ``bytes`` (int64, of all files), ``damage`` (str, empty for none), ``error`` (str, empty
-          for none; what could be measured is there all the same). From `into` both tell what
+          for none; what could be measured is there all the same). From `dataset` both tell what
           other surveys of the same files found, too
 
     Raises:
         CaptureNotFound: for a path, pattern or URL where nothing is. A folder without captures
             gives no rows.
         InvalidArgument: for a measure, client or place that can't be.
-        MissingExtra: for a URL, or `into`, where the packages for it are not installed.
-        StorageFailed: when nothing can be put into `into`, or object storage does not answer.
-        KeyboardInterrupt: on Ctrl-C; what was done until then is in `into`.
+        MissingExtra: for a URL, or `dataset`, where the packages for it are not installed.
+        StorageFailed: when nothing can be put into `dataset`, or object storage does not answer.
+        KeyboardInterrupt: on Ctrl-C; what was done until then is in `dataset`.
 
     Example:
         >>> found = survey("captures/")  # doctest: +SKIP
         >>> rank(found).head(10)[["source", "start", "why"]]  # doctest: +SKIP
     """
     measures = _checked(measures)
-    store = None if into is None else Dataset(into, measures)
+    store = None if dataset is None else Dataset(dataset, measures)
     streams = {key_of(stream.source): stream for stream in find_streams(source)}
     if client is None and any(key.startswith("memory:") for key in streams):
         valid = "ThreadPoolExecutor() for memory://, which other processes do not see"
         raise InvalidArgument("client", None, valid)
     versions = {key: stream.version for key, stream in streams.items()}
     known = frame_of_rows([], measures) if store is None else store.good(store.read(), versions)
-    have = set() if again else set(known["source"])
+    have = set() if refresh else set(known["source"])
     left = [stream for key, stream in streams.items() if key not in have]
     task = partial(measure_streams, measures=measures)
     rows: list[Row] = []
@@ -218,14 +218,14 @@ def _given_up(stream: Stream, error: Exception) -> Row:
 
 def _tell(end: BaseException, done: int, streams: int, store: Dataset | None) -> None:
     """Write what is done, and note beside an exception what became of it."""
-    kept = "lost: with into= it would be kept"
+    kept = "lost: with dataset= it would be kept"
     if store is not None:
         try:
             try:
                 store.flush()
             except KeyboardInterrupt:  # pressed twice: what is done is wanted all the same
                 store.flush()
-            kept = "kept in into=: run it again to go on"
+            kept = "kept in dataset=: run it again to go on"
         except Exception as error:
-            kept = f"kept in into= only in part, as it can't be written: {error}"
+            kept = f"kept in dataset= only in part, as it can't be written: {error}"
     end.add_note(f"survey: {done:,} of {counted(streams, 'stream')} are measured, and {kept}")

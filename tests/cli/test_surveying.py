@@ -31,7 +31,7 @@ def calls(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def test_the_worst_are_listed_and_everything_is_written(calls: Path) -> None:
     told = run(
         "survey", "calls", "--worst", 1, "--csv", "x.csv", "--plot", "x.png", "--html", "x.html",
-        "--into", "kept", cwd=calls,
+        "--dataset", "kept", cwd=calls,
     )  # fmt: skip
     lines = told.splitlines()
     assert lines[0].split() == ["stream", "begins", "there", "%", "why"]
@@ -90,7 +90,7 @@ def test_what_a_disk_has_not_kept_is_found_and_not_forgotten(
 
     def told(*more: str, code: int = 0) -> str:
         place, into = str(tmp_path), str(tmp_path / "kept")
-        assert main(["survey", place, "--into", into, "--fail-on", "damaged", *more]) == code
+        assert main(["survey", place, "--dataset", into, "--fail-on", "damaged", *more]) == code
         return capsys.readouterr().out
 
     told("--measures", "checksums")
@@ -98,7 +98,7 @@ def test_what_a_disk_has_not_kept_is_found_and_not_forgotten(
         file.write(b"\x55\xaa" * 4)
     os.utime(audio, ns=(before.st_atime_ns, before.st_mtime_ns))  # as a disk does it
     told("--measures", "checksums")
-    said = told("--measures", "checksums, quality", "--again", code=1)
+    said = told("--measures", "checksums, quality", "--refresh", code=1)
     assert "damage: 1 packet with other audio than received" in said
     assert "1 stream is damaged or worse" in said
     assert "1 packet with other audio" in told(code=1)  # of another survey, with other measures
@@ -113,7 +113,7 @@ def test_what_a_disk_has_not_kept_is_found_and_not_forgotten(
             ("survey", "calls", "--measures", "loudness"),
             "quality, sound, levels, speech, checksums, mos",
         ),
-        (("survey", "calls", "--measures", "quality,", "--into", "x"), "measures=''"),
+        (("survey", "calls", "--measures", "quality,", "--dataset", "x"), "measures=''"),
         (("survey", "calls", "--csv", "no/x.csv"), "--csv='no/x.csv' is not valid"),
         (("survey", "calls", "--csv", "x.xlsx"), "ends in .csv"),
         (("survey", "calls", "--plot", "x.jpeg"), "ends in .png or .svg or .pdf"),
@@ -124,7 +124,7 @@ def test_what_a_disk_has_not_kept_is_found_and_not_forgotten(
         (("survey", "calls", "--worst", "-1"), "0 or more"),
         (("survey", "calls", "--dask", "nonsense://x"), "an address such as tcp://"),
         (("survey", "calls", "--dask", "tcp://127.0.0.1:abc"), "an address such as tcp://"),
-        (("survey", "calls", "--into", "calls/call-00001.idx/sub"), "Not a directory"),
+        (("survey", "calls", "--dataset", "calls/call-00001.idx/sub"), "Not a directory"),
         (("survey", "calls", "--html", ""), "ends in .html"),
         (("archive", "none", "kept"), "no captures in none"),
         (("archive", "calls", "memory://kept"), "a place that outlasts this command"),
@@ -153,7 +153,7 @@ def test_an_interrupt_says_what_is_kept(tmp_path: Path) -> None:
         for suffix in (".bin", ".idx"):
             os.link(f"{first}{suffix}", tmp_path / f"many/call-{number:04}{suffix}")
     with subprocess.Popen(
-        [*COMMAND, "survey", "many", "--into", "kept"],
+        [*COMMAND, "survey", "many", "--dataset", "kept"],
         cwd=tmp_path, stderr=subprocess.PIPE, text=True, start_new_session=True,
     ) as survey:  # fmt: skip
         deadline = time.monotonic() + 40
@@ -164,7 +164,7 @@ def test_an_interrupt_says_what_is_kept(tmp_path: Path) -> None:
         told = survey.stderr.read()
     assert survey.returncode == 130
     assert told.splitlines()[0] == "interrupted"
-    assert "of 1,500 streams are measured, and kept in into=: run it again to go on" in told
+    assert "of 1,500 streams are measured, and kept in dataset=: run it again to go on" in told
     assert 0 < len(pd.read_parquet(tmp_path / "kept")) < 1500
 
 
@@ -173,7 +173,7 @@ def test_a_file_whose_name_is_no_text_is_a_row_like_others(calls: Path) -> None:
     odd = os.fsencode(calls / "odd")
     for suffix in (b".bin", b".idx"):
         os.link(os.fsencode(calls / "calls/call-00001") + suffix, odd + b"/caf\xe9" + suffix)
-    quick = ("survey", "odd", "--measures", "quality", "--into", "kept-odd")
+    quick = ("survey", "odd", "--measures", "quality", "--dataset", "kept-odd")
     for _ in range(2):
         assert "1 stream of 1 recording" in run(*quick, cwd=calls)
     assert pd.read_parquet(calls / "kept-odd")["source"].str.endswith("caf\\udce9.bin").all()

@@ -386,7 +386,7 @@ def test_files_that_are_none_of_ours_are_passed_over(tmp_path: Path) -> None:
 
 def test_a_place_that_can_not_be(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     (tmp_path / "file").touch()
-    with pytest.raises(InvalidArgument, match=r"into=.*a folder"):
+    with pytest.raises(InvalidArgument, match=r"dataset=.*a folder"):
         Dataset(tmp_path / "file", MEASURES)
     with pytest.raises(StorageFailed, match="/proc/none"):
         put("/proc/none", [row(1)])

@@ -152,10 +152,10 @@ def test_odd_names(tmp_path: Path) -> None:
     for name in odd:
         for suffix in (".bin", ".idx"):
             shutil.copy(path.with_suffix(suffix), tmp_path / f"{name}{suffix}")
-    found = counted(tmp_path, into=tmp_path / "into")[1]
+    found = counted(tmp_path, dataset=tmp_path / "into")[1]
     assert found["participant"].dropna().tolist() == [2**63 - 1]
     assert len(found) == found["source"].nunique() == len(odd) + 1
-    again, known = counted(tmp_path, into=tmp_path / "into")
+    again, known = counted(tmp_path, dataset=tmp_path / "into")
     same(found, known)
     assert again == 0
 
@@ -176,9 +176,9 @@ def test_nothing_there(tmp_path: Path) -> None:
         ({"measures": None}, "measures"),
         ({"measures": 5}, "measures"),
         ({"client": 3}, "client"),
-        ({"into": 3}, "into"),
-        ({"into": ""}, "into"),
-        ({"into": "a\0b"}, "into"),
+        ({"dataset": 3}, "dataset"),
+        ({"dataset": ""}, "dataset"),
+        ({"dataset": "a\0b"}, "dataset"),
     ],
 )
 def test_what_can_not_be(calls: Path, options: dict[str, Any], named: str) -> None:
@@ -208,7 +208,7 @@ def test_what_is_told_of_rows_that_can_not_be_kept(
     for every in (60.0, 0.0):  # at the end, and in the middle
         monkeypatch.setattr(dataset, "_EVERY", every)
         with pytest.raises(OSError, match="No space left") as raised:
-            counted(calls, into=tmp_path / "into")
+            counted(calls, dataset=tmp_path / "into")
         (note,) = raised.value.__notes__
         assert "only in part, as it can't be written: [Errno 28]" in note
 
@@ -218,7 +218,7 @@ def test_others_who_join_meanwhile_hide_nothing(
 ) -> None:
     """All that is there is deleted between listing and reading, time and again."""
     into = tmp_path / "into"
-    counted(calls / "call-0000*", into=into)
+    counted(calls / "call-0000*", dataset=into)
     join = dataset.Dataset.join
 
     def late(self: Any) -> pd.DataFrame:
@@ -226,7 +226,7 @@ def test_others_who_join_meanwhile_hide_nothing(
         return join(self)
 
     monkeypatch.setattr(dataset.Dataset, "join", late)
-    same(counted(calls, into=into)[1], plain)
+    same(counted(calls, dataset=into)[1], plain)
 
 
 def test_progress_is_shown(calls: Path, capsys: pytest.CaptureFixture[str]) -> None:
@@ -240,8 +240,8 @@ def test_progress_is_shown(calls: Path, capsys: pytest.CaptureFixture[str]) -> N
 def test_into_measures_what_is_new_or_changed(tmp_path: Path, calls: Path) -> None:
     folder, into = tmp_path / "calls", tmp_path / "into"
     shutil.copytree(calls, folder)
-    assert counted(folder, into=into)[0] == COUNT
-    streams, found = counted(folder, into=into)
+    assert counted(folder, dataset=into)[0] == COUNT
+    streams, found = counted(folder, dataset=into)
     assert streams == 0
     same(found, by_hand(folder))
     name = "call-00007"
@@ -252,7 +252,7 @@ def test_into_measures_what_is_new_or_changed(tmp_path: Path, calls: Path) -> No
     write_captures(tmp_path / "more", 1, 2, seed=5)
     for path in (tmp_path / "more").iterdir():
         path.rename(folder / f"new{''.join(path.suffixes)}")
-    streams, found = counted(folder, into=into)
+    streams, found = counted(folder, dataset=into)
     assert streams == 4  # one shorter, one touched, one without audio, one new
     same(found, by_hand(folder))
     # what Parquet's readers see: these rows, and what was measured of the one that is named anew
@@ -260,13 +260,13 @@ def test_into_measures_what_is_new_or_changed(tmp_path: Path, calls: Path) -> No
     assert kept.index.is_unique
     assert kept.loc[found["source"], "packets"].tolist() == found["packets"].tolist()
     assert kept["day"].astype(str).str.fullmatch(r"2026-01-\d\d|unknown").all()
-    fewer = counted(folder, into=into, measures="quality")
+    fewer = counted(folder, dataset=into, measures="quality")
     assert fewer[0] == 0 and len(fewer[1]) == len(found)
-    part = counted(folder / "call-0000*", into=into, measures="quality")
+    part = counted(folder / "call-0000*", dataset=into, measures="quality")
     assert part[0] == 0 and len(part[1]) == 10
-    streams, more = counted(folder, into=into, measures=["quality", "checksums"])
+    streams, more = counted(folder, dataset=into, measures=["quality", "checksums"])
     assert streams == len(found) and more["damaged_packets"].notna().sum() > len(found) / 2
-    streams, again = counted(folder, into=into)  # nothing is lost by measuring something else
+    streams, again = counted(folder, dataset=into)  # nothing is lost by measuring something else
     assert streams == 0
     same(again.drop(columns="damage"), by_hand(folder).drop(columns="damage"))
     assert again["damage"].tolist() == more["damage"].tolist()  # what it found is kept, too
@@ -284,10 +284,10 @@ def test_what_may_pass_is_measured_again(tmp_path: Path, monkeypatch: pytest.Mon
     with monkeypatch.context() as patched:
         patched.setattr(survey, "measure_streams", failing)
         patched.setattr(survey, "_BATCH", 3)
-        _, found = counted(tmp_path / "calls", into=tmp_path / "into")
+        _, found = counted(tmp_path / "calls", dataset=tmp_path / "into")
     failed = found["error"].str.contains("no answer").sum()
     assert failed >= 1
-    streams, found = counted(tmp_path / "calls", into=tmp_path / "into")
+    streams, found = counted(tmp_path / "calls", dataset=tmp_path / "into")
     assert streams == failed
     same(found, by_hand(tmp_path / "calls"))
 
@@ -322,12 +322,12 @@ def test_an_interrupt_leaves_what_is_done(
 
             patched.setattr(dataset.Dataset, "add", adding)
             patched.setattr(dataset.Dataset, "flush", flushing)
-            quietly(calls, client=executor, into=tmp_path)
+            quietly(calls, client=executor, dataset=tmp_path)
     (note,) = told.value.__notes__
     kept = len(pd.read_parquet(tmp_path))
     assert 0 < kept < COUNT
     assert f"{kept} of {COUNT} streams are measured" in note and "run it again" in note
-    streams, found = counted(calls, into=tmp_path)
+    streams, found = counted(calls, dataset=tmp_path)
     assert streams == COUNT - kept
     same(found, plain)
 
@@ -337,7 +337,7 @@ import sys
 import recall_lab as rl
 from recall_lab.surveys import dataset
 dataset._EVERY = 0
-rl.survey(sys.argv[1], into=sys.argv[2])
+rl.survey(sys.argv[1], dataset=sys.argv[2])
 """
 """No guard: processes of our own need none."""
 
@@ -375,7 +375,7 @@ def test_a_client_that_is_ended(
     if process.returncode:  # it was not done before
         assert end == signal.SIGKILL or "streams are measured, and kept" in told
     assert not psutil.wait_procs(children, timeout=20)[1]
-    streams, found = counted(calls, into=into)
+    streams, found = counted(calls, dataset=into)
     assert streams < COUNT
     same(found, plain)
 
@@ -384,9 +384,9 @@ def test_two_at_once(tmp_path: Path, calls: Path, plain: pd.DataFrame, surveying
     into = tmp_path / "into"
     other = surveying(calls, into)
     time.sleep(1)
-    same(quietly(calls, into=into), plain)
+    same(quietly(calls, dataset=into), plain)
     assert other.wait(30) == 0, other.stderr.read()
-    streams, found = counted(calls, into=into)
+    streams, found = counted(calls, dataset=into)
     assert streams == 0
     same(found, plain)
     assert pd.read_parquet(into)["source"].is_unique
@@ -446,10 +446,10 @@ def test_a_bucket(store: Bucket, tmp_path: Path, calls: Path, plain: pd.DataFram
     common = quality.columns.difference(["error"])
     same(quality[common], undisturbed[common])
     store.busy = 0.04
-    busy = quietly(store.url("calls/"), into=store.url("kept"))
+    busy = quietly(store.url("calls/"), dataset=store.url("kept"))
     assert store.refused > 3
     same(busy, undisturbed)
-    streams, found = counted(store.url("calls/"), into=store.url("kept"))
+    streams, found = counted(store.url("calls/"), dataset=store.url("kept"))
     assert streams == 0
     same(found, undisturbed)
     store.busy = 0
@@ -462,7 +462,7 @@ def test_a_broken_executor_is_told(calls: Path, tmp_path: Path) -> None:
             raise OSError("no more")
 
     with pytest.raises(OSError, match="no more") as told:
-        quietly(calls, client=Broken(), into=tmp_path)
+        quietly(calls, client=Broken(), dataset=tmp_path)
     assert f"0 of {COUNT} streams" in told.value.__notes__[0]
 
 
