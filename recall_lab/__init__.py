@@ -12,8 +12,12 @@ All public names are here, in one flat namespace; each is loaded when it is firs
 importing costs next to nothing. ``__init__.pyi`` beside this file is the list of them.
 """
 
-import lazy_loader
+from recall_lab import children
 
-from recall_lab.version import __version__ as __version__
+children.leave_working_folder()  # before anything is looked for that may have been planted there
+
+import lazy_loader  # noqa: E402
+
+from recall_lab.version import __version__ as __version__  # noqa: E402
 
 __getattr__, __dir__, __all__ = lazy_loader.attach_stub(__name__, __file__)

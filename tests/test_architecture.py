@@ -16,7 +16,7 @@ PACKAGE = ROOT / "recall_lab"
 MAP = PACKAGE.parent / "docs" / "architecture.md"
 MODULES = sorted(PACKAGE.rglob("*.py"))
 
-EVERYONES = {"errors", "text", "version", "configuration", "arrays", "threads"}
+EVERYONES = {"errors", "text", "version", "configuration", "arrays", "threads", "children"}
 CAPTURES = {"wire", "capture", "capture.continuity", "store"}
 ANALYSIS = {
     f"analysis.{room}"
@@ -30,6 +30,7 @@ ALLOWED: dict[str, set[str]] = {
     "version": set(),
     "text": set(),
     "threads": set(),
+    "children": set(),
     "errors": {"text"},
     "arrays": {"errors"},
     "configuration": {"errors"},

@@ -46,7 +46,8 @@ def _lab(options: argparse.Namespace) -> int:
         return 0
     if importlib.util.find_spec("jupyterlab") is None:
         raise MissingExtra("lab", "jupyterlab")
-    command = [sys.executable, "-m", "jupyterlab", "--notebook-dir", str(notebooks)]
+    # the server imports nothing from here; kernels do, as everywhere
+    command = [sys.executable, "-P", "-m", "jupyterlab", "--notebook-dir", str(notebooks)]
     return subprocess.run(command, check=False).returncode
 
 

@@ -19,12 +19,13 @@ import contextlib
 import importlib.util
 import re
 import shutil
-import sys
 from collections import deque
 from typing import Any, Final, Protocol
 
+from recall_lab import children
 from recall_lab.configuration import secret_setting
 from recall_lab.errors import MissingExtra, TunnelFailed
+from recall_lab.receiver import parent_watchdog
 from recall_lab.text import excerpt, redacted
 from recall_lab.wire.urls import public_address
 
@@ -157,9 +158,10 @@ class _Cloudflared:
     @classmethod
     async def open(cls, address: str, domain: str) -> _Cloudflared:
         process = await asyncio.create_subprocess_exec(
-            sys.executable, "-m", "recall_lab.receiver.parent_watchdog",
+            *children.command(parent_watchdog.__file__),
             "cloudflared", "tunnel", "--no-autoupdate", "--config", "/dev/null",
             "--url", f"http://{address}",
+            env=children.environment(),
             stdin=asyncio.subprocess.PIPE,  # closed when we are gone, which ends it
             stdout=asyncio.subprocess.DEVNULL,
             stderr=asyncio.subprocess.PIPE,

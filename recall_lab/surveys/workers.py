@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import multiprocessing
+import multiprocessing.resource_tracker
 import os
 import signal
 import sys
@@ -23,7 +24,11 @@ from concurrent.futures import (
 from typing import Any, Final, Protocol, TypeVar
 
 from loky import get_reusable_executor
+from loky.backend import resource_tracker, spawn
+from loky.backend.context import LokyContext
+from loky.backend.process import LokyProcess
 
+from recall_lab import children
 from recall_lab.errors import InvalidArgument
 
 WORKERS: Final = "RECALL_LAB_WORKERS"
@@ -240,15 +245,55 @@ def _pool() -> Executor:
     They need no guard in the script that asks for them, as the standard library's do. Where the
     environment has changed since, others take their place: a bucket's keys may be in it.
     """
-    environment = {name: value for name, value in os.environ.items() if name not in _PASSING}
+    told = children.environment().items()
+    environment = {name: value for name, value in told if name not in _PASSING}
+    with children.safe_path():  # they are started once, and stay
+        resource_tracker.ensure_running()
+        multiprocessing.resource_tracker.ensure_running()
     pool: Executor = get_reusable_executor(
         processes(),
+        context=_CONTEXT,
         timeout=_IDLE,
         initializer=_begin,
         initargs=(os.getpid(),),
         env=environment | {"OMP_NUM_THREADS": "1", "OPENBLAS_NUM_THREADS": "1"},
     )
     return pool
+
+
+class _Process(LokyProcess):  # type: ignore[misc]
+    """A worker that is told an import path without the working folder."""
+
+    @staticmethod
+    def _Popen(process: LokyProcess) -> Any:
+        _starting.ours = True
+        try:
+            with children.safe_path():
+                return LokyProcess._Popen(process)
+        finally:
+            _starting.ours = False
+
+
+class _Context(LokyContext):  # type: ignore[misc]
+    """Starts such workers."""
+
+    Process = _Process
+
+
+_CONTEXT: Final = _Context()
+_starting: Final = threading.local()
+_told: Final = spawn.get_preparation_data
+
+
+def _preparation_data(*arguments: Any, **options: Any) -> dict[str, Any]:
+    """Return what loky tells a worker as it begins; to workers of others, what it always does."""
+    told: dict[str, Any] = _told(*arguments, **options)
+    if getattr(_starting, "ours", False):
+        told["sys_path"] = children.import_path(told["sys_path"])
+    return told
+
+
+spawn.get_preparation_data = _preparation_data
 
 
 def _begin(parent: int) -> None:

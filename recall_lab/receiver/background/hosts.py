@@ -12,7 +12,6 @@ import os
 import signal
 import socket
 import subprocess
-import sys
 import threading
 import time
 from concurrent.futures import Future
@@ -21,10 +20,12 @@ from typing import Any, Final, Protocol
 import msgspec
 import psutil
 
+from recall_lab import children
 from recall_lab.control.settings import Settings
 from recall_lab.control.status import Status
 from recall_lab.errors import PortInUse, ReceiverFailed, TunnelFailed
 from recall_lab.receiver.access import Access
+from recall_lab.receiver.background import launch
 from recall_lab.receiver.background.daemon import Answer, Order
 from recall_lab.receiver.background.registry import (
     State,
@@ -100,7 +101,8 @@ class ProcessHost:
         """
         forget_logs()
         with subprocess.Popen(
-            [sys.executable, "-m", "recall_lab.receiver.background.launch"],
+            children.command(launch.__file__),
+            env=children.environment(),
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             stderr=subprocess.PIPE,
