@@ -176,7 +176,7 @@ def capture_of(
                         zip(starts, counts, strict=True)],
     }  # fmt: skip
     frame = frame_of({key: np.array(arrays[key]).astype(storage_dtype(key)) for key in COLUMNS})
-    person = None if who is None else rl.Participant(who, name)
+    person = None if who is None else rl.wire.Participant(who, name)
     told = no_events() if events is None else events
     return rl.Capture(
         samples, frame, CaptureInfo(recording="call", participant=person), events=lambda: told

@@ -236,7 +236,7 @@ def judge(drawn: Drawn) -> Told:
             recording = Capture(drawn.recording)
         found = rl.compare(drawn.capture, recording)
         repaired = rl.repair(drawn.capture, recording, comparison=found)
-    except rl.RecordingMismatch as error:
+    except rl.errors.RecordingMismatch as error:
         could = _possible(drawn)
         # of another meeting nothing should be filled
         if "another meeting" in drawn.kind:

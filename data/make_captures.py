@@ -32,7 +32,7 @@ CALLS = {
         (24.0, 37.0),
         {
             "packet": (0.02, 0.1, 0.2),
-            "participant": rl.Participant(100, name="Alice", is_host=True, platform="desktop"),
+            "participant": rl.wire.Participant(100, name="Alice", is_host=True, platform="desktop"),
             "start": 24.0,
         },
         rl.Faults(

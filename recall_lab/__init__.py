@@ -8,8 +8,9 @@
     rx.stop()
     cap = rl.load("captures/....bin")
 
-All public names are here, in one flat namespace; each is loaded when it is first used, so that
-importing costs next to nothing. ``__init__.pyi`` beside this file is the list of them.
+What a user of a call needs is here; ``rl.bots``, ``rl.errors``, ``rl.simulator`` and ``rl.wire``
+hold the rest. Each name is loaded when it is first used, so that importing costs next to nothing.
+``__init__.pyi`` beside this file is the list of them.
 """
 
 from recall_lab import children

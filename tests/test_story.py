@@ -60,7 +60,7 @@ def test_from_a_link_to_a_verified_complete_capture(tmp_path: Path, root: Path) 
         "Alice", "Bob",
     ]  # fmt: skip
     # what happened beside the audio is what the meeting says
-    meeting = rl.read_meeting(root / "data" / "standup.wav")
+    meeting = rl.simulator.read_meeting(root / "data" / "standup.wav")
     turns = sorted(turn.start for voice in meeting.voices for turn in voice.turns)
     assert rl.speakers(mixed)["start"].tolist() == pytest.approx(turns)
     said = " ".join(rl.transcript(mixed)["text"])

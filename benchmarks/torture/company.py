@@ -96,7 +96,7 @@ def kept(folder: Path, bots: int) -> list[npt.NDArray[np.int64]]:
     for bot in range(bots):
         try:
             found.append(numbers_of(rl.load(folder / f"{recording(bot)}.idx")))
-        except rl.CaptureNotFound:
+        except rl.errors.CaptureNotFound:
             found.append(np.empty(0, np.int64))
     return found
 

@@ -88,8 +88,8 @@ def _told(
 
 def _knock(rx: rl.Receiver, name: str) -> None:
     """Send one packet of a new recording."""
-    packet = rl.AudioPacket(
-        recording=rl.Ref(name), payload=bytes(640), relative=0.0, absolute=time.time_ns()
+    packet = rl.wire.AudioPacket(
+        recording=rl.wire.Ref(name), payload=bytes(640), relative=0.0, absolute=time.time_ns()
     )
     with connect(rx.url, compression=None, proxy=None) as peer:
-        peer.send(rl.encode(packet), text=True)
+        peer.send(rl.wire.encode_message(packet), text=True)

@@ -33,7 +33,7 @@ from benchmarks.torture.figures import Figure, Scale, Unavailable
 from benchmarks.torture.mutation import Mutator, seeds
 from recall_lab.errors import InvalidMessage
 from recall_lab.receiver.ingest import Ingest
-from recall_lab.wire.messages import AudioPacket, OtherEvent, decode
+from recall_lab.wire.messages import AudioPacket, OtherEvent, decode_message
 
 FOLDER: Final = 50_000  # messages that go into one folder, by one ingest
 CONNECTION: Final = 1_000  # messages of one connection
@@ -72,7 +72,7 @@ class Books:
     def decoded(self, message: bytes) -> str:
         """Return what `decode` takes a message for: ``audio``, ``event``, or why it is refused."""
         try:
-            value = decode(message)
+            value = decode_message(message)
         except InvalidMessage as error:
             return error.reason
         except Exception as error:

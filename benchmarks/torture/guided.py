@@ -38,7 +38,7 @@ with atheris.instrument_imports(include=["recall_lab"]):
     from recall_lab.loading import load, verify
     from recall_lab.receiver.access import Access, Authenticator
     from recall_lab.store.writer import StreamWriter
-    from recall_lab.wire.messages import AudioPacket, OtherEvent, decode, encode
+    from recall_lab.wire.messages import AudioPacket, OtherEvent, decode_message, encode_message
     from recall_lab.wire.signature import sign, signed_headers
 
 Target = Callable[[bytes], None]
@@ -60,12 +60,12 @@ _EDGES: Final = [
 def wire(data: bytes) -> None:
     """A message: it is refused as documented, or comes out the same after being sent again."""
     try:
-        message = decode(data)
+        message = decode_message(data)
     except InvalidMessage as error:
         assert str(error).isprintable()
         assert len(str(error)) < 600
         return
-    again = decode(encode(message))
+    again = decode_message(encode_message(message))
     if isinstance(message, AudioPacket):
         assert again == message
     else:

@@ -130,7 +130,7 @@ def forgotten(disk: ForgetfulDisk, *, careless: bool) -> int:
             else:
                 writer.sync()
     called = writer.synced
-    with contextlib.suppress(rl.CaptureError):
+    with contextlib.suppress(rl.errors.CaptureError):
         writer.close()
     return called
 

@@ -161,7 +161,7 @@ class Bot:
                 self._ghosts.append(self._peer.dup())  # so that closing ours says nothing
                 raise ConnectionAbortedError("gone without a word")
             number, self.next = self.next, self.next + 1
-            self._line.send_text(rl.encode(self._packet(number)))
+            self._line.send_text(rl.wire.encode_message(self._packet(number)))
             self._session.packets.append((number, await self._flush()))
         self._line.send_close(1000)
         await self._flush()
@@ -190,10 +190,10 @@ class Bot:
             await asyncio.get_running_loop().sock_sendall(self._peer, data)
         return end
 
-    def _packet(self, number: int) -> rl.AudioPacket:
+    def _packet(self, number: int) -> rl.wire.AudioPacket:
         due = self._epoch + number * int(STEP * 1e9)
-        return rl.AudioPacket(
-            recording=rl.Ref(recording(self.number)),
+        return rl.wire.AudioPacket(
+            recording=rl.wire.Ref(recording(self.number)),
             payload=payload(self.number, number),
             relative=number * STEP,
             absolute=due if self.exact else time.time_ns(),

@@ -79,14 +79,14 @@ def two_writers(folder: Path, times: int) -> Iterator[Figure]:
         began = time.monotonic()
         try:
             StreamWriter(folder, INFO).close()
-        except rl.CaptureLocked as error:
+        except rl.errors.CaptureLocked as error:
             refused += 1
             named += f"process {holder.pid} " in str(error)
         slowest = max(slowest, time.monotonic() - began)
         holder.kill()
         holder.join()
         began = time.monotonic()
-        with contextlib.suppress(rl.CaptureLocked):
+        with contextlib.suppress(rl.errors.CaptureLocked):
             StreamWriter(folder, INFO).close()
             freed += 1
         slowest = max(slowest, time.monotonic() - began)
@@ -132,7 +132,7 @@ def _try(pipe: Connection, folder: Path) -> None:
         try:
             StreamWriter(folder, INFO).close()
             pipe.send(False)
-        except rl.CaptureLocked:
+        except rl.errors.CaptureLocked:
             pipe.send(True)
 
 
@@ -288,7 +288,7 @@ def _kept(directory: Path, source: load.Stream) -> int:
     """Count the packets of a stream that are there: each whole, each once, in order."""
     try:
         packets = rl.load(directory / source.recording).packets
-    except rl.CaptureNotFound:
+    except rl.errors.CaptureNotFound:
         return 0
     times = np.rint(packets["relative"].to_numpy() * 1e6).astype(np.int64)
     expected = source.relative()

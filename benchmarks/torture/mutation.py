@@ -15,7 +15,7 @@ from typing import Final
 
 from msgspec.structs import replace
 
-from recall_lab.wire.messages import ArtifactForm, AudioPacket, Participant, Ref, encode
+from recall_lab.wire.messages import ArtifactForm, AudioPacket, Participant, Ref, encode_message
 
 _TOKEN: Final = re.compile(rb'\s*("(?:[^"\\]|\\.)*"|[-+.\w]+|[][{}:,])\s*', re.DOTALL)
 
@@ -250,7 +250,7 @@ def seeds() -> list[bytes]:
         "video_separate_png.data": {"type": "webcam", "buffer": "iVBORw0KGgo="},
     }
     return [
-        *(encode(packet, form=form) for packet in (mixed, separate) for form in FORMS),
+        *(encode_message(packet, form=form) for packet in (mixed, separate) for form in FORMS),
         *(
             json.dumps({"event": event, "data": {"data": inner, **refs}}).encode()
             for event, inner in others.items()

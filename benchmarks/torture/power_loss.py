@@ -128,7 +128,7 @@ def judge(path: Path, cut: Cut, counts: Counter[str]) -> float:
         capture = rl.load(path)
         right = _right(capture)
         told = rl.verify(capture).index
-    except rl.CaptureNotFound:  # begun so late that not even its name was durable
+    except rl.errors.CaptureNotFound:  # begun so late that not even its name was durable
         counts["taken"] += cut.kept[path.name]
         counts["durable and lost"] += durable
         return (cut.ended - cut.began) / 1e9
@@ -156,7 +156,7 @@ def _await_all(folder: Path) -> None:
 def _records(path: Path) -> int:
     try:
         return len(rl.load(path).packets)
-    except rl.CaptureNotFound:
+    except rl.errors.CaptureNotFound:
         return 0
 
 
@@ -184,7 +184,7 @@ def _goes_on(path: Path, before: rl.Capture) -> bool:
         )  # fmt: skip
         writer.close()
         after = rl.load(path)
-    except rl.RecallLabError:
+    except rl.errors.RecallLabError:
         return False
     row = after.packets.iloc[-1]
     held = after.samples[row["offset"] : row["offset"] + row["samples"]].tobytes()

@@ -230,7 +230,7 @@ def _committed(folder: Path) -> set[_Packet]:
     """Return the packets that can be read, with their audio; none where there are no files."""
     try:
         capture = rl.load(folder / NAME)
-    except rl.CaptureNotFound:
+    except rl.errors.CaptureNotFound:
         return set()
     samples = capture.samples
     return {

@@ -120,11 +120,11 @@ def _send(bot: Bot, port: int, note: Callable[[int], None]) -> None:
 
 def frame(recording: str, number: int) -> bytes:
     """Return a packet as a websocket frame."""
-    packet = rl.AudioPacket(
-        recording=rl.Ref(recording),
+    packet = rl.wire.AudioPacket(
+        recording=rl.wire.Ref(recording),
         payload=payload(recording, number),
         relative=number * STEP,
         absolute=time.time_ns(),
     )
-    text = rl.encode(packet)
+    text = rl.wire.encode_message(packet)
     return load.frame_head(len(text)) + bytes(4) + text  # a key of zeros is a valid one

@@ -23,9 +23,9 @@ from benchmarks.torture.live import SIZE, STEP, payload
 
 def packet(name: str, number: int) -> bytes:
     """Return the message of a packet."""
-    return rl.encode(
-        rl.AudioPacket(
-            recording=rl.Ref(name),
+    return rl.wire.encode_message(
+        rl.wire.AudioPacket(
+            recording=rl.wire.Ref(name),
             payload=payload(name, number),
             relative=number * STEP,
             absolute=time.time_ns(),

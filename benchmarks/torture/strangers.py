@@ -156,7 +156,7 @@ def _foreign_folder(scratch: Path) -> bool:
     os.chown(folder, _NOBODY, _NOBODY)
     try:
         rl.receive(0, scratch / "captures").stop()
-    except rl.ReceiverFailed as error:
+    except rl.errors.ReceiverFailed as error:
         return "remove it, or set RECALL_LAB_RUNTIME" in str(error)
     finally:
         os.chown(folder, os.getuid(), os.getgid())

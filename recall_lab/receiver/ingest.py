@@ -25,7 +25,7 @@ from recall_lab.receiver.dropped import Key
 from recall_lab.receiver.open_streams import OpenStream, Storage
 from recall_lab.store.journal import Journal, StrangersThrottle, Throttle
 from recall_lab.text import excerpt
-from recall_lab.wire.messages import AudioPacket, OtherEvent, Participant, decode
+from recall_lab.wire.messages import AudioPacket, OtherEvent, Participant, decode_message
 from recall_lab.wire.pcm import RATE, SAMPLE_BYTES
 from recall_lab.wire.timestamps import format_absolute
 
@@ -123,7 +123,7 @@ class Ingest:
         sequence = connection.sequence
         connection.sequence = sequence + 1
         try:
-            message = decode(data)
+            message = decode_message(data)
             if type(message) is AudioPacket:
                 self._keep(connection, message, received, monotonic, sequence)
             else:

@@ -29,7 +29,7 @@ from recall_lab.wire.messages import (
     AudioPacket,
     Participant,
     Ref,
-    encode,
+    encode_message,
     is_recording_id,
 )
 from recall_lab.wire.pcm import RATE, SAMPLE_DTYPE, Samples
@@ -169,10 +169,10 @@ class Bot:
             participant=self._told(row.media),
             **self._refs,
         )
-        return encode(packet, form=self.form)
+        return encode_message(packet, form=self.form)
 
     def _broken(self, number: int) -> bytes:
-        good = encode(
+        good = encode_message(
             AudioPacket(recording=Ref(self.recording, {}), payload=b"\0\0", relative=0, absolute=0)
         )
         kinds = (

@@ -1,6 +1,7 @@
 """A whole meeting played by the stand-in bot: the mixed stream, each person's, and the events.
 
-    meeting = rl.read_meeting("data/standup.wav")     # who speaks when is in the .csv beside it
+    # who speaks when is in the .csv beside it
+    meeting = rl.simulator.read_meeting("data/standup.wav")
     truth = rl.simulate_meeting(meeting, rx.url, streams=("mixed", "separate"), speed=10)
 
 Every stream has a connection of its own, the events have another, and all belong to one

@@ -1,9 +1,9 @@
 """Messages of the real-time endpoint: JSON text ⇄ AudioPacket | OtherEvent.
 
-Everything here is a pure function of its arguments. :func:`decode` takes the bytes of one
+Everything here is a pure function of its arguments. :func:`decode_message` takes the bytes of one
 websocket text message and gives a frozen value, or raises
 :class:`~recall_lab.errors.InvalidMessage`, and nothing else, whatever the bytes are.
-:func:`encode` is its inverse.
+:func:`encode_message` is its inverse.
 
 What is required is what keeping the audio needs: the recording's id, the buffer, both
 timestamps and, in a separate stream, the participant's id. Everything else may be absent or
@@ -185,7 +185,7 @@ _WORTH_CUTTING: Final = 256
 _UNKNOWN_EVENT = re.compile(r"Invalid value .* - at `\$\.event`", re.DOTALL)
 
 
-def decode(message: bytes | bytearray | memoryview) -> Message:
+def decode_message(message: bytes | bytearray | memoryview) -> Message:
     """Return the value of one websocket text message.
 
     Args:
@@ -252,15 +252,15 @@ def decode(message: bytes | bytearray | memoryview) -> Message:
     )
 
 
-def encode(message: Message, *, form: ArtifactForm = "raw") -> bytes:
-    """Return `message` as it travels: the inverse of :func:`decode`.
+def encode_message(message: Message, *, form: ArtifactForm = "raw") -> bytes:
+    """Return `message` as it travels: the inverse of :func:`decode_message`.
 
     Args:
         message: the value.
         form: which of the two documented artifact keys an audio packet gets.
 
     Raises:
-        InvalidMessage: for an audio packet that :func:`decode` would refuse.
+        InvalidMessage: for an audio packet that :func:`decode_message` would refuse.
 
     Example:
         >>> packet = AudioPacket(recording=Ref("r1"), payload=b"", relative=0.0, absolute=0)

@@ -72,5 +72,5 @@ def test_with_nothing_running_it_says_what_to_do(
 
 
 def test_a_capture_that_is_not_there_is_the_usual_error(shell: InteractiveShell) -> None:
-    with pytest.raises(rl.CaptureNotFound):
+    with pytest.raises(rl.errors.CaptureNotFound):
         shell.run_line_magic("gaps", "nowhere/x.bin")

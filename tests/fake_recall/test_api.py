@@ -211,12 +211,12 @@ def test_a_receiver_that_lets_nobody_in_is_a_failed_endpoint(
 def test_what_can_not_be_is_said(root: Path) -> None:
     for options in ({"speed": 0}, {"pace": math.inf}, {"lead": math.nan}, {"gain": math.nan},
                     {"fatal": 5}, {"port": 70_000}, {"secret": "whsec_x"}):  # fmt: skip
-        with pytest.raises(rl.InvalidArgument, match=next(iter(options))):
+        with pytest.raises(rl.errors.InvalidArgument, match=next(iter(options))):
             rl.FakeRecall(meeting(), **options)
-    with pytest.raises(rl.InvalidAudio):
+    with pytest.raises(rl.errors.InvalidAudio):
         rl.FakeRecall(root / "README.md")
     before = set(Path(tempfile.gettempdir()).glob("recall-lab-fake-*"))
-    with rl.FakeRecall(meeting()) as taken, pytest.raises(rl.PortInUse):
+    with rl.FakeRecall(meeting()) as taken, pytest.raises(rl.errors.PortInUse):
         rl.FakeRecall(meeting(), port=taken.port)
     assert set(Path(tempfile.gettempdir()).glob("recall-lab-fake-*")) == before
 

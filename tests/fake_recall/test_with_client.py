@@ -99,14 +99,17 @@ def test_what_does_not_pass_is_said_at_once(
     fake: rl.FakeRecall, clock: Clock, status: int, word: str
 ) -> None:
     fake.fail(status, method="POST")
-    with client_of(fake, clock) as client, pytest.raises(rl.RecallApiError, match=word) as caught:
+    with (
+        client_of(fake, clock) as client,
+        pytest.raises(rl.errors.RecallApiError, match=word) as caught,
+    ):
         client.create(MEETING, URL)
     assert caught.value.status == status
     assert clock.slept == []
 
 
 def test_400_of_the_stand_ins_own_validation(fake: rl.FakeRecall, clock: Clock) -> None:
-    with client_of(fake, clock) as client, pytest.raises(rl.RecallApiError) as caught:
+    with client_of(fake, clock) as client, pytest.raises(rl.errors.RecallApiError) as caught:
         client.create(MEETING, URL, config={"video_mixed_layout": 5})
     assert caught.value.status == 400
     assert list(caught.value.fields) == ["recording_config.video_mixed_layout"]
@@ -116,7 +119,7 @@ def test_400_of_the_stand_ins_own_validation(fake: rl.FakeRecall, clock: Clock) 
 def test_401_of_a_wrong_key(fake: rl.FakeRecall, clock: Clock) -> None:
     with (
         client_of(fake, clock, api_key="wrong-wrong-wrong") as client,
-        pytest.raises(rl.RecallApiError, match="the key is not one of") as caught,
+        pytest.raises(rl.errors.RecallApiError, match="the key is not one of") as caught,
     ):
         client.create(MEETING, URL)
     assert (caught.value.status, clock.slept) == (401, [])
@@ -126,7 +129,7 @@ def test_403_of_an_address_that_no_bot_reaches(clock: Clock) -> None:
     with (
         rl.FakeRecall(quiet(), local_urls=False) as fake,
         client_of(fake, clock) as client,
-        pytest.raises(rl.RecallApiError, match="firewall") as caught,
+        pytest.raises(rl.errors.RecallApiError, match="firewall") as caught,
     ):
         client.create(MEETING, URL)
     assert (caught.value.status, clock.slept) == (403, [])
@@ -136,7 +139,7 @@ def test_patience_ends(fake: rl.FakeRecall, clock: Clock) -> None:
     fake.fail(507, times=50, method="POST")
     with (
         client_of(fake, clock, retry_timeout=100.0) as client,
-        pytest.raises(rl.RecallApiError, match="no bot is free") as caught,
+        pytest.raises(rl.errors.RecallApiError, match="no bot is free") as caught,
     ):
         client.create(MEETING, URL)
     assert caught.value.status == 507

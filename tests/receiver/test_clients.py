@@ -15,7 +15,7 @@ from websockets.asyncio.client import connect
 
 from recall_lab.loading import load, verify
 from recall_lab.receiver.background.start import receive
-from recall_lab.wire.messages import AudioPacket, Ref, encode
+from recall_lab.wire.messages import AudioPacket, Ref, encode_message
 
 CONNECTIONS, PACKETS, BYTES = 50, 2_000, 320
 
@@ -48,7 +48,7 @@ def test_a_hundred_thousand_packets_from_python(tmp_path: Path) -> None:
                     relative=number / 50,
                     absolute=10**18,
                 )
-                await socket.send(encode(packet), text=True)
+                await socket.send(encode_message(packet), text=True)
 
     async def play_all(url: str) -> None:
         await asyncio.gather(*(play(bot, url) for bot in range(CONNECTIONS)))

@@ -16,7 +16,7 @@ from recall_lab.control.limits import Limits
 from recall_lab.loading import load
 from recall_lab.receiver import connection as module
 from recall_lab.receiver.server import Server
-from recall_lab.wire.messages import AudioPacket, Ref, encode
+from recall_lab.wire.messages import AudioPacket, Ref, encode_message
 
 REQUEST = (
     b"GET / HTTP/1.1\r\nHost: localhost\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n"
@@ -25,7 +25,7 @@ REQUEST = (
 
 
 def message(number: int, recording: str = "r1") -> bytes:
-    return encode(
+    return encode_message(
         AudioPacket(
             recording=Ref(recording), payload=b"\1\0", relative=number * 0.1, absolute=10**18
         )

@@ -17,14 +17,14 @@ from recall_lab.capture.record import Flag
 from recall_lab.loading import load
 from recall_lab.receiver.ingest import Connection, Ingest
 from recall_lab.receiver.open_streams import IDLE_CLOSE
-from recall_lab.wire.messages import AudioPacket, Participant, Ref, encode
+from recall_lab.wire.messages import AudioPacket, Participant, Ref, encode_message
 
 
 def packet(
     number: int = 0, recording: str = "r1", payload: bytes = b"\1\0" * 160, who: int | None = None
 ) -> bytes:
     """One audio message."""
-    return encode(
+    return encode_message(
         AudioPacket(
             recording=Ref(recording, {"team": "audio"}),
             payload=payload,
@@ -179,7 +179,7 @@ def test_events_that_name_no_recording_are_those_of_their_socket(ingest: Ingest)
 
 
 def of(number: int, **who: Any) -> bytes:
-    return encode(
+    return encode_message(
         AudioPacket(
             recording=Ref("r1"), payload=b"\1\0" * 160, relative=number * 0.01,
             absolute=1_735_689_600_000_000_000, participant=Participant(7, **who),

@@ -21,14 +21,14 @@ from recall_lab.loading import load
 from recall_lab.receiver import open_streams as module
 from recall_lab.receiver.ingest import Ingest
 from recall_lab.receiver.recordings import Recordings
-from recall_lab.wire.messages import AudioPacket, Participant, Ref, encode
+from recall_lab.wire.messages import AudioPacket, Participant, Ref, encode_message
 
 NOW = 1_735_689_600_000_000_000
 
 
 def packet(number: int, recording: str = "r1", who: int | None = None) -> bytes:
     """One message of 10 ms."""
-    return encode(
+    return encode_message(
         AudioPacket(
             recording=Ref(recording), payload=b"\1\0" * 160, relative=number * 0.01,
             absolute=NOW + number * 10_000_000,
@@ -274,7 +274,7 @@ def test_half_a_sample_survives_the_wait(tmp_path: Path, monkeypatch: pytest.Mon
     for number, payload in enumerate([b"abc", b"def", b"gh"]):
         for who in (1, 2):
             feed(
-                encode(
+                encode_message(
                     AudioPacket(
                         recording=Ref("r1"), payload=payload, relative=number * 0.01, absolute=NOW,
                         participant=Participant(who),

@@ -16,13 +16,13 @@ from websockets.frames import Frame, Opcode
 from recall_lab.errors import InvalidArgument, PortInUse, ReceiverFailed
 from recall_lab.loading import load, verify
 from recall_lab.receiver.server import Server
-from recall_lab.wire.messages import MAX_MESSAGE_BYTES, AudioPacket, Ref, encode
+from recall_lab.wire.messages import MAX_MESSAGE_BYTES, AudioPacket, Ref, encode_message
 
 PAYLOADS = [bytes([i % 256]) * (2 * (i * 37 % 900)) for i in range(60)]
 
 
 def message(number: int, payload: bytes, recording: str = "r1") -> bytes:
-    return encode(
+    return encode_message(
         AudioPacket(
             recording=Ref(recording), payload=payload, relative=number * 0.1, absolute=10**18
         )

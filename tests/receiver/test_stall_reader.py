@@ -22,7 +22,7 @@ from recall_lab.receiver import stall_reader as module
 from recall_lab.receiver.server import Server
 from recall_lab.receiver.stall_reader import StallReader
 from recall_lab.store.writer import StreamWriter
-from recall_lab.wire.messages import AudioPacket, Ref, encode
+from recall_lab.wire.messages import AudioPacket, Ref, encode_message
 
 REQUEST = (
     b"GET / HTTP/1.1\r\nHost: localhost\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n"
@@ -329,7 +329,7 @@ def test_what_a_peer_had_sent_before_it_died_is_kept(
             for n in range(start, end)
         )
         return b"".join(
-            Frame(Opcode.TEXT, encode(packet)).serialize(mask=True) for packet in packets
+            Frame(Opcode.TEXT, encode_message(packet)).serialize(mask=True) for packet in packets
         )
 
     def bot(port: int) -> None:
@@ -379,7 +379,7 @@ def test_a_server_whose_writes_stall_at_random_keeps_everything_in_order(
                     recording=Ref(name), payload=payload, relative=number / 10,
                     absolute=time.time_ns(),
                 )  # fmt: skip
-                await bot.send(encode(packet), text=True)
+                await bot.send(encode_message(packet), text=True)
                 if number % 5 == 0:
                     await bot.ping()
                 await asyncio.sleep(0.005)

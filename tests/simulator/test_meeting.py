@@ -156,9 +156,9 @@ def eventful() -> Meeting:
         stays=((0.0, 1.8), (2.4, 6.0)),
         changes=((1.0, Participant(2, "Bob")), (5.0, Participant(2, "Robert"))),
     )  # fmt: skip
-    screen = rl.Share(2, 4.6, noise(4, 0.4))
+    screen = rl.simulator.Share(2, 4.6, noise(4, 0.4))
     return Meeting(
-        (alice, carol, late), echoes=(rl.Echo(1, 2, -20.0, 0.05),), shares=(screen,),
+        (alice, carol, late), echoes=(rl.simulator.Echo(1, 2, -20.0, 0.05),), shares=(screen,),
         pauses=((2.0, 2.2), (5.2, 5.4)),
     )  # fmt: skip
 
@@ -265,7 +265,7 @@ def test_what_can_not_be(tmp_path: Path, root: Path) -> None:
         Meeting((voice, voice))
     with pytest.raises(InvalidArgument, match="in order and apart"):
         Meeting((voice,), pauses=((1.0, 2.0), (1.5, 3.0)))
-    for stray in ({"chat": ((0.0, 9, "x"),)}, {"echoes": (rl.Echo(9, 1),)}):
+    for stray in ({"chat": ((0.0, 9, "x"),)}, {"echoes": (rl.simulator.Echo(9, 1),)}):
         with pytest.raises(InvalidArgument, match="participant"):
             Meeting((voice,), **stray)  # type: ignore[arg-type]
     for options in ({"streams": ()}, {"streams": "mixed"}, {"streams": ("stereo",)},

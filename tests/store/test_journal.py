@@ -22,7 +22,7 @@ from recall_lab.analysis.causes.dropped import dropped_spans
 from recall_lab.capture.capture import Capture
 from recall_lab.capture.info import info_by_name, parse_stem
 from recall_lab.store.journal import RECEIVER_STEM, SUFFIX, Journal, Throttle, read_events
-from recall_lab.wire.messages import OtherEvent, decode, is_recording_id
+from recall_lab.wire.messages import OtherEvent, decode_message, is_recording_id
 
 
 def lines_of(path: Path) -> list[dict[str, Any]]:
@@ -96,7 +96,7 @@ def test_json_that_came_over_several_lines_stays_one_line(tmp_path: Path) -> Non
 @given(st.text(max_size=20), st.sampled_from([None, 0, 1, "\t", "\r\n"]))
 def test_any_message_that_decodes_can_be_kept(text: str, indent: Any) -> None:
     laid_out = json.dumps({"event": "x", "data": {"text": text}}, indent=indent)
-    event = decode(laid_out.encode())
+    event = decode_message(laid_out.encode())
     assert isinstance(event, OtherEvent)
     with tempfile.TemporaryDirectory() as folder:
         Journal(Path(folder)).write("r1", "event", message=msgspec.Raw(event.json))

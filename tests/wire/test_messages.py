@@ -26,8 +26,8 @@ from recall_lab.wire.messages import (
     OtherEvent,
     Participant,
     Ref,
-    decode,
-    encode,
+    decode_message,
+    encode_message,
     is_recording_id,
 )
 
@@ -114,7 +114,7 @@ def reason_of(message: bytes) -> str:
 
 def refusal(message: bytes) -> InvalidMessage:
     with pytest.raises(InvalidMessage) as caught:
-        decode(message)
+        decode_message(message)
     error = caught.value
     assert str(error).isprintable()
     assert len(str(error)) < 500
@@ -128,8 +128,8 @@ def refusal(message: bytes) -> InvalidMessage:
 
 @pytest.mark.parametrize(("golden", "packet"), GOLDEN, ids=["mixed", "separate"])
 def test_golden_bytes_both_ways(golden: bytes, packet: AudioPacket) -> None:
-    assert decode(golden) == packet
-    assert encode(packet) == golden
+    assert decode_message(golden) == packet
+    assert encode_message(packet) == golden
 
 
 @pytest.mark.parametrize(("golden", "packet"), GOLDEN, ids=["mixed", "separate"])
@@ -139,8 +139,8 @@ def test_plain_artifact_key_is_the_other_documented_form(
     key = packet.event.removesuffix(".data")
     plain = golden.replace(f'"{key}":'.encode(), f'"{key.removesuffix("_raw")}":'.encode())
     assert plain != golden
-    assert decode(plain) == packet
-    assert encode(packet, form="plain") == plain
+    assert decode_message(plain) == packet
+    assert encode_message(packet, form="plain") == plain
 
 
 def test_event_names_are_those_of_the_protocol() -> None:
@@ -151,7 +151,7 @@ def test_event_names_are_those_of_the_protocol() -> None:
 @pytest.mark.parametrize("golden", BOTH)
 @pytest.mark.parametrize("kind", [bytes, bytearray, memoryview])
 def test_any_bytes_like_object_is_read(golden: bytes, kind: type) -> None:
-    assert decode(kind(golden)) == decode(golden)
+    assert decode_message(kind(golden)) == decode_message(golden)
 
 
 @pytest.mark.parametrize("golden", BOTH)
@@ -163,13 +163,15 @@ def test_layout_and_order_of_keys_do_not_matter(golden: bytes) -> None:
 
     message = turned(json.loads(golden))
     assert next(iter(message)) == "data"  # the event comes last now
-    assert decode(json.dumps(message, indent=4).replace("\n", "\r\n\t").encode()) == decode(golden)
+    assert decode_message(
+        json.dumps(message, indent=4).replace("\n", "\r\n\t").encode()
+    ) == decode_message(golden)
 
 
 @pytest.mark.parametrize("field", ["bot", "realtime_endpoint"])
 def test_reference_may_be_null_or_absent(field: str) -> None:
-    null = decode(changed(GOLDEN_MIXED, f"data.{field}", None))
-    assert null == decode(removed(GOLDEN_MIXED, f"data.{field}"))
+    null = decode_message(changed(GOLDEN_MIXED, f"data.{field}", None))
+    assert null == decode_message(removed(GOLDEN_MIXED, f"data.{field}"))
     assert isinstance(null, AudioPacket)
     assert (null.bot is None) == (field == "bot")
     assert (null.endpoint is None) == (field == "realtime_endpoint")
@@ -181,13 +183,13 @@ def test_artifact_may_be_null_or_absent_in_either_form() -> None:
         changed(GOLDEN_MIXED, "data.audio_mixed_raw", None),
         changed(removed(GOLDEN_MIXED, "data.audio_mixed_raw"), "data.audio_mixed", None),
     ):
-        packet = decode(message)
+        packet = decode_message(message)
         assert isinstance(packet, AudioPacket)
         assert packet.artifact is None
 
 
 def test_participant_needs_nothing_but_an_id() -> None:
-    packet = decode(changed(GOLDEN_SEPARATE, "data.data.participant", {"id": 0}))
+    packet = decode_message(changed(GOLDEN_SEPARATE, "data.data.participant", {"id": 0}))
     assert isinstance(packet, AudioPacket)
     assert packet.participant == Participant(0)
     assert packet.event == SEPARATE
@@ -206,13 +208,13 @@ def test_unknown_fields_at_every_level_are_passed_over() -> None:
         data["recording"],
     ):
         place["from_the_future"] = new
-    assert decode(json.dumps(message).encode()) == SEPARATE_PACKET
+    assert decode_message(json.dumps(message).encode()) == SEPARATE_PACKET
 
 
 @pytest.mark.parametrize("payload", [b"", b"\x01", b"\x01\x02\x03", bytes(6_400), bytes(6_401)])
 def test_payload_of_any_length_is_kept_as_it_is(payload: bytes) -> None:
     buffer = base64.b64encode(payload).decode()
-    packet = decode(changed(GOLDEN_MIXED, "data.data.buffer", buffer))
+    packet = decode_message(changed(GOLDEN_MIXED, "data.data.buffer", buffer))
     assert isinstance(packet, AudioPacket)
     assert packet.payload == payload
     assert packet.duration == len(payload) / 32_000
@@ -232,7 +234,7 @@ def test_payload_of_any_length_is_kept_as_it_is(payload: bytes) -> None:
     ],
 )
 def test_relative_time_is_any_json_number_in_range(text: bytes, relative: float) -> None:
-    packet = decode(raw_value(GOLDEN_MIXED, "data.data.timestamp.relative", text))
+    packet = decode_message(raw_value(GOLDEN_MIXED, "data.data.timestamp.relative", text))
     assert isinstance(packet, AudioPacket)
     assert packet.relative == relative
     assert type(packet.relative) is float
@@ -248,14 +250,14 @@ def test_relative_time_is_any_json_number_in_range(text: bytes, relative: float)
     ],
 )
 def test_absolute_time_in_each_form(text: str, nanoseconds: int, zoneless: bool) -> None:
-    packet = decode(changed(GOLDEN_MIXED, "data.data.timestamp.absolute", text))
+    packet = decode_message(changed(GOLDEN_MIXED, "data.data.timestamp.absolute", text))
     assert isinstance(packet, AudioPacket)
     assert (packet.absolute, packet.zoneless) == (nanoseconds, zoneless)
 
 
 @pytest.mark.parametrize("recording", ["a", "Z" * 64, "9f3c_-", "0", "a--__", "nul"])
 def test_recording_ids_that_are_safe_as_file_names(recording: str) -> None:
-    packet = decode(changed(GOLDEN_MIXED, "data.recording.id", recording))
+    packet = decode_message(changed(GOLDEN_MIXED, "data.recording.id", recording))
     assert isinstance(packet, AudioPacket)
     assert packet.recording.id == recording
 
@@ -287,8 +289,8 @@ def test_values_are_frozen() -> None:
 def test_other_events_are_kept_with_their_json(event: str) -> None:
     data = {"recording": {"id": "r1"}, "data": {"words": [{"text": "hello"}]}}
     message = json.dumps({"event": event, "data": data}, indent=1).encode()
-    assert decode(message) == OtherEvent(event=event, json=message, recording=Ref("r1"))
-    assert encode(decode(message)) == message
+    assert decode_message(message) == OtherEvent(event=event, json=message, recording=Ref("r1"))
+    assert encode_message(decode_message(message)) == message
 
 
 @pytest.mark.parametrize(
@@ -311,12 +313,12 @@ def test_other_events_are_kept_with_their_json(event: str) -> None:
 def test_other_event_of_unknown_shape_is_kept_without_recording(data: Any) -> None:
     whole = {"event": "x"} if data == "absent" else {"event": "x", "data": data}
     message = json.dumps(whole).encode()
-    assert decode(message) == OtherEvent(event="x", json=message)
+    assert decode_message(message) == OtherEvent(event="x", json=message)
 
 
 def test_other_event_does_not_hold_on_to_the_receive_buffer() -> None:
     buffer = bytearray(b'{"event": "x", "data": {}}')
-    event = decode(buffer)
+    event = decode_message(buffer)
     buffer[:] = b"*" * len(buffer)
     assert isinstance(event, OtherEvent)
     assert event.json == b'{"event": "x", "data": {}}'
@@ -617,7 +619,7 @@ def test_participant_id_out_of_range(identity: int) -> None:
 
 @pytest.mark.parametrize("path", ["data.bot.id", "data.audio_mixed_raw.id"])
 def test_reference_ids_have_a_longest_length(path: str) -> None:
-    longest = decode(changed(GOLDEN_MIXED, path, "b" * MAX_ID))
+    longest = decode_message(changed(GOLDEN_MIXED, path, "b" * MAX_ID))
     assert isinstance(longest, AudioPacket)
     error = refusal(changed(GOLDEN_MIXED, path, "b" * (MAX_ID + 1)))
     assert (error.field, error.reason) == (path, "field")
@@ -643,7 +645,7 @@ def test_nesting_bombs_of_every_critical_depth(path: str, opening: bytes, closin
         bomb = opening * depth + b"1" + closing * depth
         for golden in (GOLDEN_MIXED, b'{"event":"x","data":{"data":{},"recording":{"id":"r"}}}'):
             try:
-                decode(raw_value(golden, path, bomb))
+                decode_message(raw_value(golden, path, bomb))
             except InvalidMessage as error:
                 assert error.reason in {"json", "field"}
                 assert len(str(error)) < 500
@@ -679,7 +681,7 @@ def test_what_would_be_refused_is_not_written(
 ) -> None:
     base = {"recording": Ref("r1"), "payload": b"", "relative": 0.0, "absolute": 0}
     with pytest.raises(InvalidMessage) as caught:
-        encode(AudioPacket(**(base | change)))
+        encode_message(AudioPacket(**(base | change)))
     assert (caught.value.field, caught.value.reason) == (field, reason)
 
 
@@ -719,8 +721,8 @@ PACKETS = st.builds(
 
 @given(PACKETS, st.sampled_from(["raw", "plain"]))
 def test_any_packet_survives_the_way(packet: AudioPacket, form: ArtifactForm) -> None:
-    text = encode(packet, form=form)
-    assert decode(text) == packet
+    text = encode_message(packet, form=form)
+    assert decode_message(text) == packet
     key = packet.event.removesuffix(".data")
     assert (key if form == "raw" else key.removesuffix("_raw")) in json.loads(text)["data"]
 
@@ -728,7 +730,7 @@ def test_any_packet_survives_the_way(packet: AudioPacket, form: ArtifactForm) ->
 def value_or_refusal(message: bytes) -> None:
     """Decode, and hold the result to what every result must keep."""
     try:
-        value = decode(message)
+        value = decode_message(message)
     except InvalidMessage as error:
         assert error.reason in {
             "utf8", "json", "field", "timestamp", "base64", "recording", "participant", "number",
@@ -741,7 +743,7 @@ def value_or_refusal(message: bytes) -> None:
         assert value.recording is None or is_recording_id(value.recording.id)
     else:
         assert is_recording_id(value.recording.id)
-        assert decode(encode(value)) == value
+        assert decode_message(encode_message(value)) == value
 
 
 @given(st.binary(max_size=300))
@@ -802,12 +804,12 @@ def test_any_json_value_in_any_place_gives_a_value_or_a_refusal(
 def outcome(message: bytes | memoryview) -> object:
     """Return the value of a message, or what was wrong with it."""
     try:
-        return decode(message)
+        return decode_message(message)
     except InvalidMessage as error:
         return str(error), error.field, error.reason
 
 
-LONG = encode(
+LONG = encode_message(
     AudioPacket(
         recording=Ref("r1", {"a": 'x"buffer":"AAAA'}),
         payload=bytes(range(256)) * 3,

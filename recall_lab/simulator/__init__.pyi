@@ -1,0 +1,13 @@
+from .api import Simulation as Simulation
+from .api import simulate as simulate
+from .api import simulate_async as simulate_async
+from .api import start_simulation as start_simulation
+from .faults import Faults as Faults
+from .meeting import Echo as Echo
+from .meeting import Meeting as Meeting
+from .meeting import Share as Share
+from .meeting import Turn as Turn
+from .meeting import Voice as Voice
+from .meeting import read_meeting as read_meeting
+from .meeting_player import simulate_meeting as simulate_meeting
+from .meeting_player import start_meeting as start_meeting
