@@ -116,10 +116,10 @@ def same(value: AudioPacket | OtherEvent, message: bytes) -> bool:
     who = None if value.participant is None else value.participant.id
     return bool(
         given["event"] == value.event
-        and given["data"]["recording"]["id"] == value.recording.id
+        and str(given["data"]["recording"]["id"]) == value.recording.id
         and base64.b64decode(data["buffer"], validate=True) == value.payload
         and float(data["timestamp"]["relative"]) == value.relative
-        and (who is None or data["participant"]["id"] == who)
+        and (who is None or value.unread or data["participant"]["id"] == who)
     )
 
 

@@ -44,6 +44,10 @@ PARTICIPANT: Final = "participant"
 """Kind of the line by which a receiver notes that audio messages tell something else of somebody
 than the first of their stream did, which the ``.json`` has: a name that comes late, a reused id."""
 
+UNREAD: Final = "unread"
+"""Kind of the line by which a receiver names the fields of an audio message that were not as
+documented, and that the audio does not need."""
+
 CLOCK: Final = "clock"
 """Kind of the line by which a receiver notes that its wall clock was set."""
 

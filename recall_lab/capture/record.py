@@ -91,6 +91,12 @@ class Flag(IntFlag):
     """The packet before it in its connection ended in half a sample whose other half never came:
     by the stamps others lie between, or they could not be kept. That byte was let go."""
 
+    UNSTAMPED = 4096
+    """The message had no absolute time that can be read: that of its arrival stands for it."""
+    UNREAD = 8192
+    """A field that the audio does not need was not as documented; the journal names it (kind
+    ``unread``)."""
+
     # members can be iterated from Python 3.11 on, for which pandas takes them for lists:
     # without this, packets["flags"] & Flag.ODD raises
     __iter__ = None  # type: ignore[assignment]

@@ -16,8 +16,9 @@ from typing import Any, Final
 
 import msgspec
 
-from recall_lab.capture.events import CLOCK, PARTICIPANT, STALLED
+from recall_lab.capture.events import CLOCK, PARTICIPANT, STALLED, UNREAD
 from recall_lab.capture.info import stem_of, told_of
+from recall_lab.capture.record import Flag
 from recall_lab.control.limits import Limits
 from recall_lab.control.status import Status
 from recall_lab.errors import CaptureError, InvalidMessage, LimitReached
@@ -25,10 +26,17 @@ from recall_lab.receiver.dropped import Key
 from recall_lab.receiver.open_streams import OpenStream, Storage
 from recall_lab.store.journal import Journal, StrangersThrottle, Throttle
 from recall_lab.text import excerpt
-from recall_lab.wire.messages import AudioPacket, OtherEvent, Participant, decode_message
+from recall_lab.wire.messages import (
+    ENDED_PROTOCOL,
+    AudioPacket,
+    OtherEvent,
+    Participant,
+    decode_message,
+)
 from recall_lab.wire.pcm import RATE, SAMPLE_BYTES
 from recall_lab.wire.timestamps import format_absolute
 
+_ZONELESS, _UNSTAMPED, _UNREAD = int(Flag.ZONELESS), int(Flag.UNSTAMPED), int(Flag.UNREAD)
 _VIDEO: Final = "video_"
 _WAITING: Final = 64  # events that name no recording, of a socket that has not named one either
 _WAITING_BYTES: Final = 16_384  # of each: what is longer does not wait
@@ -143,10 +151,14 @@ class Ingest:
         self.storage.flush()
 
     def binary(self, connection: Connection, data: bytes | bytearray) -> None:
-        """Count a binary message: an outdated protocol, or a stranger. Its start is journalled."""
+        """Take a binary message that holds JSON; count any other, and journal its start."""
+        if data[:64].lstrip()[:1] == b"{":
+            self.text(connection, data, time.time_ns(), time.monotonic_ns())
+            return
         sequence = connection.sequence
         connection.sequence = sequence + 1
-        self._reject(connection, "binary", "a binary message", data, sequence)
+        problem = f"a binary message that is no JSON: bare audio is of {ENDED_PROTOCOL}"
+        self._reject(connection, "binary", problem, data, sequence)
 
     def unfinished(self, connection: Connection, size: int) -> None:
         """Count a message of which so much had come, and which is waited for no longer."""
@@ -269,19 +281,27 @@ class Ingest:
             self._names(connection, recording)
         if stream.told is not None and _differs(packet.participant, stream.told):
             self._participant(stream, packet, number, sequence)
+        absolute, flags = packet.absolute, _ZONELESS if packet.zoneless else 0
+        if absolute is None:
+            absolute, flags = received, _UNSTAMPED
+        if packet.unread:
+            flags |= _UNREAD
+            self._unread(stream, packet, number, sequence)
         samples = stream.writer.stage(
-            packet.payload,
-            packet.relative,
-            packet.absolute,
-            received,
-            monotonic,
-            number,
-            sequence,
-            packet.zoneless,
+            packet.payload, packet.relative, absolute, received, monotonic, number, sequence, flags
         )
         stream.last = monotonic / 1e9
-        told = packet.relative, samples, packet.absolute, stream.writer.checksum, monotonic
+        told = packet.relative, samples, absolute, stream.writer.checksum, monotonic
         self.storage.touched(stream, told)
+
+    def _unread(self, stream: OpenStream, packet: AudioPacket, number: int, sequence: int) -> None:
+        """Name what could not be read of a packet that is kept: each field once a stream."""
+        if not stream.unread.issuperset(packet.unread):
+            stream.unread.update(packet.unread)
+            self._note(
+                stream.key[0], UNREAD, connection=number, sequence=sequence,
+                stream=stem_of(*stream.key), relative=packet.relative, fields=packet.unread,
+            )  # fmt: skip
 
     def _number(self, connection: Connection, recording: str) -> int:
         """Give the connection its number within the recording, and journal that it is there."""
@@ -321,7 +341,8 @@ class Ingest:
         if self._throttle.admit((PARTICIPANT, stream.key), time.monotonic()) is None:
             return  # the next that tells it is tried again
         stream.told = Participant(**(was | now))
-        stamp = {"relative": packet.relative, "absolute": format_absolute(packet.absolute)}
+        absolute = None if packet.absolute is None else format_absolute(packet.absolute)
+        stamp = {"relative": packet.relative, "absolute": absolute}
         message = {
             "event": packet.event,
             "data": {"data": {"participant": now, "timestamp": stamp}},

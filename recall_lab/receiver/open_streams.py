@@ -59,6 +59,7 @@ class OpenStream:
     continuity: Continuity
     last: float  # monotonic seconds of the last packet
     told: Participant | None = None  # whose it is, as messages told it last
+    unread: set[str] = field(default_factory=set)  # fields that were named as unreadable
     staged: list[Staged] = field(default_factory=list)  # not written
 
 

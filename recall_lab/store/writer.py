@@ -36,7 +36,7 @@ _DAY_NS: Final = 86_400_000_000_000
 # plain ints: combining members of an IntFlag takes longer than the write itself
 _ODD, _CARRIED, _EMPTY = int(Flag.ODD), int(Flag.CARRIED), int(Flag.EMPTY)
 _BACKWARD, _NEGATIVE = int(Flag.BACKWARD), int(Flag.NEGATIVE)
-_ZONELESS, _IMPLAUSIBLE, _RESUMED = int(Flag.ZONELESS), int(Flag.IMPLAUSIBLE), int(Flag.RESUMED)
+_IMPLAUSIBLE, _RESUMED = int(Flag.IMPLAUSIBLE), int(Flag.RESUMED)
 _DROPPED, _HALF_LOST = int(Flag.DROPPED), int(Flag.HALF_LOST)
 _NEAR: Final = 0.02  # s by which stamps may miss one another, however short packets are
 
@@ -138,14 +138,14 @@ class StreamWriter:
         monotonic: int,
         connection: int,
         sequence: int,
-        zoneless: bool = False,
+        flags: int = 0,
     ) -> None:
         """Keep one packet: :meth:`stage` and :meth:`commit` in one.
 
         Raises:
             StorageFailed: nothing of the packet is kept then, and all before it still is.
         """
-        self.stage(payload, relative, absolute, received, monotonic, connection, sequence, zoneless)
+        self.stage(payload, relative, absolute, received, monotonic, connection, sequence, flags)
         self.commit()
 
     def stage(
@@ -157,7 +157,7 @@ class StreamWriter:
         monotonic: int,
         connection: int,
         sequence: int,
-        zoneless: bool = False,
+        flags: int = 0,
     ) -> int:
         """Take one packet, to be kept by the next :meth:`commit`; writes nothing.
 
@@ -171,18 +171,16 @@ class StreamWriter:
             received, monotonic: our clocks at arrival, ns.
             connection: number of the connection within the recording, from 1.
             sequence: number of the message within the connection.
-            zoneless: the absolute time named no zone.
+            flags: what is known to be odd about it already (:class:`Flag`).
 
         Returns:
             Samples it holds: half a sample may have come from the packet before, or gone on.
         """
-        flags = 0 if self._records else self._flags_next
+        flags |= 0 if self._records else self._flags_next
         if not payload:
             flags |= _EMPTY
         elif len(payload) & 1 or self.halves:
             payload, flags = self._align(payload, relative, connection, flags)
-        if zoneless:
-            flags |= _ZONELESS
         if relative < self._last_relative:
             flags |= _BACKWARD
         if relative < 0:

@@ -5,9 +5,9 @@ websocket text message and gives a frozen value, or raises
 :class:`~recall_lab.errors.InvalidMessage`, and nothing else, whatever the bytes are.
 :func:`encode_message` is its inverse.
 
-What is required is what keeping the audio needs: the recording's id, the buffer, both
-timestamps and, in a separate stream, the participant's id. Everything else may be absent or
-null, and fields we do not know are passed over, so that a newer protocol still records.
+What is required is what keeping the audio needs: the recording's id, the buffer and the relative
+time. Everything else may be absent, null or of a wrong type (:mod:`recall_lab.wire.shapes`), and
+fields we do not know are passed over, so that a newer protocol still records.
 """
 
 from __future__ import annotations
@@ -21,6 +21,7 @@ import pybase64
 
 from recall_lab.errors import MISSING, InvalidMessage
 from recall_lab.wire.pcm import seconds_of
+from recall_lab.wire.shapes import MAX_ID, MAX_PARTICIPANT, mended
 from recall_lab.wire.timestamps import format_absolute, parse_absolute
 
 MIXED: Final = "audio_mixed_raw.data"
@@ -34,8 +35,6 @@ MAX_RELATIVE: Final = 1e9
 """Largest relative timestamp taken, in seconds: there float64 still resolves 0.1 µs."""
 
 MAX_EVENT_NAME: Final = 128
-MAX_ID: Final = 256
-MAX_PARTICIPANT: Final = 2**63 - 1
 
 _RECORDING_ID = re.compile(r"[A-Za-z0-9][A-Za-z0-9_-]{0,63}", re.ASCII)
 RECORDING_ID_VALID: Final = "1 to 64 of A-Z a-z 0-9 _ -, starting with a letter or a digit"
@@ -67,21 +66,24 @@ class AudioPacket(msgspec.Struct, frozen=True, kw_only=True):
         recording: the recording it belongs to; its id is safe as a file name.
         payload: PCM bytes (16 kHz, mono, s16le); may be empty, may be odd in length.
         relative: sender's media clock at the first sample, in seconds.
-        absolute: sender's wall clock at the first sample, in ns since 1970 UTC.
+        absolute: sender's wall clock at the first sample, in ns since 1970 UTC; None where no
+            time can be read.
         participant: whose separate stream this is; None for the mixed stream.
         bot, endpoint, artifact: further references, where the message had them.
         zoneless: the absolute time named no zone and was taken as UTC.
+        unread: paths of the fields that were not of the documented type; beside `absolute`.
     """
 
     recording: Ref
     payload: bytes
     relative: float
-    absolute: int
+    absolute: int | None
     participant: Participant | None = None
     bot: Ref | None = None
     endpoint: Ref | None = None
     artifact: Ref | None = None
     zoneless: bool = False
+    unread: tuple[str, ...] = ()
 
     @property
     def event(self) -> str:
@@ -128,7 +130,7 @@ def is_recording_id(text: str) -> bool:
 
 class _Timestamp(msgspec.Struct):
     relative: float
-    absolute: str
+    absolute: str | None = None
 
 
 class _Audio(msgspec.Struct):
@@ -182,6 +184,7 @@ _encoder = msgspec.json.Encoder()
 # what is no base64 can be no buffer; and nobody outside can put it anywhere else
 _STAND_IN: Final = b"(%b)" % secrets.token_hex(16).encode()
 _WORTH_CUTTING: Final = 256
+_UNREADABLE: Final = (msgspec.DecodeError, UnicodeDecodeError, RecursionError)
 _UNKNOWN_EVENT = re.compile(r"Invalid value .* - at `\$\.event`", re.DOTALL)
 
 
@@ -195,7 +198,7 @@ def decode_message(message: bytes | bytearray | memoryview) -> Message:
         InvalidMessage: for anything that does not keep the protocol.
 
     Example:
-        >>> decode(b'{"event": "participant_events.join", "data": {}}').event
+        >>> decode_message(b'{"event": "participant_events.join", "data": {}}').event
         'participant_events.join'
     """
     if isinstance(message, memoryview) or not message.isascii():
@@ -205,34 +208,29 @@ def decode_message(message: bytes | bytearray | memoryview) -> Message:
             raise InvalidMessage(
                 "", bytes(message[error.start : error.end]), "JSON in UTF-8", reason="utf8"
             ) from None
-    wire: _Mixed | _Separate
-    quick = None if isinstance(message, memoryview) else _decode_around_buffer(message)
-    if quick is not None:
-        wire, payload = quick
-    else:
+    unread: tuple[str, ...] = ()
+    try:
+        wire, payload = _read(message)
+    except msgspec.ValidationError as error:
+        if _UNKNOWN_EVENT.fullmatch(str(error)):
+            return _other_event(message)
+        again = mended(message, separate=SEPARATE)
+        if again is None:
+            raise _explain(error, message) from None
         try:
-            wire = _decode_audio(message)
-        except msgspec.ValidationError as error:
-            if _UNKNOWN_EVENT.fullmatch(str(error)):
-                return _other_event(message)
-            raise _explain(error, message) from None
-        except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
-            raise _explain(error, message) from None
+            wire, payload = _read(again.message)
+        except _UNREADABLE as what:
+            raise _explain(what, message) from None
+        unread = again.unread
+    except _UNREADABLE as error:
+        raise _explain(error, message) from None
 
     outer = wire.data
     inner = outer.data
     recording = outer.recording
     relative = inner.timestamp.relative
     _check(recording.id, relative)
-    absolute, zoneless = parse_absolute(inner.timestamp.absolute)
-    if quick is None:
-        try:
-            payload = pybase64.b64decode(inner.buffer, validate=True)
-        except ValueError:
-            raise InvalidMessage(
-                "data.data.buffer", inner.buffer, "base64 with padding and no other characters",
-                reason="base64",
-            ) from None  # fmt: skip
+    absolute, zoneless = _absolute(inner.timestamp.absolute)
     if isinstance(wire, _Mixed):
         participant = None
         artifact = wire.data.audio_mixed_raw or wire.data.audio_mixed
@@ -249,7 +247,38 @@ def decode_message(message: bytes | bytearray | memoryview) -> Message:
         endpoint=outer.realtime_endpoint,
         artifact=artifact,
         zoneless=zoneless,
+        unread=unread,
     )
+
+
+def _read(message: bytes | bytearray | memoryview) -> tuple[_Mixed | _Separate, bytes]:
+    """Return an audio message of the documented shape, and the audio in it.
+
+    Raises:
+        msgspec.DecodeError, UnicodeDecodeError, RecursionError: for another shape, or no JSON.
+        InvalidMessage: for a buffer that is no base64.
+    """
+    quick = None if isinstance(message, memoryview) else _decode_around_buffer(message)
+    if quick is not None:
+        return quick
+    wire = _decode_audio(message)
+    try:
+        return wire, pybase64.b64decode(wire.data.data.buffer, validate=True)
+    except ValueError:
+        raise InvalidMessage(
+            "data.data.buffer", wire.data.data.buffer,
+            "base64 with padding and no other characters", reason="base64",
+        ) from None  # fmt: skip
+
+
+def _absolute(text: str | None) -> tuple[int | None, bool]:
+    """Return the time that a text means, and whether it named no zone; None for no time."""
+    if text is None:
+        return None, False
+    try:
+        return parse_absolute(text)
+    except InvalidMessage:
+        return None, False
 
 
 def encode_message(message: Message, *, form: ArtifactForm = "raw") -> bytes:
@@ -264,7 +293,7 @@ def encode_message(message: Message, *, form: ArtifactForm = "raw") -> bytes:
 
     Example:
         >>> packet = AudioPacket(recording=Ref("r1"), payload=b"", relative=0.0, absolute=0)
-        >>> decode(encode(packet)) == packet
+        >>> decode_message(encode_message(packet)) == packet
         True
     """
     if isinstance(message, OtherEvent):
@@ -275,12 +304,12 @@ def encode_message(message: Message, *, form: ArtifactForm = "raw") -> bytes:
         raise InvalidMessage(
             "data.data.participant.id", participant.id, PARTICIPANT_VALID, reason="participant"
         )
-    absolute = format_absolute(message.absolute)
+    absolute = None if message.absolute is None else format_absolute(message.absolute)
     payload: dict[str, Any] = {
         "buffer": pybase64.b64encode(message.payload).decode("ascii"),
         "timestamp": {
             "relative": message.relative,
-            "absolute": absolute[:-1] if message.zoneless else absolute,
+            "absolute": absolute[:-1] if absolute and message.zoneless else absolute,
         },
     }
     key = "audio_mixed"
@@ -339,11 +368,11 @@ def _check(recording_id: str, relative: float) -> None:
 def _other_event(message: bytes | bytearray | memoryview) -> OtherEvent:
     try:
         wire = _decode_other(message)
-    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
+    except _UNREADABLE as error:
         raise _explain(error, message) from None
     try:
         recording = _decode_other_data(wire.data).recording
-    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
+    except _UNREADABLE:
         recording = None  # not audio: worth keeping even where its shape is unknown
     if recording is not None and not is_recording_id(recording.id):
         recording = None
@@ -352,10 +381,11 @@ def _other_event(message: bytes | bytearray | memoryview) -> OtherEvent:
 
 _AT = re.compile(r"(?P<what>.*?)(?: - at `\$(?P<path>.*)`)?", re.DOTALL)
 _MISSING = re.compile(r"Object missing required field `(.*)`", re.DOTALL)
-_IDS: Final = {
-    "data.recording.id": ("recording", RECORDING_ID_VALID),
-    "data.data.participant.id": ("participant", PARTICIPANT_VALID),
-}
+ENDED_PROTOCOL: Final = (
+    "v1.10, which Recall.ai ended: have the bot made with recording_config.realtime_endpoints, as "
+    "rl.bots.create does, in place of real_time_media"
+)
+"""What to do about a bot that speaks the protocol before this one: a hello in JSON, bare PCM."""
 
 
 def _explain(error: Exception, message: bytes | bytearray | memoryview) -> InvalidMessage:
@@ -372,12 +402,15 @@ def _explain(error: Exception, message: bytes | bytearray | memoryview) -> Inval
     missing = _MISSING.fullmatch(what)
     if missing:
         path = f"{path}.{missing[1]}".lstrip(".")
+        if path == "event" and _value_at(message, "protocol_version") == 1:
+            valid = f"a message of today's protocol, and this one is of {ENDED_PROTOCOL}"
+            return InvalidMessage(path, MISSING, valid, reason="v1.10")
         return InvalidMessage(path, MISSING, "a value", reason=reason)
     valid, _, got = what.removeprefix("Expected ").partition(", got ")
     if reason == "number":
         valid = "a number that a float64 holds"
-    elif not got:  # the right type, but too long or out of range
-        reason, valid = _IDS.get(path, (reason, valid))
+    elif path == "data.recording.id" and not got:  # the right type, but too long
+        reason, valid = "recording", RECORDING_ID_VALID
     return InvalidMessage(path, _value_at(message, path), valid, reason=reason)
 
 

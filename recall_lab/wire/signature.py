@@ -5,7 +5,8 @@ A signed request carries three headers, ``webhook-id``, ``webhook-timestamp`` an
 is ``{id}.{timestamp}.{body}``; an upgrade has no body, so it ends in a dot. The signature is an
 HMAC-SHA256 in base64; the header may hold several, ``v1,AAAA v1,BBBB``, and there may be several
 secrets while one is being replaced: any pair that fits will do (Standard Webhooks,
-https://www.standardwebhooks.com). The clock is passed in.
+https://www.standardwebhooks.com). Several such headers count as one, and so does what a proxy
+makes of them, ``v1,AAAA, v1,BBBB`` (RFC 9110, 5.3). The clock is passed in.
 """
 
 from __future__ import annotations
@@ -38,6 +39,7 @@ _PREFIX: Final = "whsec_"
 _TOKEN: Final = re.compile(r"[A-Za-z0-9_-]{22,256}", re.ASCII)
 _ID: Final = re.compile(r"[\x21-\x7e]{1,256}", re.ASCII)
 _TIMESTAMP: Final = re.compile(r"[1-9]\d{0,10}", re.ASCII)
+_SEPARATORS: Final = re.compile(r", *| +")
 _MOST_SIGNATURES: Final = 16
 _MOST_FIELDS: Final = 32
 
@@ -134,11 +136,8 @@ def verify(
         parts = [headers.get(f"{family}-{part}", ()) for part in ("id", "timestamp", "signature")]
         if not all(parts):
             continue
-        if any(len(part) > 1 for part in parts):
-            verdict = Verdict("malformed")
-            continue
-        (id_,), (timestamp,), (signatures,) = parts
-        verdict = _judge(id_, timestamp, signatures, secrets, now, body)
+        id_, timestamp = _one(parts[0]), _one(parts[1])
+        verdict = _judge(id_, timestamp, " ".join(parts[2]), secrets, now, body)
         if verdict.genuine:
             break
     return verdict
@@ -163,15 +162,22 @@ def is_one_of(token: str, tokens: Iterable[str]) -> bool:
     return any(right)
 
 
+def _one(values: Sequence[str]) -> str:
+    """Return the value of a header that was sent once, or several times alike; else ``""``."""
+    several = {one for value in values for one in value.split(", ")}
+    return several.pop() if len(several) == 1 else ""
+
+
 def _judge(
     id_: str, timestamp: str, signatures: str, secrets: Iterable[str], now: float, body: str
 ) -> Verdict:
-    sent = [each.partition(",") for each in signatures.split(" ")]
+    words = _SEPARATORS.split(signatures.strip(" ,"), 2 * _MOST_SIGNATURES)
+    sent = list(zip(words[::2], words[1::2], strict=False))
     if (
         not _ID.fullmatch(id_)
         or not _TIMESTAMP.fullmatch(timestamp)
-        or len(sent) > _MOST_SIGNATURES
-        or not all(version and comma and value for version, comma, value in sent)
+        or len(words) % 2  # too many, too
+        or not all(words)
     ):
         return Verdict("malformed")
     when = int(timestamp)
@@ -184,7 +190,7 @@ def _judge(
             sign(secret, id_, when, body).encode(), b"v1," + value.encode(errors="replace")
         )
         for secret in secrets
-        for version, _, value in sent
+        for version, value in sent
         if version == "v1"
     ]
     return Verdict("signed" if any(right) else "forged", id_)

@@ -111,6 +111,8 @@ def test_flags_are_distinct_bits_that_never_change() -> None:
         "REPAIRED": 512,
         "DROPPED": 1024,
         "HALF_LOST": 2048,
+        "UNSTAMPED": 4096,
+        "UNREAD": 8192,
     }
 
 

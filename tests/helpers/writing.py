@@ -26,7 +26,7 @@ def _put(
     connection: int = 1,
     sequence: int | None = None,
     shift: int = 0,
-    zoneless: bool = False,
+    flags: int = 0,
 ) -> None:
     """Append a packet; clocks that are not given follow from how much is there already."""
     at = writer.bytes / 32_000 if relative is None else relative
@@ -38,7 +38,7 @@ def _put(
         monotonic=5_000_000_000 + writer.packets,
         connection=connection,
         sequence=writer.packets if sequence is None else sequence,
-        zoneless=zoneless,
+        flags=flags,
     )
 
 

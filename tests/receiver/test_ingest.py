@@ -353,3 +353,43 @@ def test_no_bytes_make_it_raise_or_write_outside(tmp_path: Path, data: bytes) ->
     assert {path.name for path in (tmp_path / "in").iterdir()} == {"captures"}
     status = ingest.status("")
     assert status.packets + status.events + sum(status.rejected.values()) == 1
+
+
+def test_audio_whose_time_of_day_can_not_be_read_has_that_of_its_arrival(ingest: Ingest) -> None:
+    stamp = b'"2025-01-01T00:00:00.000000Z"'
+    assert stamp in packet()
+    connection = ingest.opened("peer:1")
+    for value in (b"null", b'"soon"', b"1735689600", stamp[:-2] + b'"'):
+        give(ingest, connection, packet().replace(stamp, value))
+    ingest.close()
+    packets = load(ingest.directory / "r1.bin").packets
+    assert packets["absolute"].astype("int64").tolist()[:2] == [5, 5]
+    flags = [flags & ~(Flag.RESUMED | Flag.IMPLAUSIBLE) for flags in packets["flags"]]
+    assert flags == [Flag.UNSTAMPED, Flag.UNSTAMPED, Flag.ZONELESS | Flag.UNREAD, Flag.ZONELESS]
+
+
+def test_fields_that_can_not_be_read_are_flagged_and_named_once_a_stream(ingest: Ingest) -> None:
+    connection = ingest.opened("peer:1")
+    odd = packet(who=100).replace(b'"name":"Ada"', b'"name":5')
+    give(ingest, connection, odd, odd, packet(who=100), odd.replace(b'"id":100', b'"id":"100"'))
+    ingest.close()
+    flags = load(ingest.directory / "r1.100.bin").packets["flags"]
+    assert [bool(flag & Flag.UNREAD) for flag in flags] == [True, True, False, True]
+    told = journal(ingest, "r1")
+    told = told[told["kind"] == "unread"]
+    named = ["data.data.participant.id", "data.data.participant.name"]
+    assert told["fields"].tolist() == [named[1:], named]
+    assert told["stream"].tolist() == ["r1.100"] * 2
+    assert ingest.status("").rejected == {}
+
+
+def test_json_in_binary_messages_is_taken(ingest: Ingest) -> None:
+    connection = ingest.opened("peer:1")
+    ingest.binary(connection, packet(0))
+    ingest.binary(connection, bytearray(b" \n" + packet(1)))
+    ingest.flush()
+    ingest.binary(connection, b"\1\0" * 3200)
+    ingest.close()
+    assert load(ingest.directory / "r1.bin").packets["sequence"].tolist() == [0, 1]
+    assert ingest.status("").rejected == {"binary": 1}
+    assert "v1.10, which Recall.ai ended" in journal(ingest, "_receiver")["problem"].iloc[0]

@@ -308,16 +308,17 @@ def test_forget_returns_half_a_sample_once(tmp_path: Path, open_writer: Any, put
 
 
 @pytest.mark.parametrize(
-    ("relative", "shift_days", "zoneless", "flag"),
+    ("relative", "shift_days", "told", "flag"),
     [
-        (0.0, 0, False, Flag(0)),
-        (5.0, 0, False, Flag(0)),
-        (-0.5, 0, False, Flag.BACKWARD | Flag.NEGATIVE),
-        (0.0, 0, True, Flag.ZONELESS),
-        (0.0, 0.99, False, Flag(0)),
-        (0.0, 1.01, False, Flag.IMPLAUSIBLE),
-        (0.0, -1.01, False, Flag.IMPLAUSIBLE),
-        (0.0, -0.99, False, Flag(0)),
+        (0.0, 0, 0, Flag(0)),
+        (5.0, 0, 0, Flag(0)),
+        (-0.5, 0, 0, Flag.BACKWARD | Flag.NEGATIVE),
+        (0.0, 0, 8, Flag.ZONELESS),
+        (0.0, 0, 12288, Flag.UNSTAMPED | Flag.UNREAD),
+        (0.0, 0.99, 0, Flag(0)),
+        (0.0, 1.01, 0, Flag.IMPLAUSIBLE),
+        (0.0, -1.01, 0, Flag.IMPLAUSIBLE),
+        (0.0, -0.99, 0, Flag(0)),
     ],
 )
 def test_what_is_odd_is_flagged(
@@ -326,12 +327,12 @@ def test_what_is_odd_is_flagged(
     put: Any,
     relative: float,
     shift_days: float,
-    zoneless: bool,
+    told: int,
     flag: Flag,
 ) -> None:
     writer = open_writer(tmp_path)
     put(writer, b"ab", 0.0)
-    put(writer, b"ab", relative, shift=int(shift_days * 86_400e9), zoneless=zoneless)
+    put(writer, b"ab", relative, shift=int(shift_days * 86_400e9), flags=told)
     writer.close()
     assert flags_of(tmp_path) == [Flag(0), flag]
 
