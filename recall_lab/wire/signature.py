@@ -39,8 +39,11 @@ _PREFIX: Final = "whsec_"
 _TOKEN: Final = re.compile(r"[A-Za-z0-9_-]{22,256}", re.ASCII)
 _ID: Final = re.compile(r"[\x21-\x7e]{1,256}", re.ASCII)
 _TIMESTAMP: Final = re.compile(r"[1-9]\d{0,10}", re.ASCII)
-_SEPARATORS: Final = re.compile(r", *| +")
 _MOST_SIGNATURES: Final = 16
+_SIGNATURE: Final = re.compile(r"([^ ,]+),([^ ,]+)")
+_SIGNATURES: Final = re.compile(
+    rf"{_SIGNATURE.pattern}(?:(?: *, *| +){_SIGNATURE.pattern}){{0,{_MOST_SIGNATURES - 1}}}"
+)
 _MOST_FIELDS: Final = 32
 
 Outcome = Literal["signed", "unsigned", "malformed", "stale", "future", "forged"]
@@ -171,13 +174,10 @@ def _one(values: Sequence[str]) -> str:
 def _judge(
     id_: str, timestamp: str, signatures: str, secrets: Iterable[str], now: float, body: str
 ) -> Verdict:
-    words = _SEPARATORS.split(signatures.strip(" ,"), 2 * _MOST_SIGNATURES)
-    sent = list(zip(words[::2], words[1::2], strict=False))
     if (
         not _ID.fullmatch(id_)
         or not _TIMESTAMP.fullmatch(timestamp)
-        or len(words) % 2  # too many, too
-        or not all(words)
+        or not _SIGNATURES.fullmatch(signatures)
     ):
         return Verdict("malformed")
     when = int(timestamp)
@@ -190,7 +190,7 @@ def _judge(
             sign(secret, id_, when, body).encode(), b"v1," + value.encode(errors="replace")
         )
         for secret in secrets
-        for version, value in sent
+        for version, value in _SIGNATURE.findall(signatures)
         if version == "v1"
     ]
     return Verdict("signed" if any(right) else "forged", id_)
