@@ -164,6 +164,8 @@ def quotas(folder: Path, scale: Scale) -> Iterator[Figure]:
     yield Figure(f"{siege.what}: refused and counted", refused, "=", count)
     limited.stop()
 
+    (folder / "reserve").mkdir()
+    (folder / "reserve" / "begun.idx").touch()  # or it would not start
     limited = rl.receive(0, folder / "reserve", limits=rl.Limits(reserve=2**62))
     flood(limited, [packet(f"new-{number}", 0) for number in range(10)])
     refused = limited.status.rejected.get("reserve", 0)

@@ -73,7 +73,7 @@ class AsyncClient:
         config: Mapping[str, Any] | None = None,
     ) -> Bot:
         """Send a bot to a meeting, which sends what it hears to a receiver."""
-        receiver = requests.hidden(receiver)
+        receiver = requests.hidden(receiver, join_at)
         request = requests.create(
             meeting_url,
             receiver,

@@ -124,7 +124,7 @@ class Client:
             >>> client.create("https://zoom.us/j/123", rx, name="Notetaker")  # doctest: +SKIP
             <Bot 3fa85f64 'Notetaker' joining_call: 0 recordings>
         """
-        receiver = requests.hidden(receiver)
+        receiver = requests.hidden(receiver, join_at)
         request = requests.create(
             meeting_url,
             receiver,

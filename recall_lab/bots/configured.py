@@ -48,7 +48,7 @@ def create(
     config: Mapping[str, Any] | None = None,
 ) -> Bot:
     """Send a bot to a meeting: :meth:`recall_lab.bots.Client.create`."""
-    receiver = requests.hidden(receiver)
+    receiver = requests.hidden(receiver, join_at)
     return client().create(
         meeting_url,
         receiver,

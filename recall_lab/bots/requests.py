@@ -213,13 +213,18 @@ def audio(recording_id: str) -> Request[list[Media]]:
     )  # fmt: skip
 
 
-def hidden(receiver: Reachable | SecretStr | str) -> SecretStr:
+def hidden(receiver: Reachable | SecretStr | str, join_at: datetime | None = None) -> SecretStr:
     """Return where a bot is to connect, not to be shown from here on.
+
+    A receiver that would end before is told when the bot is to come.
 
     Raises:
         InvalidArgument: for what is neither a receiver nor a URL.
     """
     found = receiver if isinstance(receiver, str) else getattr(receiver, "bot_url", receiver)
+    expect = getattr(receiver, "expect", None)
+    if expect is not None and isinstance(join_at, datetime) and join_at.utcoffset() is not None:
+        expect(join_at)
     if isinstance(found, str):
         return SecretStr(found)
     if not isinstance(found, SecretStr):

@@ -33,7 +33,9 @@ class _Parser(argparse.ArgumentParser):
 
 _RECEIVE = _Parser(prog="%receive", description="Start to receive; see recall_lab.receive.")
 _RECEIVE.add_argument("--port", type=int, default=3456, help="0 takes any free one (3456)")
-_RECEIVE.add_argument("--directory", default="captures", help="where captures go (captures)")
+_RECEIVE.add_argument(
+    "--directory", help="where captures go (captures, where the kernel was started)"
+)
 _RECEIVE.add_argument("--host", default="127.0.0.1", help="address to listen on (127.0.0.1)")
 _RECEIVE.add_argument("--mode", choices=("process", "thread"), default="process")
 

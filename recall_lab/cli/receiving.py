@@ -9,6 +9,7 @@ import shutil
 import signal
 import sys
 import time
+from datetime import datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -17,11 +18,15 @@ from pydantic import SecretStr
 import recall_lab as rl
 from recall_lab.cli.faults import add_faults, faults_of
 from recall_lab.configuration import secret_setting
-from recall_lab.text import counted
+from recall_lab.receiver.background.registry import ends
+from recall_lab.text import counted, printable
 
 if TYPE_CHECKING:
     from recall_lab.cli import Commands
     from recall_lab.control.status import Status
+
+
+_ENDS = 5  # receivers that have ended, of which status tells
 
 
 def add(commands: Commands) -> None:
@@ -38,6 +43,10 @@ def add(commands: Commands) -> None:
         "--background", action="store_true", help="return at once; end it with 'recall-lab stop'"
     )
     receive.add_argument(
+        "--idle-timeout", type=float, metavar="S",
+        help="with --background: end after so many seconds without a bot (never)",
+    )  # fmt: skip
+    receive.add_argument(
         "--token", action="store_true", help="demand a token in the URL; one is made"
     )
     receive.add_argument(
@@ -49,6 +58,14 @@ def add(commands: Commands) -> None:
         "--limit", type=_limit, action="append", default=[], metavar="NAME=N",
         help=f"of {', '.join(rl.Limits.__struct_fields__)}: how much is taken, as day=20G "
         "(several times, if need be)",
+    )  # fmt: skip
+    receive.add_argument(
+        "--replace", action="store_true",
+        help="with --background: stop a receiver that has the port, whoever uses it",
+    )  # fmt: skip
+    receive.add_argument(
+        "--without-locks", action="store_true",
+        help="write where the file system has no locks, if no other receiver writes there",
     )  # fmt: skip
     receive.add_argument(
         "--show-url", action="store_true", help="print what a bot has to be told, token included"
@@ -120,7 +137,10 @@ def _limit(text: str) -> tuple[str, int]:
 
 def _receive(options: argparse.Namespace) -> int:
     if options.background:
-        rx = rl.receive(options.port, options.directory, options.host, **_access(options))
+        rx = rl.receive(
+            options.port, options.directory, options.host, idle_timeout=options.idle_timeout,
+            replace=options.replace, **_access(options),
+        )  # fmt: skip
         where = rx.bot_url.get_secret_value() if options.show_url else rx.public_url or rx.url
         print(f"receiving at {where} into {rx.directory}; end it with: recall-lab stop")
         _demands(rx.status, options)
@@ -136,6 +156,7 @@ def _access(options: argparse.Namespace) -> dict[str, Any]:
         "domain": options.domain,
         "public_url": options.public_url,
         "limits": rl.Limits(**dict(options.limit)),
+        "locks": not options.without_locks,
     }
 
 
@@ -221,9 +242,15 @@ def _own_secret() -> SecretStr:
 def _status(options: argparse.Namespace) -> int:
     found = rl.receivers()
     for rx in found:
-        print(f"{rx.url} into {rx.directory}\n    {_line(rx.status)}")
+        status = rx.status
+        print(f"{rx.url} into {rx.directory}\n    {_line(status)}\n    stays {status.stays}")
     if not found:
         print("no receiver is running in the background")
+    for one in ends()[:_ENDS]:
+        at = datetime.fromtimestamp(one.ended / 1e9).astimezone()
+        kept = "" if one.packets is None else f" with {counted(one.packets, 'packet')} kept"
+        print(f"ended at {at:%Y-%m-%d %H:%M:%S}{kept}: {one.url} into {one.directory}")
+        print(f"    {printable(one.why)}")
     return 0
 
 

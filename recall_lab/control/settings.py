@@ -26,26 +26,29 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
         port: port to listen on; 0 for any free one.
         directory: where captures go, absolute.
         mode: in a child process or in a thread.
-        idle_timeout: seconds a child goes on without a notebook and without a bot.
+        idle_timeout: seconds a child goes on without a notebook and without a bot; None: until it
+            is stopped.
         sync: seconds between two syncs of a capture to the disk.
         tunnel: ``ngrok``, ``cloudflared`` or ``""``.
         domain: the tunnel's, where it has a lasting one.
         public_url: where bots connect when a tunnel of the user's own leads here.
         access: fingerprint of what is demanded of those who connect; ``""`` for nothing.
         limits: how much is taken.
+        locks: whether the folder's file system has to have locks.
     """
 
     host: str = "127.0.0.1"
     port: int = 3456
     directory: str
     mode: Mode = "process"
-    idle_timeout: float = 600.0
+    idle_timeout: float | None = 600.0
     sync: float = 1.0
     tunnel: str = ""
     domain: str = ""
     public_url: str = ""
     access: str = ""
     limits: Limits = Limits()
+    locks: bool = True
 
     @property
     def exposure(self) -> str:
@@ -62,6 +65,24 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
         """Where bots on this machine connect."""
         return f"ws://{f'[{self.host}]' if ':' in self.host else self.host}:{port}/"
 
+    def same_as(self, other: Settings) -> bool:
+        """Whether a receiver with these settings does for the other ones: how long it stays apart.
+
+        Example:
+            >>> Settings(directory="/a").same_as(Settings(directory="/a", idle_timeout=None))
+            True
+        """
+        return self == msgspec.structs.replace(other, idle_timeout=self.idle_timeout)
+
+    @property
+    def stays(self) -> str:
+        """How long a receiver with these settings stays, in words."""
+        if self.mode == "thread":
+            return "as long as this process"
+        if self.idle_timeout is None:
+            return "until it is stopped"
+        return f"while it is in use, and {self.idle_timeout:g} s after"
+
     @classmethod
     def checked(
         cls,
@@ -70,12 +91,13 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
         port: int,
         directory: str | Path,
         mode: str,
-        idle_timeout: float,
+        idle_timeout: float | None,
         sync: float,
         tunnel: str | None = None,
         domain: str | None = None,
         public_url: str | None = None,
         limits: Limits | None = None,
+        locks: bool = True,
     ) -> Settings:
         """Return settings, or raise for the first that can't be (as :func:`recall_lab.receive`)."""
         if not isinstance(port, int) or isinstance(port, bool) or not 0 <= port <= 65_535:
@@ -84,9 +106,11 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
             raise InvalidArgument("host", host, "an address or a host name, such as 127.0.0.1")
         if mode not in MODES:
             raise InvalidArgument("mode", mode, "'process' or 'thread'")
-        for name, value in (("idle_timeout", idle_timeout), ("sync", sync)):
-            if not 0 < value < 1e9:
-                raise InvalidArgument(name, value, "a positive number of seconds")
+        if idle_timeout is not None and not 0 < idle_timeout < 1e9:
+            valid = "a positive number of seconds, or None to stay until it is stopped"
+            raise InvalidArgument("idle_timeout", idle_timeout, valid)
+        if not 0 < sync < 1e9:
+            raise InvalidArgument("sync", sync, "a positive number of seconds")
         if limits is not None and not isinstance(limits, Limits):
             raise InvalidArgument("limits", limits, "rl.Limits(...)")
         if tunnel is not None and tunnel not in TUNNELS:
@@ -106,10 +130,11 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
             port=port,
             directory=str(Path(directory).expanduser().absolute()),
             mode="process" if mode == "process" else "thread",
-            idle_timeout=float(idle_timeout),
+            idle_timeout=None if idle_timeout is None else float(idle_timeout),
             sync=float(sync),
             tunnel=tunnel or "",
             domain=domain or "",
             public_url="" if public_url is None else public_address(public_url),
             limits=Limits() if limits is None else limits.checked(),
+            locks=bool(locks),
         )

@@ -16,6 +16,7 @@ class Status(msgspec.Struct, frozen=True, kw_only=True):
         public_url: where bots elsewhere connect, without the token; ``""`` for nowhere.
         auth_required: what whoever connects has to have, in words; ``""`` for nothing.
         trouble: what is wrong with the tunnel now; ``""`` while it holds, or where there is none.
+        stays: how long it stays, in words.
         started: when it started, in ns since 1970 UTC.
         connections: sockets open now.
         connected: sockets ever opened.
@@ -43,6 +44,7 @@ class Status(msgspec.Struct, frozen=True, kw_only=True):
     public_url: str = ""
     auth_required: str = ""
     trouble: str = ""
+    stays: str = ""
     started: int = 0
     connections: int = 0
     connected: int = 0

@@ -213,6 +213,10 @@ class Ingest:
         if self._throttle.admit(CLOCK, time.monotonic()) is not None:
             self._note(None, CLOCK, seconds=round(seconds, 6))
 
+    def ended(self, why: str) -> None:
+        """Note that this run of the receiver ends."""
+        self._note(None, "ended", receiver=self.receiver, packets=self.storage.packets, reason=why)
+
     def status(self, url: str) -> Status:
         """Return how things are."""
         storage = self.storage

@@ -43,6 +43,7 @@ from recall_lab.receiver.connection_limiter import ConnectionLimiter
 from recall_lab.receiver.ingest import Ingest
 from recall_lab.receiver.stall_reader import StallReader
 from recall_lab.receiver.tunnel import Tunnel, check_installed, open_tunnel
+from recall_lab.store.probe import probe
 from recall_lab.text import RedactingFilter
 from recall_lab.wire.messages import MAX_MESSAGE_BYTES
 from recall_lab.wire.urls import local_address
@@ -72,7 +73,7 @@ class Server:
         host: address to listen on.
         port: port to listen on; 0 for any free one.
         sync: seconds between two syncs of a capture to the disk.
-        secret, token, replay_check, tunnel, domain, public_url, limits: as for
+        secret, token, replay_check, tunnel, domain, public_url, limits, locks: as for
             :func:`recall_lab.receive`.
 
     Attributes:
@@ -99,11 +100,13 @@ class Server:
         domain: str | None = None,
         public_url: str | None = None,
         limits: Limits | None = None,
+        locks: bool = True,
     ) -> None:
         secret, token = hidden_all(secret), hidden_all(token)
         settings = Settings.checked(
             host=host, port=port, directory=directory, mode="thread", idle_timeout=600.0, sync=sync,
             tunnel=tunnel, domain=domain, public_url=public_url, limits=limits,
+            locks=locks,
         )  # fmt: skip
         check_installed(settings.tunnel)
         self._begin(
@@ -152,10 +155,16 @@ class Server:
             return msgspec.structs.replace(
                 self._ingest.status(self.url),
                 public_url=self.public_url,
+                stays=self.settings.stays,
                 auth_required=self.access.words,
                 trouble="" if self._tunnel is None else self._tunnel.trouble,
             )
         return self._last or Status(state="stopped", url=self.url)
+
+    def note_end(self, why: str) -> None:
+        """Journal that the receiver ends, and why."""
+        if self._ingest is not None:
+            self._ingest.ended(why)
 
     def __repr__(self) -> str:
         if not hasattr(self, "_exit"):  # a traceback may show one that was not to be
@@ -188,16 +197,13 @@ class Server:
         """Open the port. Entering the server does it.
 
         Raises:
-            PortInUse, ReceiverFailed: when it could not be opened.
+            PortInUse, ReceiverFailed: when it could not be opened, or nothing could be kept.
         """
         settings = self.settings
-        try:
-            ingest = Ingest(Path(settings.directory), self.id, settings.sync, settings.limits)
-        except OSError as error:
-            raise ReceiverFailed(
-                f"the folder {settings.directory!r} can't be used: {error.strerror}; "
-                "name one that you may write to"
-            ) from error
+        folder, limits = Path(settings.directory), settings.limits
+        trouble = probe(folder, reserve=limits.reserve, locks=settings.locks)
+        ingest = Ingest(folder, self.id, settings.sync, limits)
+        ingest.last_error = trouble
         stall_reader = StallReader(ingest.flush)
         shared = Shared(ingest, ConnectionLimiter(settings.limits), stall_reader)
         # a factory will do, as the documentation says; the annotation asks for a class

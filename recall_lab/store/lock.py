@@ -22,6 +22,7 @@ from recall_lab.capture.record import (
 from recall_lab.errors import CaptureError, CaptureLocked
 from recall_lab.store.files import open_plain
 from recall_lab.store.info_file import read_info
+from recall_lab.store.probe import NO_LOCKS
 
 _FAR: Final = 1 << 40  # a year of audio: a record that points beyond is no record of ours
 _QUIET: Final = 60.0  # s without a packet, after which another machine's writer counts as gone
@@ -44,11 +45,17 @@ class Found(NamedTuple):
 
 
 def lock(index: int, index_path: Path, info_path: Path) -> None:
-    """Take the lock of a capture; raise CaptureLocked when another writer has it."""
+    """Take the lock of a capture; raise CaptureLocked when another writer has it.
+
+    Whether a disk without locks will do has been settled before (:mod:`recall_lab.store.probe`).
+    """
     try:
         fcntl.flock(index, fcntl.LOCK_EX | fcntl.LOCK_NB)
     except BlockingIOError:
         raise CaptureLocked(index_path, _holder(info_path)) from None
+    except OSError as error:
+        if error.errno not in NO_LOCKS:
+            raise
 
 
 def raise_if_held(index_path: Path) -> None:

@@ -9,6 +9,7 @@ import signal
 import subprocess
 import sys
 import textwrap
+import time
 from pathlib import Path
 
 import numpy as np
@@ -62,8 +63,16 @@ def test_in_the_background_until_told_to_stop(tmp_path: Path) -> None:
     assert str(tmp_path / "captures") in listed
     port = listed.split("ws://127.0.0.1:")[1].split("/")[0]
     assert "no receiver" in run("stop", "--port", "1", cwd=tmp_path, code=1)
+    assert "stays until it is stopped" in listed
     assert "stopped" in run("stop", "--port", port, cwd=tmp_path)
-    assert "no receiver" in run("status", cwd=tmp_path)
+    after = run("status", cwd=tmp_path)
+    assert "no receiver" in after
+    assert f"0 packets kept: ws://127.0.0.1:{port}/ into {tmp_path / 'captures'}" in after
+    run("receive", "--background", "--port", "0", "--idle-timeout", "0.3", cwd=tmp_path)
+    time.sleep(1.5)
+    after = run("status", cwd=tmp_path)
+    assert "no receiver" in after
+    assert "no notebook was attached and no bot connected for 0.3 s" in after
 
 
 def test_the_demo_shows_what_is_missing_and_why(tmp_path: Path) -> None:
@@ -160,7 +169,7 @@ def test_a_broken_limit_is_exit_code_1(tmp_path: Path, root: Path) -> None:
         (["simulate", "speech.bin", "http://example.org"], "url="),
         (["simulate", "speech.bin", "ws://127.0.0.1:9/", "--loss", "2"], "loss=2.0 is not valid"),
         (["receive", "--port", "99999"], "port=99999 is not valid"),
-        (["receive", "--port", "0", "--directory", "speech.bin"], "can't be used"),
+        (["receive", "--port", "0", "--directory", "speech.bin"], "nothing can be kept"),
     ],
 )
 def test_a_mistake_gets_a_sentence_and_exit_code_1(

@@ -306,7 +306,7 @@ def test_a_folder_or_host_that_can_not_be_is_said_clearly(tmp_path: Path) -> Non
         async with Server(folder, host=host, port=0, token=True):
             raise AssertionError("it started")
 
-    with pytest.raises(ReceiverFailed, match="can't be used"):
+    with pytest.raises(ReceiverFailed, match="nothing can be kept"):
         asyncio.run(start(tmp_path / "file"))
     with pytest.raises(ReceiverFailed, match=r"192\.0\.2\.1"):  # an address of nobody (RFC 5737)
         asyncio.run(start(tmp_path / "there", host="192.0.2.1"))

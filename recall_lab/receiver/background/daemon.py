@@ -12,6 +12,8 @@ attach      ``{"id", "clients"}``: the pids of all who are attached, until they 
 status      a Status
 access      ``{"token", "made"}``: what has to be in the URL, and whether we made it
 ready       ``{"error"}``, once the tunnel is open or has failed
+stays       ``{}``; it stays for ``value`` seconds without anybody, None: until it is stopped
+expect      ``{}``; a bot is to come at ``value``, seconds since 1970, and it stays until then
 stop        a Status, once every capture is closed; then the process ends
 ==========  =====================================================================
 """
@@ -25,6 +27,7 @@ import os
 import signal
 import sys
 import time
+from datetime import UTC, datetime
 from typing import Any
 
 import msgspec
@@ -34,7 +37,13 @@ from recall_lab.control.settings import Settings
 from recall_lab.control.status import Status
 from recall_lab.errors import PortInUse, RecallLabError, ReceiverFailed, TunnelFailed
 from recall_lab.receiver.access import Access
-from recall_lab.receiver.background.registry import State, log_path, remove_state, write_state
+from recall_lab.receiver.background.registry import (
+    State,
+    log_path,
+    remove_state,
+    write_end,
+    write_state,
+)
 from recall_lab.receiver.server import Server
 
 
@@ -50,6 +59,7 @@ class Request(msgspec.Struct, frozen=True):
 
     ask: str
     pid: int = 0
+    value: float | None = None
 
 
 class Answer(msgspec.Struct, frozen=True):
@@ -68,6 +78,9 @@ class Daemon:
         self.server = Server.of(order.settings, order.access)
         self.settings = self.server.settings
         self.stopping = asyncio.Event()
+        self.why = ""  # it stops
+        self.expected = 0.0  # when a bot is to come, seconds since 1970
+        self.state: State | None = None
         loop = asyncio.get_running_loop()
         self.stopped: asyncio.Future[Status] = loop.create_future()
         self.opened: asyncio.Future[str] = loop.create_future()  # what went wrong, or ""
@@ -82,11 +95,11 @@ class Daemon:
         """
         loop = asyncio.get_running_loop()
         for number in (signal.SIGTERM, signal.SIGINT):
-            loop.add_signal_handler(number, self.stopping.set)
+            loop.add_signal_handler(number, self.stop, f"it was told to by {number.name}")
         id_ = self.server.id
         await self.server.listen()
         try:
-            state = State(
+            state = self.state = State(
                 id=id_,
                 pid=os.getpid(),
                 created=psutil.Process().create_time() - psutil.boot_time(),
@@ -109,12 +122,21 @@ class Daemon:
                     watching.cancel()
             finally:
                 control.close()
+                status, why = self.server.status, self.why or "it could not go on"
+                self.server.note_end(why)
+                write_end(self.state, why, status.packets)
+                sys.stderr.write(f"ended, {status.packets} packets kept: {why}\n")
                 await self.server.__aexit__(None, None, None)
                 if not self.stopped.done():
                     self.stopped.set_result(self.server.status)
                 await self._farewell()
         finally:
             remove_state(id_)
+
+    def stop(self, why: str) -> None:
+        """Have it end; the first reason counts."""
+        self.why = self.why or why
+        self.stopping.set()
 
     async def _farewell(self) -> None:
         """Let those who asked for the stop be told."""
@@ -172,7 +194,10 @@ class Daemon:
             self.clients[writer] = request.pid
             return {"id": self.server.id, "clients": sorted(set(self.clients.values()))}
         if request.ask == "status":
-            return self.server.status
+            return msgspec.structs.replace(self.server.status, stays=self._stays())
+        if request.ask in ("stays", "expect"):
+            self._stay(request)
+            return {}
         if request.ask == "access":
             access = self.server.access
             return {"token": access.token, "made": access.made}
@@ -180,21 +205,42 @@ class Daemon:
             return {"error": await asyncio.shield(self.opened)}
         if request.ask == "stop":
             self.clients.setdefault(writer, 0)
-            self.stopping.set()
+            self.stop(f"process {request.pid} stopped it" if request.pid else "it was stopped")
             return await self.stopped
-        return {"error": f"{request.ask!r} is not attach, status, access, ready or stop"}
+        return {
+            "error": f"{request.ask!r} is not attach, status, access, ready, stays, expect or stop"
+        }
+
+    def _stay(self, request: Request) -> None:
+        """Stay longer than was thought: somebody asked for it, or a bot is to come."""
+        if request.ask == "expect":
+            self.expected = max(self.expected, request.value or 0.0)
+            return
+        self.settings = msgspec.structs.replace(self.settings, idle_timeout=request.value)
+        if self.state is not None:
+            self.state = msgspec.structs.replace(self.state, settings=self.settings)
+            write_state(self.state)
+
+    def _stays(self) -> str:
+        """How long it stays, in words."""
+        if self.settings.idle_timeout is None or self.expected < time.time():
+            return self.settings.stays
+        until = datetime.fromtimestamp(self.expected, UTC)
+        return f"{self.settings.stays}; a bot is to come at {until:%Y-%m-%d %H:%M} UTC"
 
     async def _watch(self) -> None:
-        """Stop once nobody has been attached or connected for `idle_timeout` seconds."""
+        """Stop once nobody has been attached, connected or expected for `idle_timeout` seconds."""
         alone_since: float | None = None
         while True:
-            if self.clients or self.server.status.connections:
+            patience = self.settings.idle_timeout
+            awaited = time.time() < self.expected
+            if patience is None or awaited or self.clients or self.server.status.connections:
                 alone_since = None
             elif alone_since is None:
                 alone_since = time.monotonic()
-            elif time.monotonic() - alone_since > self.settings.idle_timeout:
-                self.stopping.set()
-            await asyncio.sleep(min(1.0, self.settings.idle_timeout / 4))
+            elif time.monotonic() - alone_since > patience:
+                self.stop(f"no notebook was attached and no bot connected for {patience:g} s")
+            await asyncio.sleep(1.0 if patience is None else min(1.0, patience / 4))
 
 
 def _say(answer: Answer) -> None:

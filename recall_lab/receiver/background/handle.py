@@ -7,6 +7,7 @@ that the handle gives are read from the files on disk, live, in both.
 from __future__ import annotations
 
 import time
+from datetime import datetime
 from pathlib import Path
 from types import TracebackType
 from typing import Self
@@ -32,7 +33,8 @@ _POLL = 0.05  # seconds between two looks at the files while waiting
 class Receiver:
     """A receiver that runs, or has run. Made by :func:`receive`.
 
-    A context manager: leaving it stops the receiver.
+    A context manager: leaving it stops the receiver, or lets go of it while another notebook or
+    script uses it.
     """
 
     def __init__(self, host: Host) -> None:
@@ -223,6 +225,14 @@ class Receiver:
                     )
             time.sleep(_POLL)
 
+    def expect(self, when: datetime) -> None:
+        """Have the receiver stay for a bot that is to come; ``rl.bots.create(join_at=)`` does it.
+
+        Args:
+            when: until then, and `idle_timeout` after.
+        """
+        self._host.expect(when.timestamp())
+
     def stop(self) -> Status:
         """Stop receiving and close every capture; stopping twice is no mistake.
 
@@ -248,7 +258,14 @@ class Receiver:
         error: BaseException | None,
         trace: TracebackType | None,
     ) -> None:
-        self.stop()
+        try:
+            shared = not self._stopped and self._host.others()
+        except ReceiverFailed:  # it does not answer: stopping tells what is wrong
+            shared = []
+        if shared:
+            self._host.close()
+        else:
+            self.stop()
 
     def __repr__(self) -> str:
         status = self.status
@@ -262,10 +279,12 @@ class Receiver:
             wrong = f", {counted(sum(status.refused.values()), 'connection')} refused{wrong}"
         if status.dropped:
             wrong = f", {counted(status.dropped, 'packet')} lost{wrong}"
+        running = status.state == "running" and status.stays
+        stays = f"; stays {status.stays}" if running else ""
         return (
             f"<Receiver {status.state} {where} into {_shown(self.directory)}: "
             f"{counted(status.packets, 'packet')}, {counted(status.recordings, 'recording')}, "
-            f"{sum(status.rejected.values()):,} rejected{wrong}>"
+            f"{sum(status.rejected.values()):,} rejected{wrong}{stays}>"
         )
 
     def _repr_html_(self) -> str:
@@ -280,6 +299,7 @@ class Receiver:
             "url": self.url,
             **outside,
             "directory": _shown(self.directory),
+            "stays": status.stays,
             "connections": f"{status.connections} open, {status.connected} ever",
             "recordings": f"{status.recordings} ({counted(status.streams, 'stream')})",
             "packets": f"{status.packets:,} ({status.packets_per_second:g} a second)",

@@ -26,19 +26,22 @@ from recall_lab.control.status import Status
 from recall_lab.errors import PortInUse, ReceiverFailed, TunnelFailed
 from recall_lab.receiver.access import Access
 from recall_lab.receiver.background import launch
-from recall_lab.receiver.background.daemon import Answer, Order
+from recall_lab.receiver.background.daemon import Answer, Order, Request
 from recall_lab.receiver.background.registry import (
     State,
+    ends,
     forget_logs,
     log_path,
     remove_state,
     states,
+    write_end,
 )
 from recall_lab.receiver.server import Server
 
 START_TIMEOUT: Final = 45.0  # seconds; a tunnel takes its time
 ANSWER_TIMEOUT: Final = 5.0
 STOP_TIMEOUT: Final = 20.0
+_GONE: Final = "it ended without a word: it was killed, or the machine went down"
 _LONGEST: Final = 1 << 20  # bytes of an answer
 
 
@@ -64,6 +67,12 @@ class Host(Protocol):
 
         Raises ReceiverFailed when there is no answer.
         """
+
+    def stay(self, idle_timeout: float | None) -> None:
+        """Have it stay so long without anybody, where it would stay shorter."""
+
+    def expect(self, when: float) -> None:
+        """Have it stay until then, seconds since 1970."""
 
     def ready(self) -> None:
         """Wait until its tunnel is open; raises TunnelFailed when it could not be opened."""
@@ -147,6 +156,7 @@ class ProcessHost:
                 found.append(cls(state))
             except ReceiverFailed:
                 if _process(state) is None:
+                    write_end(state, _GONE)
                     remove_state(state.id)
         return found
 
@@ -163,6 +173,15 @@ class ProcessHost:
     def token(self) -> tuple[str, bool]:
         told = self._ask("access", ANSWER_TIMEOUT)
         return str(told.get("token", "")), bool(told.get("made"))
+
+    def stay(self, idle_timeout: float | None) -> None:
+        now = self.settings.idle_timeout
+        if now is not None and (idle_timeout is None or idle_timeout > now):
+            self._ask("stays", ANSWER_TIMEOUT, idle_timeout)
+            self.settings = msgspec.structs.replace(self.settings, idle_timeout=idle_timeout)
+
+    def expect(self, when: float) -> None:
+        self._ask("expect", ANSWER_TIMEOUT, when)
 
     def ready(self) -> None:
         if self.settings.tunnel:
@@ -201,8 +220,8 @@ class ProcessHost:
             self._socket.close()
             self._socket = None
 
-    def _ask(self, what: str, timeout: float) -> dict[str, Any]:
-        request = msgspec.json.encode({"ask": what, "pid": os.getpid()}) + b"\n"
+    def _ask(self, what: str, timeout: float, value: float | None = None) -> dict[str, Any]:
+        request = msgspec.json.encode(Request(what, os.getpid(), value)) + b"\n"
         with self._asking:
             if self._pid != os.getpid():  # forked: the socket is our parent's
                 self._pid, self._socket = os.getpid(), None
@@ -227,7 +246,10 @@ class ProcessHost:
         pid = self._state.pid
         process = _process(self._state)
         if process is None:
-            return f"the receiver's process {pid} is gone; run the start cell again to go on"
+            told = next((one.why for one in ends() if one.id == self.id), _GONE)
+            return (
+                f"the receiver's process {pid} is gone; run the start cell again to go on ({told})"
+            )
         why = f"the receiver's process {pid} does not answer ({error or 'timed out'})"
         with contextlib.suppress(psutil.Error):
             if process.status() in (psutil.STATUS_STOPPED, psutil.STATUS_TRACING_STOP):
@@ -313,6 +335,12 @@ class ThreadHost(threading.Thread):
             return answer.result(ANSWER_TIMEOUT)
         except (RuntimeError, TimeoutError) as error:
             raise ReceiverFailed(f"the receiver's thread does not answer ({error})") from None
+
+    def stay(self, idle_timeout: float | None) -> None:
+        """It stays as long as this process."""
+
+    def expect(self, when: float) -> None:
+        """It stays as long as this process."""
 
     def token(self) -> tuple[str, bool]:
         return self.server.access.token, self.server.access.made

@@ -11,6 +11,7 @@ import contextlib
 import os
 import stat
 import tempfile
+import time
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Final
@@ -22,6 +23,7 @@ from recall_lab.errors import ReceiverFailed
 from recall_lab.store.files import replace_file
 
 RUNTIME_VARIABLE: Final = "RECALL_LAB_RUNTIME"
+_ENDED: Final = ".ended"  # no .json: that would be one that runs
 
 
 class State(msgspec.Struct, frozen=True, kw_only=True):
@@ -52,6 +54,26 @@ class State(msgspec.Struct, frozen=True, kw_only=True):
     def log(self) -> Path:
         """What it had to say."""
         return log_path(self.id)
+
+
+class Ended(msgspec.Struct, frozen=True, kw_only=True):
+    """A receiver that has ended.
+
+    Attributes:
+        id: of its run.
+        url: where bots on this machine connected.
+        directory: where its captures are.
+        ended: when, in ns since 1970 UTC; where it died without a word, when that was noticed.
+        why: in words.
+        packets: how many it had kept; None where nobody can say.
+    """
+
+    id: str
+    url: str
+    directory: str
+    ended: int
+    why: str
+    packets: int | None = None
 
 
 def runtime_folder() -> Path:
@@ -96,6 +118,27 @@ def states() -> Iterator[State]:
                 yield state
 
 
+def write_end(state: State, why: str, packets: int | None = None) -> None:
+    """Note that a receiver has ended, and why; the newest such notes are kept."""
+    ended = Ended(
+        id=state.id, url=state.settings.url(state.port), directory=state.settings.directory,
+        ended=time.time_ns(), why=why, packets=packets,
+    )  # fmt: skip
+    with contextlib.suppress(OSError):
+        replace_file(runtime_folder() / f"{state.id}{_ENDED}", msgspec.json.encode(ended))
+        _keep_newest(f"*{_ENDED}", 20)
+
+
+def ends() -> list[Ended]:
+    """Return what is noted of receivers that have ended, the last first."""
+    found = []
+    for path in runtime_folder().glob(f"*{_ENDED}"):
+        with contextlib.suppress(OSError, ValueError, RecursionError):
+            if path.lstat().st_uid == os.getuid():
+                found.append(msgspec.json.decode(path.read_bytes(), type=Ended))
+    return sorted(found, key=lambda one: one.ended, reverse=True)
+
+
 def remove_state(receiver: str) -> None:
     """Forget a receiver that has ended; a log that says something is kept for a while."""
     with contextlib.suppress(OSError):
@@ -108,7 +151,11 @@ def remove_state(receiver: str) -> None:
 
 def forget_logs(keep: int = 20) -> None:
     """Remove all but the newest logs."""
-    logs = sorted(runtime_folder().glob("*.log"), key=lambda path: path.stat().st_mtime)
-    for path in logs[:-keep]:
+    _keep_newest("*.log", keep)
+
+
+def _keep_newest(pattern: str, keep: int) -> None:
+    files = sorted(runtime_folder().glob(pattern), key=lambda path: path.stat().st_mtime)
+    for path in files[:-keep]:
         with contextlib.suppress(OSError):
             path.unlink()

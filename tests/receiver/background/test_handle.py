@@ -16,14 +16,17 @@ import sys
 import threading
 import time
 from collections.abc import Iterator
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import numpy as np
 import pandas as pd
 import psutil
 import pytest
+from IPython.terminal.interactiveshell import TerminalInteractiveShell
 
 import recall_lab as rl
+from recall_lab.bots.client import Client
 from recall_lab.capture.record import Flag
 from recall_lab.errors import (
     InvalidArgument,
@@ -32,10 +35,11 @@ from recall_lab.errors import (
     StreamNotFound,
     WaitTimeout,
 )
+from recall_lab.fake_recall.api import FakeRecall
 from recall_lab.loading import load
 from recall_lab.receiver.background import start as start_module
 from recall_lab.receiver.background.handle import Receiver
-from recall_lab.receiver.background.registry import State, states
+from recall_lab.receiver.background.registry import State, ends, log_path, states
 from recall_lab.receiver.background.start import receive, receivers
 from recall_lab.simulator.api import simulate, start_simulation
 
@@ -140,9 +144,10 @@ def test_it_survives_autoreload(mode: str, tmp_path: Path, speech: np.ndarray) -
 def test_a_kernel_that_restarts_finds_its_receiver_and_loses_nothing(
     tmp_path: Path, speech: np.ndarray
 ) -> None:
+    wanted = free_port()
     cell = (
         "import recall_lab as rl, sys\n"
-        f"rx = rl.receive(0, {str(tmp_path)!r})\n"
+        f"rx = rl.receive({wanted}, {str(tmp_path)!r})\n"
         "print(rx.id, rx.port, len(rx.packets()), flush=True)\n"
         "sys.stdin.readline()\n"
     )
@@ -166,7 +171,7 @@ def test_a_kernel_that_restarts_finds_its_receiver_and_loses_nothing(
     assert int(seen) > 0
     truth = bot.wait(20)
     assert (truth["outcome"] == "sent").all()
-    rx = receive(0, tmp_path)
+    rx = receive(wanted, tmp_path)
     rx.wait(packets=len(truth), timeout=10)
     np.testing.assert_array_equal(rx.capture().samples, speech)
     for process in (first, second):
@@ -180,11 +185,78 @@ def test_the_child_ends_when_nobody_is_there_any_more(tmp_path: Path) -> None:
     time.sleep(0.8)
     assert rx.alive  # somebody is: this test
     rx._host.close()
-    deadline = time.monotonic() + 10
-    while psutil.pid_exists(pid) and psutil.Process(pid).status() != psutil.STATUS_ZOMBIE:
-        assert time.monotonic() < deadline
-        time.sleep(0.05)
+    assert ended(pid)
     assert rx.id not in {state.id for state in states()}
+
+
+def ended(pid: int, within: float = 10) -> bool:
+    """Wait for a process that is not our child to end."""
+    deadline = time.monotonic() + within
+    while psutil.pid_exists(pid) and psutil.Process(pid).status() != psutil.STATUS_ZOMBIE:
+        if time.monotonic() > deadline:
+            return False
+        time.sleep(0.05)
+    return True
+
+
+def free_port() -> int:
+    with socket.create_server(("127.0.0.1", 0)) as probe:
+        return int(probe.getsockname()[1])
+
+
+def test_its_end_is_told_in_the_journal_the_log_and_the_status(tmp_path: Path) -> None:
+    rx = receive(0, tmp_path, idle_timeout=0.4)
+    assert rx.status.stays == "while it is in use, and 0.4 s after"
+    assert "stays while it is in use" in repr(rx)
+    log = log_path(rx.id)
+    rx._host.close()
+    assert ended(pid_of(rx))
+    why = "no notebook was attached and no bot connected for 0.4 s"
+    journal = (tmp_path / "_receiver.events.jsonl").read_text()
+    lines = [json.loads(line) for line in journal.splitlines()]
+    assert [(line["kind"], line["reason"]) for line in lines] == [("ended", why)]
+    assert log.read_text() == f"ended, 0 packets kept: {why}\n"
+    told = ends()[0]
+    assert (told.id, told.why, told.packets, told.directory) == (rx.id, why, 0, str(tmp_path))
+    assert why in rx.status.last_error
+
+
+def test_it_stays_until_it_is_stopped(tmp_path: Path) -> None:
+    rx = receive(free_port(), tmp_path, idle_timeout=0.2)
+    pid = pid_of(rx)
+    again = receive(rx.port, tmp_path, idle_timeout=None)  # longer, and the same receiver
+    assert again.id == rx.id
+    assert again.status.stays == "until it is stopped"
+    shorter = receive(rx.port, tmp_path, idle_timeout=5)
+    assert (shorter.id, shorter.status.stays) == (rx.id, "until it is stopped")
+    for one in (rx, again, shorter):
+        one._host.close()
+    assert not ended(pid, within=1.5)
+    rx.stop()
+    assert ended(pid)
+    assert ends()[0].why == f"process {os.getpid()} stopped it"
+
+
+def test_it_waits_for_a_bot_that_is_scheduled(tmp_path: Path, root: Path) -> None:
+    rx = receive(0, tmp_path, idle_timeout=0.2)
+    with FakeRecall(root / "data" / "standup.wav", speed=8) as fake:
+        when = datetime.now(UTC) + timedelta(seconds=3)
+        with Client(fake.key, base_url=fake.base_url) as client:
+            client.create("https://meet.example.org/x", rx, join_at=when)
+    assert "a bot is to come at" in rx.status.stays
+    pid = pid_of(rx)
+    rx._host.close()
+    assert not ended(pid, within=1.5)
+    assert ended(pid)
+
+
+def test_one_that_was_killed_is_told_as_such(tmp_path: Path) -> None:
+    rx = receive(0, tmp_path)
+    os.kill(pid_of(rx), signal.SIGKILL)
+    assert ended(pid_of(rx))
+    assert rx.id not in [one.id for one in receivers()]
+    assert "it was killed" in ends()[0].why
+    assert ends()[0].id == rx.id
 
 
 def test_the_child_loads_nothing_of_arrow(tmp_path: Path) -> None:
@@ -275,11 +347,11 @@ def test_a_port_of_another_program_is_not_taken_and_no_other_is_used(
 
 
 @contextlib.contextmanager
-def another_notebook(folder: Path) -> Iterator[tuple[int, str, int]]:
+def another_notebook(folder: Path, port: int = 0) -> Iterator[tuple[int, str, int]]:
     """A second process that receives into `folder`: its pid, and the receiver's id and port."""
     cell = (
         "import recall_lab as rl, sys\n"
-        f"rx = rl.receive(0, {str(folder)!r})\n"
+        f"rx = rl.receive({port}, {str(folder)!r})\n"
         "print(rx.id, rx.port, flush=True)\n"
         "sys.stdin.readline()\n"
     )
@@ -293,20 +365,80 @@ def another_notebook(folder: Path) -> Iterator[tuple[int, str, int]]:
 
 
 def test_another_notebooks_receiver_is_shared_or_left_alone(tmp_path: Path) -> None:
-    with another_notebook(tmp_path / "a") as (pid, id_, port):
-        assert receive(0, tmp_path / "a").id == id_
-        with pytest.raises(PortInUse, match=f"process {pid} uses too"):
+    port = free_port()
+    with another_notebook(tmp_path / "a", port) as (pid, id_, _):
+        with receive(port, tmp_path / "a") as shared:
+            assert shared.id == id_
+        assert [one.id for one in receivers()] == [id_]  # it is left, and not stopped
+        with pytest.raises(PortInUse, match=f"process {pid} uses too") as caught:
             receive(port, tmp_path / "b")
+        assert f"the same settings would share it: directory='{tmp_path / 'a'}'" in str(
+            caught.value
+        )
+        assert receive(port, tmp_path / "b", replace=True).id != id_
 
 
 def test_who_else_uses_it_is_asked_when_it_matters(tmp_path: Path) -> None:
-    rx = receive(0, tmp_path / "a")
-    with another_notebook(tmp_path / "a") as (pid, id_, _):
+    rx = receive(free_port(), tmp_path / "a")
+    with another_notebook(tmp_path / "a", rx.port) as (pid, id_, _):
         assert id_ == rx.id
         with pytest.raises(PortInUse, match=f"process {pid} uses too"):
             receive(rx.port, tmp_path / "b")
     other = receive(rx.port, tmp_path / "b")  # it has gone: now we may
     assert other.port == rx.port
+
+
+def test_any_free_port_is_one_that_no_other_script_has(tmp_path: Path) -> None:
+    with another_notebook(tmp_path) as (_, id_, port):
+        with receive(0, tmp_path) as rx:
+            assert (rx.id != id_, rx.port != port) == (True, True)
+            assert receive(0, tmp_path).id == rx.id  # a cell that is run again
+        assert [one.id for one in receivers()] == [id_]
+
+
+def test_a_receiver_with_bots_is_not_taken_over(
+    mode: str, tmp_path: Path, speech: np.ndarray
+) -> None:
+    rx = receive(free_port(), tmp_path / "a", mode=mode)
+    bot = start_simulation(speech, rx.url, speed=4, recording="call")
+    rx.wait(packets=2, timeout=10)
+    with pytest.raises(PortInUse, match="that 1 bot is connected to"):
+        receive(rx.port, tmp_path / "b", mode=mode)
+    truth = bot.wait(20)
+    assert (truth["outcome"] == "sent").all()
+    assert truth["connection"].nunique() == 1
+    bot = start_simulation(speech, rx.url, speed=4, recording="other")
+    rx.wait(packets=len(truth) + 2, timeout=10)
+    other = receive(rx.port, tmp_path / "b", mode=mode, replace=True)
+    assert other.id != rx.id
+    bot.wait(20)
+
+
+def test_two_hosts_do_not_stop_one_another(tmp_path: Path) -> None:
+    one = receive(free_port(), tmp_path, "127.0.0.1")
+    other = receive(one.port, tmp_path, "127.0.0.2")
+    assert one.alive
+    assert other.port == one.port
+    again = receive(one.port, tmp_path / "b", "localhost")  # the same address by its name
+    assert not one.alive
+    assert other.alive
+    assert again.port == one.port
+
+
+def test_the_default_folder_is_where_the_kernel_was_started(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    shell = TerminalInteractiveShell.instance()
+    try:
+        (tmp_path / "deep").mkdir()
+        shell.run_line_magic("cd", "-q deep")
+        with receive(0) as rx:
+            assert rx.directory == tmp_path / "captures"
+    finally:
+        TerminalInteractiveShell.clear_instance()
+    with receive(0) as rx:  # a program's own folder
+        assert rx.directory == tmp_path / "deep" / "captures"
 
 
 def test_a_clock_that_is_set_does_not_make_it_a_stranger(
@@ -444,7 +576,7 @@ def test_reprs_are_one_line_and_escape_what_is_foreign(tmp_path: Path) -> None:
 
 def test_a_start_that_fails_says_why(mode: str, tmp_path: Path) -> None:
     (tmp_path / "file").write_text("")
-    with pytest.raises(ReceiverFailed, match="can't be used"):
+    with pytest.raises(ReceiverFailed, match="nothing can be kept"):
         receive(0, tmp_path / "file", mode=mode)
     with pytest.raises(InvalidArgument, match="mode"):
         receive(0, tmp_path, mode="fork")
