@@ -30,7 +30,13 @@ def wav_bytes(
     """Return up to a minute of sound as the bytes of a WAV file."""
     line = axis_of(source, start, end)
     seconds = line.end - line.start
-    if not 0 < seconds <= LONGEST:
+    if not seconds:
+        whole = axis_of(source)
+        raise InvalidArgument(
+            "start, end", (start, end),
+            f"times within the audio, which lasts from {whole.start:.3f} to {whole.end:.3f} s",
+        )  # fmt: skip
+    if seconds > LONGEST:
         raise InvalidArgument(
             "start, end", (start, end),
             f"a clip of up to {LONGEST:g} s, not {seconds:.1f} s: give start and end, or save "

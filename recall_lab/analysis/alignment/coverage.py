@@ -122,7 +122,7 @@ def refuse(pair: Pair, found: Found, covered: Coverage) -> dict[str, float]:
             f"in the best place {best} of {asked or len(pair.telling)} windows with something to "
             f"hear agree, where {_FEWEST} would have to (best rough correlation "
             f"{found.correlation:.2f}): {sound} it is of another meeting, or a sound such as a "
-            "tone, which fits anywhere"
+            "tone, which fits anywhere, or its samples are in another format (rl.findings tells)"
         )
         raise RecordingMismatch(pair.stem, reason, **evidence)
     first, last = found.pieces[0], found.pieces[-1]

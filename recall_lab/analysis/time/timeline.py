@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from typing import Any
+from typing import Any, Final
 
 import numpy as np
 import pandas as pd
@@ -15,6 +15,9 @@ from recall_lab.analysis.time.arguments import crop_of
 from recall_lab.capture.capture import Capture, Moment
 from recall_lab.errors import InvalidArgument
 from recall_lab.wire.pcm import RATE, SAMPLE_DTYPE
+
+_LOUDEST: Final = 1e6
+"""Of float samples, of which full scale is 1: integers as floats, of 16 bits lie below."""
 
 
 def timeline(
@@ -117,11 +120,22 @@ def axis_of(source: Any, start: Moment | None = None, end: Moment | None = None)
 
 def _samples_of(source: Any) -> Array:
     """Return an array of samples."""
-    audio = np.asarray(source)
+    try:
+        audio = np.asarray(source)
+    except ValueError:  # rows of several lengths, for one
+        audio = np.empty(0, object)
     if audio.ndim != 1 or (audio.dtype != SAMPLE_DTYPE and audio.dtype.kind != "f"):
         given = f"{audio.dtype} of shape {audio.shape}" if audio.ndim else source
         valid = f"{SOURCES}; or samples in one dimension, int16 or float with full scale 1"
         raise InvalidArgument("samples", given, valid)
+    if audio.dtype.kind == "f" and len(audio):
+        # NaN is audio that is missing, as timeline(fill="nan") gives it
+        loudest = float(np.fmax(np.fmax.reduce(audio), -np.fmin.reduce(audio)))
+        if loudest > _LOUDEST:
+            raise InvalidArgument(
+                "samples", f"{loudest:g} at the loudest",
+                f"float samples with full scale 1, none beyond {_LOUDEST:,.0f}",
+            )  # fmt: skip
     return audio
 
 

@@ -302,3 +302,20 @@ def test_crops_are_given_by_the_wall_clock_everywhere() -> None:
         )
     with pytest.raises(InvalidArgument, match="no packet tells"):
         rl.levels(np.zeros(16_000, np.int16), start=first)
+
+
+@pytest.mark.parametrize(
+    ("samples", "told"),
+    [
+        ([[1, 2], [3]], "samples in one dimension"),
+        (np.full(100, 1e300), "1e\\+300 at the loudest"),
+        (np.array([0.0, -np.inf, np.nan]), "inf at the loudest"),
+        (np.array([1 + 2j]), "complex128"),
+    ],
+)
+def test_samples_that_cannot_be_are_refused_in_words(samples: object, told: str) -> None:
+    for analysis in (rl.levels, rl.spectrogram, rl.loudness):
+        with pytest.raises(InvalidArgument, match=told):
+            analysis(samples)
+    with pytest.raises(InvalidArgument, match=told):
+        rl.compare(rl.load("data/standup-lossy.bin"), samples)  # type: ignore[arg-type]
