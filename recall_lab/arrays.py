@@ -1,9 +1,9 @@
-"""What NumPy lacks: runs of a mask, long arrays part by part, slices without a step."""
+"""What NumPy lacks: runs of a mask, long arrays part by part, values that rise, slices."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator
-from typing import Final
+from typing import Any, Final
 
 import numpy as np
 import numpy.typing as npt
@@ -38,6 +38,32 @@ def parts_of(count: int) -> Iterator[slice]:
     """
     for low in range(0, count - 1, _PART):
         yield slice(low, low + _PART + 1)
+
+
+def rise(values: npt.NDArray[Any]) -> None:
+    """Make values rise, in place: each becomes the largest so far.
+
+    ``np.maximum.accumulate`` takes several times as long as to see that they rise already.
+    """
+    for part in parts_of(len(values)):
+        some = values[part]
+        if not (some[1:] >= some[:-1]).all():
+            np.maximum.accumulate(values[part.start :], out=values[part.start :])
+            return
+
+
+def falls_of(values: npt.NDArray[Any]) -> npt.NDArray[np.int64]:
+    """Return the positions of values that are larger than the next.
+
+    Example:
+        >>> falls_of(np.array([1, 3, 2, 2, 5, 4])).tolist()
+        [1, 4]
+    """
+    found = [np.empty(0, np.int64)]
+    for part in parts_of(len(values)):
+        some = values[part]
+        found.append(np.flatnonzero(some[1:] < some[:-1]) + part.start)
+    return np.concatenate(found)
 
 
 def slice_of(part: slice, length: int) -> tuple[int, int, int]:

@@ -16,7 +16,7 @@ from recall_lab.capture.damage import Damage
 from recall_lab.capture.epochs import Epochs, epochs_of
 from recall_lab.capture.event_times import on_media_clock
 from recall_lab.capture.events import no_events
-from recall_lab.capture.frame import check_frame, empty_frame, nanoseconds
+from recall_lab.capture.frame import check_frame, empty_frame, nanoseconds, reach_of
 from recall_lab.capture.info import CaptureInfo
 from recall_lab.capture.record import Flag
 from recall_lab.errors import InvalidArgument
@@ -103,10 +103,10 @@ class Capture:
         if isinstance(self._packets, pd.DataFrame):
             check_frame(self._packets)
             self._packets = self._packets.copy(deep=False)  # the caller's may be written to
-            ends = self._packets["offset"] + self._packets["samples"]
-            if len(ends) and ends.max() > len(samples):
+            reached = reach_of(self._packets)
+            if reached > len(samples):
                 raise InvalidArgument(
-                    "packets", int(ends.max()), f"packets within the {len(samples)} samples"
+                    "packets", reached, f"packets within the {len(samples)} samples"
                 )
         self._info = info or CaptureInfo(recording="unnamed")
         self._damage = damage or Damage()

@@ -95,8 +95,10 @@ def epochs_of(packets: pd.DataFrame) -> Epochs:
     Costs little where nothing parts: then `media` is ``relative`` itself.
     """
     relative = packets["relative"].to_numpy()
-    known = np.abs(relative) <= MAX_RELATIVE  # NaN compares false
-    rows = None if known.all() else np.flatnonzero(known)
+    rows = None
+    if not (len(relative) and -MAX_RELATIVE <= relative.min() <= relative.max() <= MAX_RELATIVE):
+        known = np.abs(relative) <= MAX_RELATIVE  # NaN compares false
+        rows = None if known.all() else np.flatnonzero(known)
     times = relative if rows is None else relative[rows]
     epoch = np.zeros(len(relative), np.uint32)
     one = relative if rows is None else np.where(known, relative, np.nan)

@@ -28,6 +28,7 @@ import numpy as np
 import numpy.typing as npt
 import pandas as pd
 
+from recall_lab.arrays import falls_of
 from recall_lab.capture.record import Records
 from recall_lab.errors import InvalidFrame
 from recall_lab.wire.pcm import RATE, SAMPLE_BYTES
@@ -128,6 +129,17 @@ def check_frame(packets: pd.DataFrame) -> None:
             raise InvalidFrame(f"column {name!r} is {packets[name].min()} at {row}: must be >= 0")
 
 
+def reach_of(packets: pd.DataFrame) -> int:
+    """Return how many samples a capture of these packets has at least."""
+    offsets, samples = packets["offset"].to_numpy(), packets["samples"].to_numpy()
+    if not len(offsets):
+        return 0
+    last = int(offsets[-1]) + int(samples[-1])
+    if last >= int(offsets.max()) + int(samples.max()):  # nearly always, and soon seen
+        return last
+    return int((offsets + samples).max())
+
+
 def seconds(packets: pd.DataFrame) -> pd.Series[float]:
     """Return how long each packet lasts, in seconds, from its samples.
 
@@ -159,7 +171,7 @@ def arrivals(
     monotonic = packets["monotonic"].to_numpy()
     if not len(monotonic):
         return np.empty(0)
-    restarts = np.flatnonzero(monotonic[1:] < monotonic[:-1]) + 1
+    restarts = falls_of(monotonic) + 1
     if len(restarts):
         received = nanoseconds(packets["received"])
         monotonic = monotonic.copy()

@@ -13,6 +13,7 @@ import numpy as np
 import numpy.typing as npt
 import pandas as pd
 
+from recall_lab.arrays import rise
 from recall_lab.capture.continuity.media_order import MediaOrder, apart
 from recall_lab.wire.pcm import RATE
 
@@ -103,5 +104,5 @@ def place(packets: pd.DataFrame, order: MediaOrder, *, resampled: bool = True) -
         if edges is not None:
             edges = edges[again]
     reached = at + lengths
-    np.maximum.accumulate(reached, out=reached)
+    rise(reached)
     return Placed(at, lengths, offsets, rows, reached, origin, counts, edges)

@@ -31,16 +31,17 @@ def timed(capture: Capture, *, repaired: bool = False) -> pd.DataFrame:
         MissingTimestamps: when there is audio, but not one packet with a time.
     """
     packets, media = capture.packets, capture.media
-    known = np.isfinite(media)
+    # one that is not finite makes the sum so; nearly always there is none
+    known = np.isfinite(media) if len(media) and not np.isfinite(media.sum()) else None
     if packets.empty and len(capture.audio):
         held = f"there are {capture.duration:.3f} s of audio, but no packets"
         raise MissingTimestamps(capture.info.stem, held)
-    if len(known) and not known.any():
+    if known is not None and not known.any():
         held = f"the relative time of all {len(packets):,} packets is unknown"
         raise MissingTimestamps(capture.info.stem, held)
     if capture.epochs.breaks or len(capture.epochs.odd):
         packets["relative"] = media
-    heard: pd.DataFrame = packets if known.all() else packets.loc[known]
+    heard: pd.DataFrame = packets if known is None else packets.loc[known]
     return heard if repaired else _received(heard)
 
 
@@ -60,8 +61,9 @@ def repaired_seconds(packets: pd.DataFrame) -> float:
 
 def _received(packets: pd.DataFrame) -> pd.DataFrame:
     """Return the packets that came from the bot: those themselves, where all did."""
-    filled = _filled(packets)
-    return packets.loc[~filled] if filled.any() else packets
+    if not int(np.bitwise_or.reduce(packets["flags"].to_numpy())) & Flag.REPAIRED:  # nearly always
+        return packets
+    return packets.loc[~_filled(packets)]
 
 
 def _filled(packets: pd.DataFrame) -> npt.NDArray[np.bool_]:

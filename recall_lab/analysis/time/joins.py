@@ -27,6 +27,7 @@ import pandas as pd
 from recall_lab.analysis.axis.placement import Placed
 from recall_lab.analysis.causes.causes import Holes, causes_of
 from recall_lab.analysis.causes.dropped import dropped_spans
+from recall_lab.arrays import falls_of
 from recall_lab.capture.capture import Capture
 from recall_lab.capture.continuity.level_steps import HALF_SAMPLE
 from recall_lab.capture.continuity.media_order import MediaOrder, apart, earliest
@@ -160,7 +161,7 @@ def _gaps(
 ) -> Found:
     """Return missing audio, with causes: before the packets `after`, and around all."""
     starts, reached, tolerance = line.starts, line.reached, line.tolerance
-    before = np.searchsorted(reached, reached[after - 1])  # the first to have reached so far
+    before = _first_to_reach(reached, after - 1)
     begin, end = reached[after - 1], starts[after]
     samples = np.maximum(placed.at[after] - placed.reached[after - 1], 0)
     before, after = line.row(before), line.row(after)
@@ -218,7 +219,7 @@ def _overlaps(line: MediaOrder, at: Positions, duplicates: Positions) -> Found:
     starts, reached = line.starts, line.reached
     at = np.setdiff1d(at, duplicates, assume_unique=True)
     until = np.minimum(starts[at] + line.lasts[at], reached[at - 1])
-    other = np.searchsorted(reached, reached[at - 1])
+    other = _first_to_reach(reached, at - 1)
     span = Holes(starts[at], until, line.row(other), line.row(at))
     return _found("overlap", span, "", "new audio before the last has ended")
 
@@ -244,20 +245,52 @@ def _reordered(packets: pd.DataFrame, line: MediaOrder, duplicates: Positions) -
     if line.scatter > HALF_SAMPLE:  # what only seems late, by a stamp that is not exact, is not
         relative = relative.copy()
         relative[line.row(np.arange(len(line.starts)))] = line.starts
-    if (relative[1:] >= relative[:-1]).all():
+    at, ahead = _behind(relative)
+    if not len(at):
         empty = Holes(np.empty(0), np.empty(0), nothing, nothing)
         return _found("reordered", empty, "", "")
-    furthest = np.maximum.accumulate(relative)
-    at = np.flatnonzero(relative < furthest)
-    at = at[relative[at] < furthest[at] - HALF_SAMPLE]
+    every = at
     at = np.setdiff1d(at, line.row(duplicates), assume_unique=True)
     silent = np.flatnonzero(packets["samples"].to_numpy() == 0)
     again = earliest(relative[silent]) != np.arange(len(silent))  # no audio, twice
     at = np.setdiff1d(at, silent[again], assume_unique=True)
-    ahead = np.searchsorted(furthest, furthest[at])  # the first that begins so late
+    ahead = ahead[np.searchsorted(every, at)]
     start = relative[at]
     span = Holes(start, start + packets["samples"].to_numpy()[at] / RATE, ahead, at)
     return _found("reordered", span, "", "arrived after one that begins later")
+
+
+def _first_to_reach(reached: Floats, at: Positions) -> Positions:
+    """Return the first packets to have reached as far as those `at` some positions."""
+    first = at.copy()
+    late = np.flatnonzero((at > 0) & (reached[np.maximum(at - 1, 0)] == reached[at]))
+    first[late] = np.searchsorted(reached, reached[at[late]])
+    return first
+
+
+def _behind(times: Floats) -> tuple[Positions, Positions]:
+    """Return packets that begin before one that came earlier, and the first that begins so late.
+
+    Times rise but for a few falls, so only what follows these is looked at.
+    """
+    falls = falls_of(times)
+    if len(falls) > len(times) // 64:  # many: quicker all at once
+        furthest = np.maximum.accumulate(times)
+        at = np.flatnonzero(times < furthest - HALF_SAMPLE)
+        return at, np.searchsorted(furthest, furthest[at])
+    peaks = np.maximum.accumulate(times[falls])
+    behind, ahead = [np.empty(0, np.int64)], [np.empty(0, np.int64)]
+    edges = [0, *(falls + 1).tolist(), len(times)]  # of stretches that rise
+    highest, first = -np.inf, 0
+    for place, peak in enumerate(peaks.tolist()):
+        low, high, end = edges[place : place + 3]
+        if peak > highest:
+            highest, first = peak, low + int(np.searchsorted(times[low:high], peak))
+        count = int(np.searchsorted(times[high:end], peak - HALF_SAMPLE))
+        if count:
+            behind.append(np.arange(high, high + count))
+            ahead.append(np.full(count, first))
+    return np.concatenate(behind), np.concatenate(ahead)
 
 
 def _found(

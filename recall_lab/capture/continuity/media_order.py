@@ -13,7 +13,7 @@ from zlib import crc32
 import numpy as np
 import numpy.typing as npt
 
-from recall_lab.arrays import parts_of, runs_of
+from recall_lab.arrays import parts_of, rise, runs_of
 from recall_lab.capture.continuity.level_clock import CLOCK
 from recall_lab.capture.continuity.level_steps import HALF_SAMPLE
 from recall_lab.capture.continuity.rule import ENOUGH, Jumps, jumps_of, share
@@ -91,9 +91,15 @@ def media_order(
     in_order = bool((media[1:] >= media[:-1]).all())
     by_stamp = None if in_order else np.argsort(media, kind="stable")
     stamps = media if by_stamp is None else media[by_stamp]
-    again, first = _repeated(media, samples, checksums, by_stamp, stamps)
+    again, first, where = _repeated(media, samples, checksums, by_stamp, stamps)
+    alike = bool(len(samples)) and int(samples.min()) == int(samples.max())
+    counts = samples if alike or by_stamp is None else samples[by_stamp]
     clock: Floats | None = None
-    if not tolerance and _is_exact(media, samples, by_stamp, again):
+    if (
+        not tolerance
+        and _is_exact(stamps, counts, where)
+        and (by_stamp is None or not _strays(media, samples, by_stamp, where))
+    ):
         order, starts, scatter = by_stamp, stamps, 0.0
     else:
         order, starts, clock, scatter = _with_repeated(
@@ -101,45 +107,51 @@ def media_order(
         )
         stamps = media if order is None else media[order]
     if order is not None:
-        samples = samples[order]
+        samples = samples if alike else counts if order is by_stamp else samples[order]
         rows = order if rows is None else rows[order]
-    lasts = samples / RATE
+    # of packets that are all of one length, one number says it
+    lasts = np.broadcast_to(samples[0] / RATE, len(samples)) if alike else samples / RATE
     stretched = clock is not None and bool(clock.any())
     if stretched and clock is not None:
-        lasts *= 1 + clock
+        lasts = lasts * (1 + clock)
     reached = starts + lasts
-    np.maximum.accumulate(reached, out=reached)
+    rise(reached)
     quantum = _quantum(media) if scatter > HALF_SAMPLE else 0.0
     return MediaOrder(
         rows, starts, stamps, samples, lasts, reached, HALF_SAMPLE, scatter, quantum, stretched
     )
 
 
-def _is_exact(
-    media: Floats, samples: npt.NDArray[np.int32], by_stamp: Positions | None, again: Positions
-) -> bool:
-    """Tell whether stamps are exact and nothing but packets is missing: so it is nearly always."""
-    if len(again):
-        once = np.ones(len(media), bool)
-        once[again] = False
-        by_stamp = np.flatnonzero(once) if by_stamp is None else by_stamp[once[by_stamp]]
-    if by_stamp is not None and _strays(media, samples, by_stamp):
-        return False
+def _is_exact(stamps: Floats, samples: npt.NDArray[np.int32], again: Positions) -> bool:
+    """Tell whether stamps are exact and nothing but packets is missing: so it is nearly always.
+
+    Args:
+        stamps: in order.
+        samples: how many each packet has.
+        again: positions of packets that came before.
+    """
     ran = 0.0
-    count = len(media) if by_stamp is None else len(by_stamp)
-    for part in parts_of(count):
-        some = part if by_stamp is None else by_stamp[part]
-        starts, counts = media[some], samples[some]
-        misses = starts[1:] - starts[:-1]
+    for part in parts_of(len(stamps)):
+        counts = samples[part]
+        misses = np.diff(stamps[part])
         misses -= counts[:-1] / RATE
         torn = np.flatnonzero(np.abs(misses) > HALF_SAMPLE)
         if len(torn):
+            ran -= float(misses[torn].sum())
+            torn = torn[_others(torn + part.start + 1, again)]
             usual = np.minimum(counts[torn], counts[torn + 1]) / RATE
             if not (misses[torn] >= usual * (0.5 - 1e-9)).all():  # scatter would come back
                 return False
-        ran += float(misses.sum() - misses[torn].sum())
+        ran += float(misses.sum())
     # a clock that is a little off shows in the sum of all joins only
     return abs(ran) <= 2 * HALF_SAMPLE
+
+
+def _others(some: Positions, than: Positions) -> Mask:
+    """Tell which of some positions are not among others, which rise."""
+    if not len(than):
+        return np.ones(len(some), bool)
+    return np.asarray(than[np.minimum(np.searchsorted(than, some), len(than) - 1)] != some)
 
 
 def apart(
@@ -164,12 +176,20 @@ def apart(
     return np.concatenate(positions), np.concatenate(sizes)
 
 
-def _strays(media: Floats, samples: npt.NDArray[np.int32], by_stamp: Positions) -> bool:
-    """Tell whether a stamp lies alone, before all or behind all, of a packet from between them."""
-    if len(by_stamp) < ENOUGH:
+def _strays(
+    media: Floats, samples: npt.NDArray[np.int32], by_stamp: Positions, again: Positions
+) -> bool:
+    """Tell whether a stamp lies alone, before all or behind all, of a packet from between them.
+
+    Packets that came before, `again` in the order of stamps, do not count.
+    """
+    size = len(by_stamp) - len(again)
+    if size < ENOUGH:
         return False
-    for at, beside in ((by_stamp[0], by_stamp[1]), (by_stamp[-1], by_stamp[-2])):
-        between = _FEW < at < len(by_stamp) - 1 - _FEW
+    room = min(len(again) + 2, len(by_stamp))
+    for ends in (np.arange(room), len(by_stamp) - 1 - np.arange(room)):
+        at, beside = by_stamp[ends[_others(ends, again)][:2]]
+        between = _FEW < at < len(media) - 1 - _FEW
         if between and abs(media[at] - media[beside]) > 1.5 * samples[[at, beside]].max() / RATE:
             return True
     return False
@@ -276,15 +296,15 @@ def _repeated(
     checksums: npt.NDArray[np.uint32],
     order: Positions | None,
     stamps: Floats,
-) -> tuple[Positions, Positions]:
-    """Return packets that are the same as an earlier one in all, and which one that is.
+) -> tuple[Positions, Positions, Positions]:
+    """Return packets that are the same as an earlier one in all, which one that is, and where.
 
-    `order` is that of their stamps, and `stamps` are these in order.
+    `order` is that of their stamps, and `stamps` are these in order: where they are counts these.
     """
     nothing = np.empty(0, np.int64)
     alike = np.flatnonzero(stamps[1:] == stamps[:-1])
     if not len(alike):
-        return nothing, nothing
+        return nothing, nothing, nothing
     members = np.union1d(alike, alike + 1)
     rows = members if order is None else order[members]
     first = rows[earliest(media[rows], samples[rows], checksums[rows])]
@@ -302,8 +322,8 @@ def _repeated(
             equal = np.zeros(len(stamps), bool)
             equal[alike] = True
             silent &= share(equal, where) > _SHARED
-            again, first = again[~silent], first[~silent]
-    return again, first
+            again, first, where = again[~silent], first[~silent], where[~silent]
+    return again, first, where
 
 
 def earliest(*columns: npt.NDArray[Any]) -> Positions:
