@@ -9,8 +9,11 @@ from collections.abc import Callable
 import numpy as np
 import pandas as pd
 import pytest
+from helpers.builders import make_capture
 from helpers.often import often
 from helpers.plans import CAUSE_OF, SECONDS, draw, holes
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from recall_lab.analysis.time.gaps import discontinuities, gaps
 from recall_lab.analysis.time.timeline import timeline
@@ -280,3 +283,30 @@ class TestDegenerate:
     ) -> None:
         with pytest.raises(InvalidArgument, match=name):
             gaps(make([0.0]), **options)  # type: ignore[arg-type]
+
+
+@settings(deadline=None, max_examples=60)
+@given(
+    st.lists(st.tuples(st.integers(0, 1900), st.integers(1, 90), st.integers(1, 4)), max_size=12),
+    st.lists(st.integers(0, 1999), max_size=4),
+)
+def test_what_came_late_is_told_as_one_by_one(
+    moved: list[tuple[int, int, int]], doubled: list[int]
+) -> None:
+    """Among many in order, some come late, one or several in a row, and some come twice."""
+    order = np.arange(2000)
+    for at, by, size in moved:  # `size` packets come after `by` others
+        some = order[at : at + size]
+        order = np.insert(np.delete(order, np.arange(at, at + len(some))), min(at + by, 1990), some)
+    order = np.insert(order, doubled, order[doubled])
+    found = discontinuities(make_capture(order * 0.2, payload_crc=order))
+    late, furthest, first, seen = [], -1, 0, set()
+    for at, number in enumerate(order.tolist()):
+        if number < furthest and number not in seen:
+            late.append((first, at))
+        seen.add(number)
+        if number > furthest:
+            furthest, first = number, at
+    told = found.loc[found["kind"] == "reordered", ["before", "after"]].astype(int)
+    assert sorted(told.itertuples(index=False, name=None)) == sorted(late)
+    assert (found["kind"] == "duplicate").sum() == len(order) - len(set(order.tolist()))
