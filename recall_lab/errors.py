@@ -317,11 +317,11 @@ class StreamNotFound(CaptureError, LookupError):
         choices: the streams there are, as ``recording`` or ``recording.participant``.
     """
 
-    def __init__(self, wanted: str, choices: Sequence[str]) -> None:
+    def __init__(self, wanted: str, choices: Sequence[str], why: str = "") -> None:
         self.wanted = wanted
         self.choices = list(choices)
         listed = ", ".join(self.choices[:10]) + ", ..." * (len(self.choices) > 10)
-        there = f"there are: {listed}" if self.choices else "nothing has been received yet"
+        there = f"there are: {listed}" if self.choices else why or "nothing has been received yet"
         super().__init__(f"{wanted}: {there}")
 
 

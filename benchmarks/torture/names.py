@@ -14,6 +14,7 @@ import base64
 import contextlib
 import json
 import os
+import re
 import shutil
 import stat
 import subprocess
@@ -55,7 +56,7 @@ IDS: Final = [
     "C:", "C:\\x", "x:stream", "\0", "a\0b", "a\nb", "a\r", "\x1b[2J", "x" * 65, "x" * 255,
     "x" * 256, "x" * 4_096, "\u0430bc", "abc\u0301", "\uff21", "\u212a", "\u202eabc", "\u200b",
     "\ufeffa", "\U0001f600", "\u0660", "\u00b2", "a\u2215b", "a\uff0fb", "\u2024\u2024/x",
-    None, 1, 1.5, True, [], {}, ["a"],
+    None, -1, 1.5, True, [], {}, ["a"],
 ]  # fmt: skip
 """Recording ids that may become no file."""
 
@@ -65,6 +66,9 @@ FINE: Final = ["CON", "nul", "COM1", "LPT9", "ABC", "abc", "Abc", "0", "a-", "a-
 PARTICIPANTS: Final = [
     -1, "1", "../1", 1.5, 2**63, -(2**63), 10**30, None, True, [], {}, "", "1/../2", "0x1",
 ]  # fmt: skip
+
+_NUMBERED: Final = re.compile(r"a\.\d{1,19}\.(bin|idx|json)|[0-9a-f]{16}\.tape")
+"""Files of those, whose own ids stand for none; and what was refused."""
 
 SUFFIXES: Final = (".bin", ".idx", ".json", ".events.jsonl")
 TEMPORARY: Final = ".{stem}.json.tmp"
@@ -97,9 +101,12 @@ def odd_ids(ground: Ground) -> Iterator[Figure]:
     refused = sum(ground.status.rejected.values())
     stems = {id_ if n is None else f"{id_}.{n}" for id_ in FINE for n in who} | {"steady-1"}
     right = {f"{stem}{suffix}" for stem in stems for suffix in SUFFIXES[:3]}
-    right |= {f"{id_}{SUFFIXES[3]}" for id_ in [*FINE, "steady-1", "_receiver"]}
-    names = {path.name for path in ground.captures.rglob("*")}
-    yield Figure("ids refused that may be no file", refused, "=", len(IDS) + len(PARTICIPANTS))
+    right |= {f"{id_}{SUFFIXES[3]}" for id_ in [*FINE, "a", "steady-1", "_receiver"]}
+    found = {path.name for path in ground.captures.rglob("*") if path.is_file()}
+    names = {name for name in found if not _NUMBERED.fullmatch(name)}
+    numbers = {name.split(".")[1] for name in found - names if name.startswith("a.")}
+    yield Figure("ids refused that may be no file", refused, "=", len(IDS))
+    yield Figure("streams of participants whose ids are no numbers", len(numbers), "=", 11)
     yield Figure("files that are not of a recording", len(names - right), "=", 0)
     yield Figure("files of odd ids missing", len(right - names), "=", 0)
     yield from ground.figures("odd ids")

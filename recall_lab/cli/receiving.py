@@ -1,4 +1,4 @@
-"""``recall-lab receive | simulate | status | stop``: how audio comes in."""
+"""``recall-lab receive | simulate | replay | status | stop``: how audio comes in."""
 
 from __future__ import annotations
 
@@ -101,6 +101,16 @@ def add(commands: Commands) -> None:
     )  # fmt: skip
     simulate.add_argument("--truth", metavar="CSV", help="write what was done to each packet")
     simulate.set_defaults(run=_simulate)
+
+    replay = commands.add_parser(
+        "replay",
+        help="send messages again that a receiver refused",
+        description="Send the messages of a tape to a receiver: what another one has kept aside in "
+        "_quarantine of its folder, or a file with a message a line.",
+    )
+    replay.add_argument("tape", help="such as captures/_quarantine/8f2c.tape")
+    replay.add_argument("url", help="of the receiver, such as ws://127.0.0.1:3456/")
+    replay.set_defaults(run=_replay)
 
     status = commands.add_parser(
         "status",
@@ -230,6 +240,11 @@ def _simulate(options: argparse.Namespace) -> int:
         truth.to_csv(options.truth, index=False)
     counts = truth["outcome"].value_counts()
     print(", ".join(f"{count:,} {outcome}" for outcome, count in counts.items()))
+    return 0
+
+
+def _replay(options: argparse.Namespace) -> int:
+    print(f"{counted(rl.simulator.replay(options.tape, options.url), 'message')} sent")
     return 0
 
 

@@ -27,6 +27,7 @@ class Limits(msgspec.Struct, frozen=True, kw_only=True):
         connections: sockets open at once.
         per_address: sockets open at once from one address. Behind a tunnel or a proxy all
             have one and the same.
+        quarantine: bytes of refused messages that are kept aside as they came; 0 for none.
 
     Example:
         >>> Limits(recording=4 * 2**30).day == 256 * 2**30
@@ -39,11 +40,12 @@ class Limits(msgspec.Struct, frozen=True, kw_only=True):
     streams: int = 100_000
     connections: int = 2_048
     per_address: int = 1_024
+    quarantine: int = 64 * MIB
 
     def checked(self) -> Limits:
         """Return itself; raises InvalidArgument for the first that can't be."""
         for name in self.__struct_fields__:
-            value, least = getattr(self, name), 0 if name == "reserve" else 1
+            value, least = getattr(self, name), 0 if name in ("reserve", "quarantine") else 1
             if not isinstance(value, int) or isinstance(value, bool) or not least <= value < 2**63:
                 valid = f"a whole number from {least} to 2**63 - 1, as 20 * 2**30"
                 raise InvalidArgument(f"limits.{name}", value, valid)

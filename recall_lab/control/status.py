@@ -30,7 +30,9 @@ class Status(msgspec.Struct, frozen=True, kw_only=True):
         bytes: bytes of audio kept since the start.
         events: messages that were not audio.
         video: those of them that were pictures.
-        rejected: messages refused, by reason.
+        rejected: messages refused, by reason and, where one is at fault, field:
+            ``"field data.data.buffer"``.
+        quarantined: how many of them are kept aside, in ``_quarantine``.
         refused: connections not let in, by reason (see :mod:`recall_lab.receiver.access`).
         dropped: audio packets that were received and could not be kept: the disk refused them, or
             a limit did.
@@ -58,6 +60,7 @@ class Status(msgspec.Struct, frozen=True, kw_only=True):
     events: int = 0
     video: int = 0
     rejected: dict[str, int] = {}
+    quarantined: int = 0
     refused: dict[str, int] = {}
     dropped: int = 0
     dropped_s: float = 0.0

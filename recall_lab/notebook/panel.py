@@ -132,7 +132,7 @@ def _wrongs(look: Look) -> Iterator[str]:
     if look.health.trouble:
         yield f"tunnel: {excerpt(look.health.trouble, 400)[1:-1]}"
     for what, counts in (
-        ("messages rejected", look.health.rejected),
+        ("messages came and were refused", look.health.rejected),
         ("connections refused", look.health.refused),
     ):
         if counts:

@@ -24,6 +24,7 @@ from recall_lab.control.status import Status
 from recall_lab.errors import CaptureError, InvalidMessage, LimitReached
 from recall_lab.receiver.dropped import Key
 from recall_lab.receiver.open_streams import OpenStream, Storage
+from recall_lab.receiver.quarantine import Quarantine
 from recall_lab.store.journal import Journal, StrangersThrottle, Throttle
 from recall_lab.text import excerpt
 from recall_lab.wire.messages import (
@@ -91,6 +92,10 @@ class Ingest:
         self.rejected: Counter[str] = Counter()
         self.refused: Counter[str] = Counter()
         self.last_error = ""
+        self._last_refusal = ""  # of a message: it is told where nothing worse has happened
+        self._quarantine = Quarantine(
+            self.directory, receiver, limits.quarantine if limits else Limits().quarantine
+        )
         self._throttle = Throttle(burst=20, rate=1.0)
         self._strangers = StrangersThrottle()
         self._ticks: deque[tuple[float, int]] = deque(maxlen=_WINDOW + 1)
@@ -138,7 +143,10 @@ class Ingest:
                 assert isinstance(message, OtherEvent)
                 self._event(connection, message, sequence)
         except InvalidMessage as error:
-            self._reject(connection, error.reason, str(error), data, sequence)
+            at_fault = error.reason in ("field", "number")
+            reason = f"{error.reason} {error.field}".rstrip() if at_fault else error.reason
+            self._reject(connection, reason, str(error), data, sequence)
+            self._keep_aside(connection, error.reason, str(error), data)
             return error.reason != "utf8"
         except CaptureError as error:
             self.last_error = str(error)
@@ -159,6 +167,7 @@ class Ingest:
         connection.sequence = sequence + 1
         problem = f"a binary message that is no JSON: bare audio is of {ENDED_PROTOCOL}"
         self._reject(connection, "binary", problem, data, sequence)
+        self._keep_aside(connection, "binary", problem, data)
 
     def unfinished(self, connection: Connection, size: int) -> None:
         """Count a message of which so much had come, and which is waited for no longer."""
@@ -243,9 +252,10 @@ class Ingest:
             events=self.events,
             video=self.video,
             rejected=dict(self.rejected + Counter(storage=storage.unwritten)),
+            quarantined=self._quarantine.kept,
             refused=dict(self.refused),
             unsynced=storage.unsynced,
-            last_error=self.last_error,
+            last_error=self.last_error or self._last_refusal,
         )
 
     def close(self) -> None:
@@ -389,6 +399,7 @@ class Ingest:
         sequence: int,
     ) -> None:
         self.rejected[reason] += 1
+        self._last_refusal = f"a message was refused: {problem}"
         held = self._strangers.admit(connection.peer, reason, time.monotonic())
         if held is not None:
             self._note(
@@ -396,6 +407,18 @@ class Ingest:
                 sequence=sequence, size=len(data), start=excerpt(bytes(data[:200]), 200),
                 held_back=held,
             )  # fmt: skip
+
+    def _keep_aside(
+        self, connection: Connection, reason: str, problem: str, data: bytes | bytearray
+    ) -> None:
+        """Keep a refused message as it came, where there is room for it."""
+        try:
+            self.storage.budget.check_room()
+            self._quarantine.keep(connection.peer, reason, problem, data, binary=reason == "binary")
+        except LimitReached:  # the disk is for recordings now
+            pass
+        except OSError as error:
+            self._trouble(f"a refused message could not be kept aside: {error}")
 
     def _note(self, recording: str | None, kind: str, **fields: Any) -> bool:
         """Write a line into the journal; tell whether it could be written."""

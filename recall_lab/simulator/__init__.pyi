@@ -11,3 +11,4 @@ from .meeting import Voice as Voice
 from .meeting import read_meeting as read_meeting
 from .meeting_player import simulate_meeting as simulate_meeting
 from .meeting_player import start_meeting as start_meeting
+from .replay import replay as replay

@@ -18,6 +18,7 @@ import pytest
 import soundfile
 from helpers.terminal import COMMAND, run
 
+import recall_lab as rl
 from recall_lab.analysis.time.gaps import discontinuities
 from recall_lab.loading import load
 
@@ -73,6 +74,15 @@ def test_in_the_background_until_told_to_stop(tmp_path: Path) -> None:
     after = run("status", cwd=tmp_path)
     assert "no receiver" in after
     assert "no notebook was attached and no bot connected for 0.3 s" in after
+
+
+def test_messages_of_a_tape_are_sent(tmp_path: Path) -> None:
+    (tmp_path / "tape").write_text('{"event": "transcript.data", "data": {}}\n' * 3)
+    with rl.receive(0, tmp_path / "kept") as rx:
+        assert run("replay", "tape", rx.url, cwd=tmp_path) == "3 messages sent\n"
+        deadline = time.monotonic() + 10
+        while rx.status.events < 3:
+            assert time.monotonic() < deadline
 
 
 def test_the_demo_shows_what_is_missing_and_why(tmp_path: Path) -> None:

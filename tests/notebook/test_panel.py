@@ -113,7 +113,7 @@ def test_the_meter_is_as_long_as_the_level() -> None:
 def test_what_went_wrong_is_said() -> None:
     seen = look(rejected={"json": 3, "base64": 1}, last_error="disk <full>\nat once")
     page = Page(html_of(seen))
-    assert "messages rejected: 1 base64, 3 json" in page.text
+    assert "messages came and were refused: 1 base64, 3 json" in page.text
     assert "last error: disk <full>\\nat once" in page.text
     assert "last error: disk <full>\\nat once" in text_of(seen)
     assert "failed, was at" in text_of(look(state="failed"))

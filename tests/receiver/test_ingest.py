@@ -116,9 +116,8 @@ def test_what_is_refused_is_counted_by_reason_and_journalled_as_an_excerpt(inges
     assert told["size"].tolist()[0] == 5000
     assert told["start"].str.len().max() <= 200
     assert load(ingest.directory / "r1.bin").packets["sequence"].tolist() == [3]
-    assert {path.suffix for path in ingest.directory.iterdir()} <= {
-        ".bin", ".idx", ".json", ".jsonl",
-    }  # fmt: skip
+    suffixes = {path.suffix for path in ingest.directory.rglob("*") if path.is_file()}
+    assert suffixes <= {".bin", ".idx", ".json", ".jsonl", ".tape"}
 
 
 def test_a_flood_of_bad_messages_writes_few_lines(ingest: Ingest) -> None:

@@ -7,6 +7,7 @@ that the handle gives are read from the files on disk, live, in both.
 from __future__ import annotations
 
 import time
+import warnings
 from datetime import datetime
 from pathlib import Path
 from types import TracebackType
@@ -24,7 +25,7 @@ from recall_lab.errors import InvalidArgument, ReceiverFailed, StreamNotFound, W
 from recall_lab.receiver.access import with_token
 from recall_lab.receiver.background.hosts import Host
 from recall_lab.receiver.background.streams import Streams
-from recall_lab.text import counted, html_table, printable, tallied
+from recall_lab.text import counted, excerpt, html_table, printable, tallied
 from recall_lab.wire.pcm import seconds_of
 
 _POLL = 0.05  # seconds between two looks at the files while waiting
@@ -123,7 +124,8 @@ class Receiver:
     def packets(self, recording: str | None = None, participant: int | None = None) -> pd.DataFrame:
         """Return the packets frame of one stream so far (see :mod:`recall_lab.capture.frame`).
 
-        Only what is new since the last call is read.
+        Only what is new since the last call is read. While there is none, and something came that
+        was refused, a warning says so.
 
         Args:
             recording: its id; by default the recording that began last.
@@ -133,6 +135,9 @@ class Receiver:
             StreamNotFound: when there is no such stream, or it has to be said whose.
         """
         if recording is None and participant is None and not self._streams.found():
+            refused = _refusals(self.status)
+            if refused:
+                warnings.warn(f"there are no packets: {refused}", stacklevel=2)
             return empty_frame()
         follower = self._streams.one(recording, participant)
         follower.poll()
@@ -144,7 +149,7 @@ class Receiver:
         Args and errors are those of :meth:`packets`; before the first packet there is none.
         """
         if not self._streams.found():
-            raise StreamNotFound(f"there is no stream{_refusals(self.status)}", [])
+            raise StreamNotFound("there is no stream", [], _refusals(self.status))
         follower = self._streams.one(recording, participant)
         follower.poll()
         return follower.capture()
@@ -159,7 +164,7 @@ class Receiver:
         """
         streams = self.recordings()
         if streams.empty:
-            raise StreamNotFound(f"there is no stream{_refusals(self.status)}", [])
+            raise StreamNotFound("there is no stream", [], _refusals(self.status))
         last = streams.iloc[-1]
         participant = last["participant"]
         return self.capture(
@@ -211,8 +216,16 @@ class Receiver:
                 return kept
             if timeout is not None and now - begin >= timeout:
                 raise WaitTimeout(
-                    f"after {timeout:g} s there were {kept} packets and {held:.1f} s of audio"
-                    + _refusals(self.status),
+                    "; ".join(
+                        filter(
+                            None,
+                            [
+                                f"after {timeout:g} s there were {kept} packets and {held:.1f} s "
+                                "of audio",
+                                _refusals(self.status),
+                            ],
+                        )
+                    ),
                     packets=kept,
                     seconds=held,
                 )
@@ -318,12 +331,17 @@ class Receiver:
 
 
 def _refusals(status: Status) -> str:
-    """Say that somebody was refused: nothing comes then, which looks like silence."""
-    if not status.refused:
-        return ""
-    told = tallied(status.refused)
-    count = counted(sum(status.refused.values()), "connection")
-    return f"; {count} refused ({told}: it demands {status.auth_required or 'no browser'})"
+    """Say what came and was refused: nothing is kept then, which looks like silence; or ``""``."""
+    told = []
+    if status.rejected:
+        count = counted(sum(status.rejected.values()), "message")
+        why = f" ({excerpt(status.last_error, 300)[1:-1]})" if status.last_error else ""
+        told.append(f"{count} came and were refused: {tallied(status.rejected)}{why}")
+    if status.refused:
+        count = counted(sum(status.refused.values()), "connection")
+        demands = f"it demands {status.auth_required or 'no browser'}"
+        told.append(f"{count} refused ({tallied(status.refused)}: {demands})")
+    return "; ".join(told)
 
 
 def _shown(folder: Path) -> str:
