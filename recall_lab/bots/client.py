@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import closing
 from datetime import datetime
+from math import inf
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Final, Self, TypeVar
@@ -14,6 +15,7 @@ import msgspec
 from pydantic import SecretStr
 from tenacity import Retrying
 
+from recall_lab.arguments import duration
 from recall_lab.bots import flow, requests
 from recall_lab.bots.account import Account
 from recall_lab.bots.answers import Answer, Page, unusable
@@ -21,7 +23,7 @@ from recall_lab.bots.exchange import Body, Deadline, Part, fetching, options, ou
 from recall_lab.bots.flow import Ask, Fetch, Flow, Pause, Step
 from recall_lab.bots.refusals import plain
 from recall_lab.bots.requests import Reachable, Request
-from recall_lab.bots.retries import Attempts, Timing, policy, seconds
+from recall_lab.bots.retries import Attempts, Timing, policy
 from recall_lab.bots.values import Bot, Endpoints, Recording, id_of
 
 T = TypeVar("T")
@@ -81,7 +83,7 @@ class Client:
         # at once, so that no traceback shows it
         api_key = SecretStr(api_key) if isinstance(api_key, str) else api_key
         self._account = Account.checked(api_key, region, base_url)
-        self._patience = seconds("retry_timeout", retry_timeout)
+        self._patience = duration("retry_timeout", retry_timeout, most=inf, above=True)
         self._timeout = timeout
         self._timing = timing or Timing()
         self._http = httpx2.Client(**options(self._account, timeout), transport=transport)

@@ -6,17 +6,19 @@ import math
 import os
 import uuid
 from collections.abc import AsyncIterable, Callable, Iterable
+from math import inf
 from types import TracebackType
 from typing import Any, Final, Self, TypeVar
 
 import httpx2
 
+from recall_lab.arguments import duration
 from recall_lab.bots.account import Account, headers
 from recall_lab.bots.answers import MAX_ANSWER, Answer
 from recall_lab.bots.flow import Fetch
 from recall_lab.bots.refusals import refusal
 from recall_lab.bots.requests import Request
-from recall_lab.bots.retries import PASSING, Attempts, seconds
+from recall_lab.bots.retries import PASSING, Attempts
 from recall_lab.errors import InvalidArgument, RecallApiError, StorageFailed
 
 T = TypeVar("T")
@@ -65,7 +67,7 @@ def options(account: Account, timeout: float) -> dict[str, Any]:
     Raises:
         InvalidArgument: for a timeout that is none.
     """
-    timeout = seconds("timeout", timeout)
+    timeout = duration("timeout", timeout, most=inf, above=True)
     if timeout == math.inf:
         raise InvalidArgument("timeout", timeout, "seconds, above 0: no socket waits for ever")
     return {

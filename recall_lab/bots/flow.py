@@ -7,6 +7,7 @@ back. So waiting for a bot is written once, for the client that blocks and the o
 from __future__ import annotations
 
 from collections.abc import Callable, Generator
+from math import inf
 from pathlib import Path
 from typing import Any, Final, TypeAlias, TypeVar
 
@@ -14,10 +15,10 @@ import msgspec
 from pydantic import SecretStr
 from tqdm import tqdm
 
+from recall_lab.arguments import duration, whole
 from recall_lab.bots import requests
 from recall_lab.bots.answers import Media
 from recall_lab.bots.requests import Request
-from recall_lab.bots.retries import seconds
 from recall_lab.bots.values import STEPS, Bot, Endpoints, Recording, failed, id_of
 from recall_lab.errors import InvalidArgument, RecallApiError, WaitTimeout
 from recall_lab.text import shortened
@@ -68,8 +69,8 @@ def wait_until(
     id = id_of(bot, "bot")
     if code not in STEPS:
         raise InvalidArgument("code", code, f"one of {', '.join(STEPS)}")
-    seconds("timeout", timeout)
-    seconds("poll", poll)
+    timeout = duration("timeout", timeout, most=inf, above=True)
+    poll = duration("poll", poll, most=inf, above=True)
     return _wait_until(id, code, clock() + timeout, timeout, progress, poll, clock)
 
 
@@ -105,10 +106,9 @@ def download(
         InvalidArgument: for what can't be, before the flow begins.
     """
     id = id_of(of, "recording")
-    seconds("timeout", timeout)
-    seconds("poll", poll)
-    if isinstance(limit, bool) or not isinstance(limit, int) or limit < 1:
-        raise InvalidArgument("limit", limit, "a number of bytes, at least 1")
+    timeout = duration("timeout", timeout, most=inf, above=True)
+    poll = duration("poll", poll, most=inf, above=True)
+    whole("limit", limit, 1, what="a number of bytes")
     target = Path(path)
     if not target.is_dir() and not target.parent.is_dir():
         raise InvalidArgument("path", str(path), "a file in a folder that there is, or a folder")

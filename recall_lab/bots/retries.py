@@ -29,7 +29,7 @@ from typing import Any, Final
 import msgspec
 from tenacity import RetryCallState, retry_if_exception
 
-from recall_lab.errors import InvalidArgument, RecallApiError
+from recall_lab.errors import RecallApiError
 
 NO_BOT_PAUSE: Final = 30.0
 """Seconds until there may be a free bot again (https://docs.recall.ai/docs/errors)."""
@@ -56,17 +56,6 @@ class Timing(msgspec.Struct, frozen=True, kw_only=True):
     clock: Callable[[], float] = time.monotonic
     now: Callable[[], float] = time.time
     random: Callable[[], float] = random.random
-
-
-def seconds(name: str, value: float) -> float:
-    """Return a number of seconds.
-
-    Raises:
-        InvalidArgument: for what is none, or not above 0.
-    """
-    if isinstance(value, bool) or not isinstance(value, int | float) or not value > 0:
-        raise InvalidArgument(name, value, "seconds, above 0")
-    return float(value)
 
 
 class Attempts:

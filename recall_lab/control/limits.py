@@ -9,7 +9,7 @@ from typing import Final
 
 import msgspec
 
-from recall_lab.errors import InvalidArgument
+from recall_lab.arguments import whole
 
 MIB: Final = 1 << 20
 GIB: Final = 1 << 30
@@ -46,7 +46,5 @@ class Limits(msgspec.Struct, frozen=True, kw_only=True):
         """Return itself; raises InvalidArgument for the first that can't be."""
         for name in self.__struct_fields__:
             value, least = getattr(self, name), 0 if name in ("reserve", "quarantine") else 1
-            if not isinstance(value, int) or isinstance(value, bool) or not least <= value < 2**63:
-                valid = f"a whole number from {least} to 2**63 - 1, as 20 * 2**30"
-                raise InvalidArgument(f"limits.{name}", value, valid)
+            whole(f"limits.{name}", value, least, 2**63 - 1, "a whole number such as 20 * 2**30")
         return self

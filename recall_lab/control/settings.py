@@ -8,6 +8,7 @@ from typing import Final, Literal
 
 import msgspec
 
+from recall_lab.arguments import Duration, duration, whole
 from recall_lab.control.limits import Limits
 from recall_lab.errors import InvalidArgument
 from recall_lab.wire.urls import is_loopback, public_address
@@ -91,8 +92,8 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
         port: int,
         directory: str | Path,
         mode: str,
-        idle_timeout: float | None,
-        sync: float,
+        idle_timeout: Duration | None,
+        sync: Duration,
         tunnel: str | None = None,
         domain: str | None = None,
         public_url: str | None = None,
@@ -100,17 +101,15 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
         locks: bool = True,
     ) -> Settings:
         """Return settings, or raise for the first that can't be (as :func:`recall_lab.receive`)."""
-        if not isinstance(port, int) or isinstance(port, bool) or not 0 <= port <= 65_535:
-            raise InvalidArgument("port", port, "0 (any free port) to 65535")
+        whole("port", port, 0, 65_535, "a port (0 for any free one)")
         if not isinstance(host, str) or not _HOST.fullmatch(host):
             raise InvalidArgument("host", host, "an address or a host name, such as 127.0.0.1")
         if mode not in MODES:
             raise InvalidArgument("mode", mode, "'process' or 'thread'")
-        if idle_timeout is not None and not 0 < idle_timeout < 1e9:
-            valid = "a positive number of seconds, or None to stay until it is stopped"
-            raise InvalidArgument("idle_timeout", idle_timeout, valid)
-        if not 0 < sync < 1e9:
-            raise InvalidArgument("sync", sync, "a positive number of seconds")
+        if idle_timeout is not None:
+            stay = "None to stay until it is stopped; or seconds"
+            idle_timeout = duration("idle_timeout", idle_timeout, above=True, what=stay)
+        sync = duration("sync", sync, above=True)
         if limits is not None and not isinstance(limits, Limits):
             raise InvalidArgument("limits", limits, "rl.Limits(...)")
         if tunnel is not None and tunnel not in TUNNELS:

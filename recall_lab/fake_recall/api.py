@@ -24,6 +24,7 @@ from urllib.parse import parse_qs, urlsplit
 
 from pydantic import SecretStr
 
+from recall_lab.arguments import number
 from recall_lab.configuration import hidden
 from recall_lab.errors import InvalidArgument, PortInUse
 from recall_lab.fake_recall.create_request import read_order, wrong
@@ -93,8 +94,7 @@ class FakeRecall:
             ("speed", speed, 1e-3, 1e6), ("pace", pace, 1e-3, 1e6), ("lead", lead, 0, 3600),
             ("gain", gain, -100, 100), ("port", port, 0, 65_535),
         ):  # fmt: skip
-            if not isinstance(value, int | float) or not least <= value <= most:
-                raise InvalidArgument(name, value, f"a number from {least:g} to {most:g}")
+            number(name, value, least, most)
         if not isinstance(fatal, str):
             raise InvalidArgument("fatal", fatal, "the sub code of a failure, or ''")
         self.key = hidden(key or secrets.token_hex(20))

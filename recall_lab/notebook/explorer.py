@@ -25,6 +25,7 @@ from recall_lab.analysis.recording.export import as_int16
 from recall_lab.analysis.sound.pyramid import BINS, Columns, pyramid
 from recall_lab.analysis.time.analysis import Analysis
 from recall_lab.analysis.time.arguments import crop_of
+from recall_lab.arguments import whole
 from recall_lab.capture.capture import Moment
 from recall_lab.capture.frame import nanoseconds
 from recall_lab.errors import InvalidArgument, RecallLabError
@@ -178,8 +179,7 @@ class Explorer(anywidget.AnyWidget):
         self.send({**answer, "id": number}, data)
 
     def _view(self, start: float, end: float, columns: Any) -> tuple[dict[str, Any], list[Any]]:
-        if not isinstance(columns, int) or not 1 <= columns <= _MOST_COLUMNS:
-            raise InvalidArgument("columns", columns, f"a whole number, 1 to {_MOST_COLUMNS:,}")
+        whole("columns", columns, 1, _MOST_COLUMNS)
         answer, data = self._seen(start, end, columns)
         return {"kind": "view", **answer}, data
 

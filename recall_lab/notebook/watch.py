@@ -17,7 +17,8 @@ from collections.abc import Iterator
 from functools import partial
 from typing import TYPE_CHECKING, Any, Final
 
-from recall_lab.errors import InvalidArgument, MissingExtra, NoNotebook
+from recall_lab.arguments import Duration, duration
+from recall_lab.errors import MissingExtra, NoNotebook
 from recall_lab.notebook.followed import Stream
 from recall_lab.notebook.live import Live, Look, Receiving
 from recall_lab.notebook.live_picture import SECONDS, Picture
@@ -39,7 +40,7 @@ _turns, _updating, _usual = threading.Lock(), 0, sys.getswitchinterval()
 _panels: weakref.WeakValueDictionary[str, Panel] = weakref.WeakValueDictionary()
 
 
-def watch(receiver: Receiving, seconds: float | None = None) -> Panel:
+def watch(receiver: Receiving, seconds: Duration | None = None) -> Panel:
     """Put a panel into the notebook that shows what a receiver is doing, and keep it current.
 
     Returns at once. The panel is brought up to date about once a second from a thread, also
@@ -61,8 +62,8 @@ def watch(receiver: Receiving, seconds: float | None = None) -> Panel:
         >>> rx = receive(port=3456)  # doctest: +SKIP
         >>> watch(rx)  # doctest: +SKIP
     """
-    if seconds is not None and not (isinstance(seconds, int | float) and 0 < seconds < 1e9):
-        raise InvalidArgument("seconds", seconds, "a positive number of seconds, or None")
+    if seconds is not None:
+        seconds = duration("seconds", seconds, above=True)
     try:
         from IPython import get_ipython  # noqa: PLC0415 - comes with an extra only
     except ImportError as error:

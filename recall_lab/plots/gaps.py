@@ -16,8 +16,8 @@ from recall_lab.analysis.causes.causes import CAUSES
 from recall_lab.analysis.clocks.columns import repaired_spans
 from recall_lab.analysis.time.analysis import Analysis, Call, analyse, each_of
 from recall_lab.analysis.time.gaps import gaps as find_gaps
+from recall_lab.arguments import Duration, whole
 from recall_lab.capture.capture import Capture
-from recall_lab.errors import InvalidArgument
 from recall_lab.plots.clock_map import ClockMap, clock_map
 from recall_lab.plots.clock_marks import draw_epochs, draw_steps, draw_unexplained, keys
 from recall_lab.plots.style import (
@@ -73,7 +73,7 @@ def plot_gaps(
     *,
     clock: str = "relative",
     call: Call | None = None,
-    tolerance: float | str | None = None,
+    tolerance: Duration | None = None,
     title: str | None = None,
 ) -> Axes:
     """Plot what is there and what is missing, one lane a stream.
@@ -166,8 +166,7 @@ def plot_gap_histogram(
     Example:
         >>> plot_gap_histogram(rl.load("captures/9f3c.bin"))  # doctest: +SKIP
     """
-    if not isinstance(bins, int) or bins < 1:
-        raise InvalidArgument("bins", bins, "a whole number, 1 or more")
+    whole("bins", bins, 1)
     rows = source if isinstance(source, pd.DataFrame) else find_gaps(source)
     rows = rows[rows["kind"] == "gap"]
     if ax is None:

@@ -17,6 +17,7 @@ from recall_lab.analysis.sound.mos import mos as scores_of
 from recall_lab.analysis.sound.speech import speech
 from recall_lab.analysis.time.analysis import Analysis, Call, analyse
 from recall_lab.analysis.time.timeline import axis_of
+from recall_lab.arguments import Duration
 from recall_lab.capture.capture import Moment
 from recall_lab.plots.clock_map import ClockMap, clock_map
 from recall_lab.plots.clock_marks import (
@@ -58,7 +59,7 @@ def plot_overview(
     detector: str = "level",
     clock: str = "relative",
     call: Call | None = None,
-    tolerance: float | str | None = None,
+    tolerance: Duration | None = None,
     start: Moment | None = None,
     end: Moment | None = None,
     mos: bool = False,

@@ -22,6 +22,7 @@ from recall_lab.analysis.meeting.roster import Roster, roster_of
 from recall_lab.analysis.meeting.transcript import words_of
 from recall_lab.analysis.time.analysis import Analysis, analyse, capture_of, each_of
 from recall_lab.analysis.time.arguments import crop_of
+from recall_lab.arguments import whole
 from recall_lab.capture.capture import Capture, Moment
 from recall_lab.errors import InvalidArgument
 from recall_lab.plots.clock_map import RELATIVE, ClockMap, clock_map
@@ -207,8 +208,7 @@ def plot_speakers(
     Example:
         >>> plot_speakers(rl.load_recording("captures/9f3c"), words=True)  # doctest: +SKIP
     """
-    if isinstance(rows, bool) or not isinstance(rows, int) or not 1 <= rows <= ALL_ROWS:
-        raise InvalidArgument("rows", rows, f"a whole number from 1 to {ALL_ROWS}")
+    whole("rows", rows, 1, ALL_ROWS)
     streams = streams_of(_loaded(captures))
     known = [one for one in streams if isinstance(one, Capture)]
     kept = [one for one in known if len(one.audio) or not one.packets.empty]

@@ -20,6 +20,7 @@ from recall_lab.analysis.sound.overview import overview
 from recall_lab.analysis.sound.spectrum import decibels, mel_edges, spectrogram
 from recall_lab.analysis.time.analysis import Analysis, analyse
 from recall_lab.analysis.time.timeline import axis_of
+from recall_lab.arguments import Duration, duration, whole
 from recall_lab.capture.capture import Moment
 from recall_lab.errors import InvalidArgument
 from recall_lab.plots.clock_map import ClockMap, clock_map
@@ -61,7 +62,7 @@ def plot_waveform(
     color: str = BLUE,
     clock: str = "relative",
     missing: bool = True,
-    tolerance: float | str | None = None,
+    tolerance: Duration | None = None,
     start: Moment | None = None,
     end: Moment | None = None,
     title: str | None = None,
@@ -112,9 +113,9 @@ def plot_levels(
     source: Any,
     ax: Axes | None = None,
     *,
-    every: float | None = None,
+    every: Duration | None = None,
     clock: str = "relative",
-    tolerance: float | str | None = None,
+    tolerance: Duration | None = None,
     start: Moment | None = None,
     end: Moment | None = None,
     title: str | None = None,
@@ -146,8 +147,8 @@ def plot_levels(
     if ax is None:
         _, ax = plt.subplots(figsize=(10, 3), layout="constrained")
     line = axis_of(known, start, end)
-    if every is None:
-        every = max(0.05, (line.end - line.start) / _COLUMNS)
+    seconds = max(0.05, (line.end - line.start) / _COLUMNS) if every is None else every
+    every = duration("every", seconds)
     edges = windows_of(len(line), every)
     measured = measure(line, edges)
     found = frame_of_levels(line, edges, measured)
@@ -191,14 +192,14 @@ def plot_spectrogram(
     fmin: float | None = None,
     fmax: float | None = None,
     limits: tuple[float, float] = RANGE,
-    length: float = 0.025,
-    hop: float = 0.010,
+    length: Duration = 0.025,
+    hop: Duration = 0.010,
     columns: int | None = None,
     statistic: str = "mean",
     cmap: str = "magma",
     colorbar: bool = True,
     clock: str = "relative",
-    tolerance: float | str | None = None,
+    tolerance: Duration | None = None,
     start: Moment | None = None,
     end: Moment | None = None,
     title: str | None = None,
@@ -240,6 +241,7 @@ def plot_spectrogram(
         raise InvalidArgument("frequency", frequency, "'linear', 'mel' or 'log'")
     if statistic not in ("mean", "max"):
         raise InvalidArgument("statistic", statistic, "'mean' or 'max'")
+    length, hop = duration("length", length), duration("hop", hop)
     if not np.isfinite(limits).all() or not limits[0] < limits[1]:
         raise InvalidArgument("limits", limits, "two levels in dBFS, the lower first")
     known = analyse(source, tolerance=tolerance)
@@ -386,8 +388,7 @@ def _envelope(
     line: Timeline, columns: int
 ) -> tuple[npt.NDArray[np.float64], npt.NDArray[np.float64], npt.NDArray[np.float64]]:
     """Return column centres (s) and the lowest and highest sample in each; NaN where none is."""
-    if not isinstance(columns, int) or not 1 <= columns <= 100_000:
-        raise InvalidArgument("columns", columns, "a whole number, 1 to 100,000")
+    whole("columns", columns, 1, 100_000)
     size = min(columns, len(line))
     edges = np.rint(np.linspace(0, len(line), size + 1)).astype(np.int64)
     found = measure(line, edges, totals=False, runs=False)

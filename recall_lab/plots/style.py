@@ -16,6 +16,7 @@ from matplotlib.ticker import FuncFormatter, Locator, MaxNLocator, NullLocator
 from PIL import Image
 
 from recall_lab.analysis.sound.spectrum import hertz_of, mel_of
+from recall_lab.arguments import number
 from recall_lab.errors import InvalidArgument
 from recall_lab.plots.fonts import families, legible
 from recall_lab.text import shortened
@@ -116,12 +117,9 @@ def frequency_axis(
     lowest = LOWEST if scale == "log" else 0.0
     low, high = lowest if fmin is None else fmin, RATE / 2 if fmax is None else fmax
     for name, value in (("fmin", low), ("fmax", high)):
-        if isinstance(value, bool) or not isinstance(value, int | float | np.number):
-            raise InvalidArgument(name, value, "a frequency in Hz")
-    if not lowest <= low < high <= RATE / 2:
-        raise InvalidArgument(
-            "fmin, fmax", (fmin, fmax), f"frequencies of {lowest:g} to {RATE // 2:,} Hz, rising"
-        )
+        number(name, value, lowest, RATE / 2, "a frequency in Hz")
+    if not low < high:
+        raise InvalidArgument("fmin, fmax", (fmin, fmax), "two frequencies, the lower first")
     if scale == "mel":
         ax.set_yscale("function", functions=(mel_of, hertz_of))
     else:

@@ -24,6 +24,7 @@ from recall_lab.analysis.time.analysis import Analysis, Call, analyse
 from recall_lab.analysis.time.loss import UNEXPLAINED
 from recall_lab.analysis.verdict.quality import quality
 from recall_lab.analysis.verdict.verdict import findings_of
+from recall_lab.arguments import Duration
 from recall_lab.capture.capture import Capture
 from recall_lab.errors import InvalidArgument
 from recall_lab.plots.clip import wav_bytes
@@ -52,8 +53,8 @@ def report(
     path: str | os.PathLike[str],
     *,
     call: Call | None = None,
-    mute: float | str | None = None,
-    tolerance: float | str | None = None,
+    mute: Duration | None = None,
+    tolerance: Duration | None = None,
     detector: str = "level",
     comparison: Comparison | None = None,
 ) -> Path:

@@ -141,7 +141,7 @@ def simulate(
     recording: str | None = None,
     participant: Participant | int | None = None,
     form: ArtifactForm = "raw",
-    start: float = 0.0,
+    relative: float = 0.0,
     secret: str | SecretStr | None = None,
     progress: bool = False,
 ) -> pd.DataFrame:
@@ -164,7 +164,7 @@ def simulate(
         recording: id of the recording; drawn by default.
         participant: whose separate stream this is: an id, or a Participant. None: mixed.
         form: which of the two documented artifact keys the messages have.
-        start: relative time of the first packet, in seconds; a Capture keeps its own.
+        relative: relative time of the first packet, in seconds; a Capture keeps its own.
         secret: of a workspace, ``whsec_...``, to sign the connections with.
         progress: show a progress bar.
 
@@ -194,7 +194,7 @@ def simulate(
         recording=recording,
         participant=participant,
         form=form,
-        start=start,
+        start=relative,
         secret=secret,
     )
     return play_out(bot, progress=progress)

@@ -15,6 +15,7 @@ import numpy.typing as npt
 import pandas as pd
 from pydantic import SecretStr
 
+from recall_lab.arguments import number
 from recall_lab.capture.capture import Capture
 from recall_lab.configuration import hidden
 from recall_lab.errors import InvalidArgument, ReceiverFailed
@@ -70,8 +71,7 @@ class Bot:
         told: Callable[[float], Participant] | None = None,
     ) -> None:
         url, secret = hidden(url), None if secret is None else hidden(secret)
-        if not isinstance(speed, int | float) or not speed > 0:
-            raise InvalidArgument("speed", speed, "a positive number; inf for no waiting")
+        number("speed", speed, 0, what="a number (inf for no waiting)", above=True)
         if not isinstance(faults, Faults | None):
             raise InvalidArgument("faults", faults, "rl.Faults(...)")
         self._line = Line(url, speed, secret)

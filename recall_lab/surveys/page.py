@@ -18,6 +18,7 @@ from matplotlib.figure import Figure
 from tqdm import tqdm
 
 from recall_lab.analysis.causes.causes import CAUSES, missing_label
+from recall_lab.arguments import whole
 from recall_lab.errors import InvalidArgument
 from recall_lab.loading import load
 from recall_lab.reports.page import page, page_path, picture, write
@@ -64,8 +65,7 @@ def survey_report(
         PosixPath('week.html')
     """
     path = survey_path(path)
-    if not isinstance(reports, int) or isinstance(reports, bool) or reports < 0:
-        raise InvalidArgument("reports", reports, "a whole number, 0 or more")
+    whole("reports", reports)
     rows = rank(frame)
     written = _reports(rows.head(reports), path, progress)
     write(path, _page(frame, rows, written, path))

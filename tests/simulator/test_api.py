@@ -46,7 +46,13 @@ def test_all_faults_at_once_and_the_truth_is_exact(rx: Receiver, speech: np.ndar
         malformed=0.04, quantum=0.001, seed=11,
     )  # fmt: skip
     truth = simulate(
-        speech, rx.url, speed=20, packet=(0.02, 0.1, 0.2), faults=faults, recording="all", start=50
+        speech,
+        rx.url,
+        speed=20,
+        packet=(0.02, 0.1, 0.2),
+        faults=faults,
+        recording="all",
+        relative=50,
     )
     assert set(truth["outcome"]) == {"sent", "lost", "muted", "outage", "malformed"}
     expect(rx, truth, "all")
@@ -66,7 +72,7 @@ def test_what_the_field_does_arrives_as_the_truth_tells(rx: Receiver, speech: np
     )  # fmt: skip
     packets = cut(len(speech), 0.05)
     truth = simulate(
-        speech, rx.url, speed=math.inf, packet=0.05, faults=faults, recording="field", start=7
+        speech, rx.url, speed=math.inf, packet=0.05, faults=faults, recording="field", relative=7
     )
     assert set(truth["outcome"]) == {"sent", "lost", "hidden", "outage", "malformed"}
     expect(rx, truth, "field")
@@ -143,7 +149,13 @@ def test_wav_flac_bin_and_capture_are_the_same_source(
 def test_a_capture_is_replayed_packet_by_packet(rx: Receiver, speech: np.ndarray) -> None:
     faults = Faults(loss=0.1, reorder=0.1, empty=0.1, seed=3)
     truth = simulate(
-        speech, rx.url, speed=math.inf, packet=(0.02, 0.2), faults=faults, recording="one", start=9
+        speech,
+        rx.url,
+        speed=math.inf,
+        packet=(0.02, 0.2),
+        faults=faults,
+        recording="one",
+        relative=9,
     )
     expect(rx, truth, "one")
     first = rx.capture("one")

@@ -129,7 +129,7 @@ def test_16_people_with_mutes_of_their_own_are_16_captures_whose_mix_is_their_su
     streams = load_recording(tmp_path / "captures" / "call")
     assert len([one for one in streams if one.info.participant is not None]) == 16
     assert truth["outcome"].value_counts()["muted"] > 30
-    mixed = rl.mix(streams, span=(0.0, 4.0))
+    mixed = rl.mix(streams, call=(0.0, 4.0))
     total = np.sum([voice.heard.astype(np.int64) for voice in voices], axis=0)
     np.testing.assert_array_equal(mixed.samples, np.clip(total, -32_768, 32_767))
     assert mixed.comparison is not None

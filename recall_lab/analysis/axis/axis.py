@@ -17,6 +17,7 @@ import numpy.typing as npt
 
 from recall_lab.analysis.axis.placement import Placed, Positions
 from recall_lab.analysis.axis.resampling import SIDE, interpolated
+from recall_lab.arguments import Duration, duration
 from recall_lab.capture.capture import Audio
 from recall_lab.errors import InvalidArgument
 from recall_lab.store.reader import release
@@ -146,14 +147,13 @@ class Timeline:
         low = min(max(low, 0), self._length)
         return self._read(low, min(max(high, low), self._length))
 
-    def blocks(self, seconds: float = 60.0) -> Iterator[tuple[Array, Mask]]:
+    def blocks(self, seconds: Duration = 60.0) -> Iterator[tuple[Array, Mask]]:
         """Yield samples and what of them is real, from the start to the end, in bounded memory.
 
         Args:
             seconds: length of a block; the last may be shorter.
         """
-        if not isinstance(seconds, int | float) or not 1 / RATE <= seconds <= LONGEST / RATE:
-            raise InvalidArgument("seconds", seconds, "a positive number of seconds")
+        seconds = duration("seconds", seconds, 1 / RATE, LONGEST / RATE)
         step = round(seconds * RATE)
         for low in range(0, self._length, step):
             yield self._read(low, min(low + step, self._length))

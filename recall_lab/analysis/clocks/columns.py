@@ -9,7 +9,7 @@ import pandas as pd
 from recall_lab.capture.capture import Capture
 from recall_lab.capture.frame import arrivals, nanoseconds
 from recall_lab.capture.record import Flag
-from recall_lab.errors import InvalidArgument, MissingTimestamps
+from recall_lab.errors import MissingTimestamps
 from recall_lab.wire.pcm import RATE
 
 Seconds = npt.NDArray[np.float64]
@@ -70,23 +70,6 @@ def _filled(packets: pd.DataFrame) -> npt.NDArray[np.bool_]:
     """Return which packets ``repair`` filled in."""
     filled: npt.NDArray[np.bool_] = (packets["flags"].to_numpy() & int(Flag.REPAIRED)) != 0
     return filled
-
-
-def seconds_pair(span: tuple[float, float] | None) -> tuple[float, float] | None:
-    """Return a span of the relative clock as two floats.
-
-    Raises:
-        InvalidArgument: when it is no span.
-    """
-    if span is None:
-        return None
-    try:
-        start, end = map(float, span)
-    except (TypeError, ValueError):
-        start, end = np.nan, np.nan
-    if not (np.isfinite(start) and np.isfinite(end) and start <= end):
-        raise InvalidArgument("span", span, "(start, end) in seconds of the relative clock")
-    return start, end
 
 
 def times_of(nanoseconds: npt.NDArray[np.int64]) -> pd.Series[pd.Timestamp]:

@@ -279,9 +279,9 @@ def _only_in_mix(streams: list[Capture], span: tuple[float, float], size: int) -
 
     Where the two can't be laid over one another, nothing is told.
     """
-    known = mix(streams, span=span)
+    known = mix(streams, call=span)
     assert known.mixed is not None
-    lag = known.comparison["lag samples"] if known.comparison is not None else np.nan
+    lag = known.comparison["lag_samples"] if known.comparison is not None else np.nan
     found = np.zeros(size, bool)
     if not np.isfinite(lag):
         return found

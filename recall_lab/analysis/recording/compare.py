@@ -27,6 +27,7 @@ from recall_lab.analysis.sound.levels import measure
 from recall_lab.analysis.sound.speech import speech
 from recall_lab.analysis.time.analysis import Analysis, analyse
 from recall_lab.analysis.time.timeline import axis_of
+from recall_lab.arguments import Duration, duration
 from recall_lab.capture.capture import Capture
 from recall_lab.capture.continuity.level_steps import HALF_SAMPLE
 from recall_lab.errors import InvalidArgument
@@ -41,7 +42,7 @@ def compare(
     capture: Capture,
     recording: str | os.PathLike[str] | Capture | npt.ArrayLike,
     *,
-    every: float = 2.0,
+    every: Duration = 2.0,
 ) -> Comparison:
     """Find where a live capture lies in the recording of the same meeting, and how alike they are.
 
@@ -76,9 +77,7 @@ def compare(
         <Comparison 9f3c, offset: +12.3451 s (±0.004 ms), drift: +80.001 ppm (+79.983 to ...
         >>> found.gaps.query("recorded and speech > 0")  # doctest: +SKIP
     """
-    number = isinstance(every, int | float) and not isinstance(every, bool)
-    if not number or not 0.25 <= every <= 60:
-        raise InvalidArgument("every", every, "seconds, 0.25 to 60")
+    every = duration("every", every, 0.25, 60)
     if not isinstance(capture, Capture):
         raise InvalidArgument("capture", type(capture), "a Capture, as rl.load() returns")
     known = analyse(capture) if len(capture.packets) else None

@@ -23,11 +23,12 @@ from isal.isal_zlib import crc32
 
 from recall_lab.analysis.alignment.lags import lag_between
 from recall_lab.analysis.axis.axis import LONGEST, Mask, Timeline
-from recall_lab.analysis.clocks.columns import seconds_pair, timed
+from recall_lab.analysis.clocks.columns import timed
 from recall_lab.analysis.meeting.people import events_of
 from recall_lab.analysis.recording.crosstalk import Correlator, Voice, dominant
 from recall_lab.analysis.sound.speech import frame_powers
-from recall_lab.analysis.time.analysis import analyse
+from recall_lab.analysis.time.analysis import Call, analyse
+from recall_lab.analysis.time.arguments import call_of
 from recall_lab.analysis.time.timeline import timeline
 from recall_lab.arrays import runs_of
 from recall_lab.capture.capture import Capture
@@ -116,14 +117,14 @@ class Mix:
         Returns:
             A Series:
 
-            - ``lag samples`` (int): how much later the mixed stream has the same sound, however
+            - ``lag_samples`` (int): how much later the mixed stream has the same sound, however
               far that is; NaN where it has not, or too little of it. The rest is taken with the
               lag undone, and as the two stand where there is none
-            - ``level difference dB`` (float): the mixed stream's RMS level less the mix's
+            - ``level_db`` (float): the mixed stream's RMS level less the mix's
             - ``similarity`` (float, 0 to 1): normalised correlation
-            - ``residual dBFS`` (float): RMS level of what is left when the mix is subtracted, 0
+            - ``residual_dbfs`` (float): RMS level of what is left when the mix is subtracted, 0
               for a sine of full scale; -inf for nothing
-            - ``compared s`` (float)
+            - ``compared_s`` (float)
             - ``exact`` (bool): the samples are identical
             - ``off`` (tuple of str): the streams that stand elsewhere in the mixed stream than
               the others, by 20 ms to 1 s; see :meth:`offsets`
@@ -162,11 +163,11 @@ class Mix:
             residual = 10 * np.log10(2 * np.float64(left) / count / FULL_SCALE**2)
         return pd.Series(
             {
-                "lag samples": shift if exact or lag is not None else np.nan,
-                "level difference dB": 0.0 if exact else float(difference),
+                "lag_samples": shift if exact or lag is not None else np.nan,
+                "level_db": 0.0 if exact else float(difference),
                 "similarity": 1.0 if exact else float(alike),
-                "residual dBFS": float(residual),
-                "compared s": count / RATE,
+                "residual_dbfs": float(residual),
+                "compared_s": count / RATE,
                 "exact": exact,
                 "off": () if offsets is None else tuple(offsets.index[offsets["off"]]),
             },
@@ -185,7 +186,7 @@ class Mix:
             lag: samples around which it is looked for, 1 s either way; by default that of all.
 
         Returns:
-            One row a stream, by its stem: ``participant`` (int64), ``lag samples`` (float64, NaN
+            One row a stream, by its stem: ``participant`` (int64), ``lag_samples`` (float64, NaN
             where there is nothing to tell from), ``off`` (bool: 20 ms or more from `lag`).
 
         Raises:
@@ -193,7 +194,7 @@ class Mix:
             MissingTimestamps: for audio without packets.
 
         Example:
-            >>> found.offsets(mixed)["lag samples"]  # doctest: +SKIP
+            >>> found.offsets(mixed)["lag_samples"]  # doctest: +SKIP
         """
         if not isinstance(mixed, Capture):
             raise InvalidArgument("mixed", mixed, "a Capture, as recall_lab.load returns it")
@@ -209,7 +210,7 @@ class Mix:
             found = np.nan if peak is None else float(around + peak.lag)
             off = peak is not None and abs(peak.lag) >= _OFF * RATE
             rows.append((one.info.stem, one.info.participant.id, found, off))
-        table = pd.DataFrame(rows, columns=["stream", "participant", "lag samples", "off"])
+        table = pd.DataFrame(rows, columns=["stream", "participant", "lag_samples", "off"])
         return table.set_index("stream")
 
     @cached_property
@@ -244,21 +245,22 @@ class Mix:
         return html_table("Mix", self._facts())
 
 
-def mix(streams: Capture | Sequence[Capture], *, span: tuple[float, float] | None = None) -> Mix:
+def mix(streams: Capture | Sequence[Capture], *, call: Call | None = None) -> Mix:
     """Sum the separate streams of a recording on one axis of time.
 
     Args:
         streams: of one recording, live or loaded. A mixed stream among them is left out of the
             sum, and kept to be compared with it.
-        span: beginning and end of the axis, s on the relative clock; by default from the first
-            packet of any stream to the end of the last.
+        call: ``(start, end)``, what the call is known to have lasted: the axis of the sum, by
+            seconds of the relative clock or by wall-clock times; by default from the first packet
+            of any stream to the end of the last.
 
     Returns:
         The sum, with what there is to say of it.
 
     Raises:
         InvalidArgument: where no stream is a participant's, they are of several recordings, one
-            comes twice, or the span can't be.
+            comes twice, or the call can't be.
         MissingTimestamps: for audio without packets, such as a bare ``.bin``.
         OSError: when the disk has no room for the sum.
 
@@ -269,16 +271,16 @@ def mix(streams: Capture | Sequence[Capture], *, span: tuple[float, float] | Non
         True
     """
     separate, mixed = _sorted(streams)
-    start, end = seconds_pair(span) or _span(separate)
+    start, end = _span(separate) if call is None else call_of(separate[0], call)
     if (end - start) * RATE > LONGEST:
         raise InvalidArgument(
-            "span", (start, end),
-            "a call of days at most: a stamp has gone wrong; give mix() the span of the call",
+            "call", (start, end),
+            "a call of days at most: a stamp has gone wrong; give call=(start, end)",
         )  # fmt: skip
     # where rounding puts a stream's last sample beyond the end, it counts all the same
-    beyond = 0.0 if span else 1.0
+    beyond = 1.0 if call is None else 0.0
     lines = tuple(timeline(one, call=(start, end + beyond)) for one in separate)
-    length = round((end - start) * RATE) if span else max(map(_reached, lines))
+    length = max(map(_reached, lines)) if call is None else round((end - start) * RATE)
     samples, clipped, packets = _sum(lines, length)
     heard = [one for one in separate if len(timed(one))] or separate
     first = min(heard, key=lambda one: float(timed(one)["relative"].min()))

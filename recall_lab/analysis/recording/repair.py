@@ -26,6 +26,7 @@ from recall_lab.analysis.recording.comparison import Comparison
 from recall_lab.analysis.recording.export import as_int16
 from recall_lab.analysis.time.analysis import Analysis, analyse
 from recall_lab.analysis.time.timeline import axis_of
+from recall_lab.arguments import Duration, duration
 from recall_lab.capture.capture import Capture
 from recall_lab.capture.frame import COLUMNS, frame_of, nanoseconds
 from recall_lab.capture.record import Flag
@@ -89,7 +90,7 @@ def repair(
     recording: Recording | Sequence[Recording],
     *,
     comparison: Comparison | None = None,
-    fade: float = 0.005,
+    fade: Duration = 0.005,
     alone: bool = False,
 ) -> Repaired:
     """Fill what is missing from the recording of the same meeting.
@@ -131,9 +132,7 @@ def repair(
         >>> whole.fills[["start", "source_start", "level"]]  # doctest: +SKIP
         >>> whole.left[["start", "why"]]  # doctest: +SKIP
     """
-    number = isinstance(fade, int | float) and not isinstance(fade, bool)
-    if not number or not 0 <= fade <= _LONGEST:
-        raise InvalidArgument("fade", fade, f"seconds, 0 to {_LONGEST:g}")
+    fade = duration("fade", fade, 0, _LONGEST)
     if not isinstance(capture, Capture):
         raise InvalidArgument("capture", type(capture), "a Capture, as rl.load() returns")
     if capture.info.participant is not None and not alone:

@@ -20,6 +20,7 @@ from numpy.lib.stride_tricks import sliding_window_view
 from scipy.fft import rfft
 
 from recall_lab.analysis.axis.axis import Timeline
+from recall_lab.arguments import Duration, duration, whole
 from recall_lab.errors import InvalidArgument
 from recall_lab.wire.pcm import RATE
 
@@ -91,8 +92,8 @@ class Frames:
 def frames_of(
     samples: int,
     window: str | tuple[str, float] = "hann",
-    length: float = 0.025,
-    hop: float = 0.010,
+    length: Duration = 0.025,
+    hop: Duration = 0.010,
     fft: int | None = None,
     center: bool = False,
 ) -> Frames:
@@ -116,8 +117,7 @@ def frames_of(
     step = _samples("hop", hop, 1)
     if fft is None:
         fft = size
-    if not isinstance(fft, int) or isinstance(fft, bool) or not size <= fft <= MOST:
-        raise InvalidArgument("fft", fft, f"a whole number from the frame's {size} to {MOST:,}")
+    whole("fft", fft, size, MOST, "a whole number from the length of a frame on")
     try:
         shape = window_of(window, size)
     except (ValueError, TypeError, AttributeError):
@@ -239,10 +239,6 @@ def _fill(line: Timeline, first: int, span: npt.NDArray[np.float32]) -> None:
         span[low - first : high - first] = line.take(low, high)
 
 
-def _samples(name: str, seconds: float, least: int) -> int:
-    """Return seconds as whole samples."""
-    number = isinstance(seconds, int | float) and not isinstance(seconds, bool)
-    if not number or not least <= seconds * RATE < MOST + 0.5:
-        valid = f"seconds, from {least / RATE:g} ({least} samples) to {MOST / RATE:g}"
-        raise InvalidArgument(name, seconds, valid)
-    return round(seconds * RATE)
+def _samples(name: str, seconds: Duration, least: int) -> int:
+    """Return a duration as whole samples."""
+    return round(duration(name, seconds, least / RATE, MOST / RATE) * RATE)

@@ -14,6 +14,7 @@ import pandas as pd
 
 from recall_lab.analysis.axis.axis import Array, Timeline, covered
 from recall_lab.analysis.time.timeline import axis_of
+from recall_lab.arguments import Duration, duration
 from recall_lab.capture.capture import Moment
 from recall_lab.errors import InvalidArgument
 from recall_lab.wire.pcm import FULL_SCALE, RATE, SAMPLE_DTYPE
@@ -58,7 +59,7 @@ class Measures(NamedTuple):
 
 def levels(
     source: Any,
-    every: float | None = 1.0,
+    every: Duration | None = 1.0,
     *,
     start: Moment | None = None,
     end: Moment | None = None,
@@ -114,14 +115,11 @@ def frame_of_levels(line: Timeline, edges: Counts, found: Measures) -> pd.DataFr
         )
 
 
-def windows_of(samples: int, every: float | None) -> Counts:
+def windows_of(samples: int, every: Duration | None) -> Counts:
     """Return where windows begin and end, in samples."""
     if every is None:
         return np.unique([0, samples])
-    number = isinstance(every, int | float) and not isinstance(every, bool)
-    if not number or not 1 / RATE <= every < 1e9:
-        raise InvalidArgument("every", every, f"seconds, {1 / RATE:g} or more, or None")
-    size = round(every * RATE)
+    size = round(duration("every", every, 1 / RATE, what="None, or seconds") * RATE)
     if samples / size > _MOST_WINDOWS:
         raise InvalidArgument("every", every, f"at most {_MOST_WINDOWS:,} windows in the span")
     return np.append(np.arange(0, samples, size), samples)

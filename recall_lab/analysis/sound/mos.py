@@ -15,8 +15,8 @@ from recall_lab.analysis.sound.plcmos import RATERS, network
 from recall_lab.analysis.sound.speech import speech
 from recall_lab.analysis.time.analysis import Analysis, analyse
 from recall_lab.analysis.time.timeline import axis_of, known_of
+from recall_lab.arguments import Duration, duration, number
 from recall_lab.capture.capture import Capture, Moment
-from recall_lab.errors import InvalidArgument
 from recall_lab.wire.pcm import RATE
 
 LEVEL: Final = -23.0
@@ -31,7 +31,7 @@ _BESIDE = RATE // 10  # samples on either side of a phrase: its ends are cut off
 
 def mos(
     source: Any,
-    every: float = 10.0,
+    every: Duration = 10.0,
     *,
     level: float | None = LEVEL,
     start: Moment | None = None,
@@ -81,12 +81,9 @@ def mos(
     Example:
         >>> mos(rl.load("data/standup-lossy.bin"))["mos"].mean()  # doctest: +SKIP
     """
-    number = isinstance(every, int | float) and not isinstance(every, bool)
-    if not number or not _SHORTEST <= every <= _LONGEST:
-        raise InvalidArgument("every", every, f"seconds, {_SHORTEST:g} to {_LONGEST:g}")
-    number = isinstance(level, int | float) and not isinstance(level, bool)
-    if level is not None and not (number and -60 <= level <= 0):
-        raise InvalidArgument("level", level, "dBFS, -60 to 0, or None")
+    every = duration("every", every, _SHORTEST, _LONGEST)
+    if level is not None:
+        level = number("level", level, -60, 0, "None, or dBFS")
     several = source if isinstance(source, list | tuple) else []
     if not any(isinstance(one, Capture | Analysis | str | os.PathLike) for one in several):
         return _windows(known_of(source), every, level, start, end)
@@ -111,7 +108,7 @@ def mean_mos(found: pd.DataFrame) -> float:
 
 def _windows(
     source: Any,
-    every: float,
+    every: Duration,
     level: float | None,
     start: Moment | None,
     end: Moment | None,

@@ -10,8 +10,8 @@ import numpy as np
 from recall_lab.analysis.sound.frames import Frames, Power, Spectra, frames_of, on_all_cores
 from recall_lab.analysis.sound.spectrum import Floats
 from recall_lab.analysis.time.timeline import axis_of
+from recall_lab.arguments import Duration, duration, whole
 from recall_lab.capture.capture import Moment
-from recall_lab.errors import InvalidArgument
 from recall_lab.wire.pcm import RATE
 
 PERCENTILES: Final = (10, 50, 90)
@@ -61,7 +61,7 @@ def overview(
     columns: int = 1600,
     *,
     window: str | tuple[str, float] = "hann",
-    length: float = 0.025,
+    length: Duration = 0.025,
     start: Moment | None = None,
     end: Moment | None = None,
 ) -> Overview:
@@ -86,9 +86,8 @@ def overview(
         >>> overview(np.zeros(160_000, np.int16), columns=100)
         <Overview 201 bins x 100 columns of 0.1 s, 0.1 s to 9.9 s, power>
     """
-    number = isinstance(columns, int) and not isinstance(columns, bool)
-    if not number or not 1 <= columns <= _MOST_COLUMNS:
-        raise InvalidArgument("columns", columns, f"a whole number, 1 to {_MOST_COLUMNS:,}")
+    length = duration("length", length)
+    columns = whole("columns", columns, 1, _MOST_COLUMNS)
     line = axis_of(source, start, end)
     frames = frames_of(len(line), window, length, length / 2)
     columns = min(columns, max(1, len(line) // (2 * len(frames.window)))) if len(line) else 0

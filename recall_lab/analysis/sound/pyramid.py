@@ -23,6 +23,7 @@ from recall_lab.analysis.sound.frames import Frames, Spectra, on_all_cores, wind
 from recall_lab.analysis.sound.levels import measure
 from recall_lab.analysis.time.analysis import Analysis
 from recall_lab.analysis.time.timeline import axis_of, known_of
+from recall_lab.arguments import whole
 from recall_lab.capture.capture import Capture
 from recall_lab.errors import InvalidArgument
 from recall_lab.store.files import replace_file
@@ -128,8 +129,7 @@ class Pyramid:
         """
         if not (np.isfinite([start, end]).all() and start < end and end - start < 1e8):
             raise InvalidArgument("start, end", (start, end), "two times in s, the first one first")
-        if not isinstance(columns, int) or not 1 <= columns <= MOST_COLUMNS:
-            raise InvalidArgument("columns", columns, f"a whole number, 1 to {MOST_COLUMNS:,}")
+        whole("columns", columns, 1, MOST_COLUMNS)
         wanted = (end - start) / columns
         found = [level for level in self.levels if level.width <= wanted]
         if not found:

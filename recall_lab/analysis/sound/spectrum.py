@@ -11,6 +11,7 @@ import psutil
 
 from recall_lab.analysis.sound.frames import Power, each_block, frames_of, on_all_cores
 from recall_lab.analysis.time.timeline import axis_of
+from recall_lab.arguments import Duration, number, whole
 from recall_lab.capture.capture import Moment
 from recall_lab.errors import InvalidArgument
 from recall_lab.text import html_table
@@ -84,8 +85,8 @@ def spectrogram(
     source: Any,
     *,
     window: str | tuple[str, float] = "hann",
-    length: float = 0.025,
-    hop: float = 0.010,
+    length: Duration = 0.025,
+    hop: Duration = 0.010,
     fft: int | None = None,
     scale: str = "power",
     mel: int | None = None,
@@ -183,8 +184,7 @@ def decibels(power: npt.ArrayLike, reference: float = 1.0, *, inplace: bool = Fa
         >>> decibels([1.0, 0.01, 0.0])
         array([   0.,  -20., -200.], dtype=float32)
     """
-    if not isinstance(reference, int | float) or not 0 < reference < np.inf:
-        raise InvalidArgument("reference", reference, "a power above 0")
+    reference = number("reference", reference, 0, what="a power", above=True)
     if inplace:
         whole = isinstance(power, np.ndarray) and power.dtype == np.float32
         if not whole or not (power.flags.c_contiguous or power.flags.f_contiguous):  # type: ignore[union-attr]
@@ -235,8 +235,7 @@ def mel_filters(
         >>> mel_filters(80, 400).shape
         (80, 201)
     """
-    if not isinstance(bands, int) or isinstance(bands, bool) or not 1 <= bands <= 1024:
-        raise InvalidArgument("mel", bands, "a number of bands, 1 to 1024")
+    whole("mel", bands, 1, 1024, "a number of bands")
     if norm not in ("slaney", None):
         raise InvalidArgument("mel_norm", norm, "'slaney' or None")
     edges = mel_edges(bands, scale)

@@ -19,9 +19,10 @@ from recall_lab.analysis.clocks.columns import Seconds, Step, steps_of, timed
 from recall_lab.analysis.clocks.delays import Stall, delays_of, running_jitter, stalls_of
 from recall_lab.analysis.clocks.media_rate import ClockRate, clock_rate_of
 from recall_lab.analysis.clocks.rates import PAIRS, drifts, pace_of
-from recall_lab.analysis.time.arguments import call_of, duration_of
+from recall_lab.analysis.time.arguments import call_of
 from recall_lab.analysis.time.joins import Found, Stood, find
 from recall_lab.analysis.time.tables import epoch_table, gap_table
+from recall_lab.arguments import Duration, duration
 from recall_lab.capture.capture import Capture
 from recall_lab.capture.continuity.level_steps import HALF_SAMPLE
 from recall_lab.capture.continuity.media_order import MediaOrder, media_order
@@ -308,8 +309,8 @@ def analyse(
     source: Any,
     *,
     call: Call | None = None,
-    mute: float | str | pd.Timedelta | None = None,
-    tolerance: float | str | pd.Timedelta | None = None,
+    mute: Duration | None = None,
+    tolerance: Duration | None = None,
     beside: Sequence[Capture] = (),
 ) -> Analysis:
     """Analyse a capture's time, once for all that is asked of it.
@@ -350,8 +351,8 @@ def analyse(
     return Analysis(
         capture,
         None if call is None else call_of(capture, call),
-        MUTE if mute is None else duration_of("mute", mute),
-        0.0 if tolerance is None else duration_of("tolerance", tolerance),
+        MUTE if mute is None else duration("mute", mute),
+        0.0 if tolerance is None else duration("tolerance", tolerance),
         tuple(others),
     )
 

@@ -1,38 +1,15 @@
-"""Times and durations as people give them, as seconds of the relative clock."""
+"""Times as people give them, as seconds of the relative clock."""
 
 from __future__ import annotations
 
 from typing import Any
 
 import numpy as np
-import pandas as pd
 
 from recall_lab.capture.capture import Capture, Moment
 from recall_lab.errors import InvalidArgument
 
 _NOTHING = Capture(np.empty(0, np.int16))
-
-
-def duration_of(name: str, value: Any) -> float:
-    """Return a duration in seconds: a number of them, or what ``pandas.Timedelta`` reads.
-
-    Raises:
-        InvalidArgument: for what is no duration, or below 0.
-    """
-    try:
-        if isinstance(value, bool):
-            raise TypeError
-        if isinstance(value, int | float | np.integer | np.floating):
-            seconds = float(value)
-        elif isinstance(value, str) and value.replace(".", "", 1).strip().isdecimal():
-            raise ValueError  # "5" of what? pandas would say nanoseconds
-        else:
-            seconds = pd.Timedelta(value).total_seconds()
-    except (TypeError, ValueError, OverflowError):
-        seconds = np.nan
-    if not 0 <= seconds < 1e9:
-        raise InvalidArgument(name, value, "seconds, 0 or more, or a duration such as '500ms'")
-    return seconds
 
 
 def call_of(capture: Capture, call: Any) -> tuple[float, float]:

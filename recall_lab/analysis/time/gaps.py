@@ -7,14 +7,15 @@ from typing import Any
 import pandas as pd
 
 from recall_lab.analysis.time.analysis import Analysis, Call, analyse, analyses_of
+from recall_lab.arguments import Duration
 
 
 def gaps(
     source: Any,
     *,
     call: Call | None = None,
-    mute: float | str | None = None,
-    tolerance: float | str | None = None,
+    mute: Duration | None = None,
+    tolerance: Duration | None = None,
 ) -> pd.DataFrame:
     """Return what is missing: spans of the call for which there is no audio.
 
@@ -54,8 +55,8 @@ def discontinuities(
     source: Any,
     *,
     call: Call | None = None,
-    mute: float | str | None = None,
-    tolerance: float | str | None = None,
+    mute: Duration | None = None,
+    tolerance: Duration | None = None,
 ) -> pd.DataFrame:
     """Return every discontinuity of the media clock against the samples counted.
 

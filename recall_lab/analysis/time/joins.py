@@ -30,7 +30,8 @@ from recall_lab.analysis.causes.dropped import dropped_spans
 from recall_lab.arrays import falls_of
 from recall_lab.capture.capture import Capture
 from recall_lab.capture.continuity.level_steps import HALF_SAMPLE
-from recall_lab.capture.continuity.media_order import MediaOrder, apart, earliest
+from recall_lab.capture.continuity.media_order import MediaOrder, apart
+from recall_lab.capture.continuity.repeated import earliest
 from recall_lab.wire.pcm import RATE
 
 Floats = npt.NDArray[np.float64]

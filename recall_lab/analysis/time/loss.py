@@ -12,6 +12,7 @@ import pandas as pd
 from recall_lab.analysis.causes.causes import CAUSES
 from recall_lab.analysis.time.analysis import Analysis, analyse
 from recall_lab.analysis.time.joins import Found
+from recall_lab.arguments import whole
 from recall_lab.errors import InvalidArgument
 from recall_lab.wire.pcm import RATE
 
@@ -91,8 +92,7 @@ def loss(
     unknown = set(causes) - set(CAUSES) if not isinstance(causes, str) else {causes}
     if unknown:
         raise InvalidArgument("causes", sorted(unknown), f"some of {', '.join(CAUSES)}")
-    if not isinstance(gmin, int) or gmin < 1:
-        raise InvalidArgument("gmin", gmin, "a whole number of packets, 1 or more")
+    whole("gmin", gmin, 1, what="a whole number of packets")
     found = analyse(source)
     usual, pattern = _pattern(found, causes)
     untold = () if UNEXPLAINED in causes else (UNEXPLAINED,)

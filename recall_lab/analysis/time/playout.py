@@ -10,6 +10,7 @@ import numpy.typing as npt
 import pandas as pd
 
 from recall_lab.analysis.time.analysis import analyse
+from recall_lab.arguments import number
 from recall_lab.errors import InvalidArgument
 from recall_lab.wire.pcm import RATE
 
@@ -77,8 +78,7 @@ def playout_delay(source: Any, late_share: float = 0.01) -> float:
         >>> playout_delay(cap, 0.001)  # doctest: +SKIP
         0.12
     """
-    if not isinstance(late_share, int | float) or not 0 <= late_share <= 1:
-        raise InvalidArgument("late_share", late_share, "a share from 0 to 1")
+    late_share = number("late_share", late_share, 0, 1, "a share")
     late, samples = _delays(source)
     if not samples.any():
         return 0.0

@@ -12,6 +12,7 @@ from recall_lab.analysis.axis.axis import LONGEST, Array, Timeline
 from recall_lab.analysis.axis.placement import Placed
 from recall_lab.analysis.time.analysis import SOURCES, Analysis, Call, analyse
 from recall_lab.analysis.time.arguments import crop_of
+from recall_lab.arguments import Duration
 from recall_lab.capture.capture import Capture, Moment
 from recall_lab.errors import InvalidArgument
 from recall_lab.wire.pcm import RATE, SAMPLE_DTYPE
@@ -25,7 +26,7 @@ def timeline(
     fill: str | float = "silence",
     *,
     call: Call | None = None,
-    tolerance: float | str | None = None,
+    tolerance: Duration | None = None,
     clock: str = "media",
 ) -> Timeline:
     """Put the samples on the true time axis.
@@ -140,7 +141,7 @@ def _samples_of(source: Any) -> Array:
 
 
 def segments(
-    source: Any, *, tolerance: float | str | None = None, call: Call | None = None
+    source: Any, *, tolerance: Duration | None = None, call: Call | None = None
 ) -> pd.DataFrame:
     """Return the contiguous spans of audio: what lies between gaps.
 

@@ -10,8 +10,8 @@ import pandas as pd
 from recall_lab.analysis.clocks.columns import times_of
 from recall_lab.analysis.clocks.delays import Stall, stalls_of
 from recall_lab.analysis.time.analysis import analyse
+from recall_lab.arguments import Duration, duration
 from recall_lab.capture.frame import nanoseconds
-from recall_lab.errors import InvalidArgument
 from recall_lab.wire.pcm import RATE
 
 
@@ -82,7 +82,7 @@ def latency(source: Any) -> pd.DataFrame:
     )
 
 
-def stalls(source: Any, shortest: float = 0.25) -> pd.DataFrame:
+def stalls(source: Any, shortest: Duration = 0.25) -> pd.DataFrame:
     """Return when packets were held up and then came in a burst.
 
     In a stall several packets come at once: the first is late by the whole of it, each later
@@ -108,8 +108,7 @@ def stalls(source: Any, shortest: float = 0.25) -> pd.DataFrame:
     Example:
         >>> stalls(cap)[["start", "duration", "cause"]]  # doctest: +SKIP
     """
-    if not isinstance(shortest, int | float) or not shortest > 0:
-        raise InvalidArgument("shortest", shortest, "a positive number of seconds")
+    shortest = duration("shortest", shortest, above=True)
     found = analyse(source)
     rows = stalls_of(found.capture, found.packets, found.delays[1], shortest)
     table = pd.DataFrame(rows, columns=list(Stall._fields))

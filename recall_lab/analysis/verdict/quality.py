@@ -16,6 +16,7 @@ from recall_lab.analysis.clocks.rates import PAIRS, drift_label
 from recall_lab.analysis.time.analysis import Analysis, Call, analyse, analyses_of
 from recall_lab.analysis.time.loss import LOST
 from recall_lab.analysis.verdict.verdict import findings_of, verdict_of
+from recall_lab.arguments import Duration, duration
 from recall_lab.capture.continuity.level_steps import HALF_SAMPLE
 from recall_lab.capture.frame import nanoseconds
 from recall_lab.errors import InvalidArgument
@@ -53,8 +54,8 @@ def quality(
     source: Any,
     *,
     call: Call | None = None,
-    mute: float | str | None = None,
-    tolerance: float | str | None = None,
+    mute: Duration | None = None,
+    tolerance: Duration | None = None,
     sound: bool = True,
 ) -> Any:
     """Return what there is to say of a capture in numbers, each with its unit in its name.
@@ -182,10 +183,10 @@ def _arrival(
 
 def availability(
     source: Any,
-    every: str | float = "10s",
+    every: Duration = "10s",
     *,
     call: Call | None = None,
-    tolerance: float | str | None = None,
+    tolerance: Duration | None = None,
 ) -> pd.DataFrame:
     """Return how much audio is there, window by window.
 
@@ -206,7 +207,7 @@ def availability(
     Example:
         >>> availability(cap, "1min")["available_share"].min()  # doctest: +SKIP
     """
-    width = _width(every)
+    width = duration("every", every, 1 / RATE)
     known = analyse(source, call=call, tolerance=tolerance)
     packets = known.packets
     start, end = known.span
@@ -241,14 +242,3 @@ def availability(
 
 
 _MOST_WINDOWS = 10_000_000
-
-
-def _width(every: str | float) -> float:
-    try:
-        is_text = isinstance(every, str)
-        width = pd.Timedelta(every).total_seconds() if is_text else float(every)
-    except (TypeError, ValueError):
-        width = np.nan
-    if not 1 / RATE <= width < 1e9:
-        raise InvalidArgument("every", every, "a duration such as '10s' or 10.0")
-    return width

@@ -14,6 +14,7 @@ from recall_lab.analysis.detectors.time import findings_of_time
 from recall_lab.analysis.findings.catalogue import CATALOGUE
 from recall_lab.analysis.findings.values import SEVERITIES, Finding
 from recall_lab.analysis.time.analysis import Analysis, Call, analyse, analyses_of
+from recall_lab.arguments import Duration
 
 WORDS: Final = {"bad": "poor", "warning": "usable"}
 """What a capture is called whose worst finding is of a severity; ``good`` without one."""
@@ -33,8 +34,8 @@ def findings(
     source: Any,
     *,
     call: Call | None = None,
-    mute: float | str | None = None,
-    tolerance: float | str | None = None,
+    mute: Duration | None = None,
+    tolerance: Duration | None = None,
     sound: bool = True,
 ) -> pd.DataFrame:
     """Return what is wrong with a capture, the worst first, with evidence and advice.

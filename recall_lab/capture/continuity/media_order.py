@@ -7,8 +7,7 @@ samples and the discontinuities between them (:mod:`recall_lab.capture.continuit
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any, Final, NamedTuple
-from zlib import crc32
+from typing import Final, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
@@ -16,8 +15,9 @@ import numpy.typing as npt
 from recall_lab.arrays import parts_of, rise, runs_of
 from recall_lab.capture.continuity.level_clock import CLOCK
 from recall_lab.capture.continuity.level_steps import HALF_SAMPLE
+from recall_lab.capture.continuity.repeated import SHARED, others, repeated
 from recall_lab.capture.continuity.rule import ENOUGH, Jumps, jumps_of, share
-from recall_lab.wire.pcm import RATE, SAMPLE_BYTES
+from recall_lab.wire.pcm import RATE
 
 Floats = npt.NDArray[np.float64]
 Positions = npt.NDArray[np.int64]
@@ -26,7 +26,6 @@ Mask = npt.NDArray[np.bool_]
 GRIDS: Final = (1e-1, 1e-2, 1e-3, 1e-4)
 """Steps, s, to which stamps are found to be rounded; finer ones do not matter to a sample."""
 
-_SHARED: Final = 0.3  # of the joins around: then packets share stamps, and are no duplicates
 _CALM: Final = 0.5  # of the joins around miss by little: then a leap of one stamp stands out
 _OFTEN: Final = 6  # leaps around: then it is no exception
 _FEW: Final = 3  # packets at either end of a stream, which may have come in any order
@@ -91,7 +90,7 @@ def media_order(
     in_order = bool((media[1:] >= media[:-1]).all())
     by_stamp = None if in_order else np.argsort(media, kind="stable")
     stamps = media if by_stamp is None else media[by_stamp]
-    again, first, where = _repeated(media, samples, checksums, by_stamp, stamps)
+    again, first, where = repeated(media, samples, checksums, by_stamp, stamps)
     alike = bool(len(samples)) and int(samples.min()) == int(samples.max())
     counts = samples if alike or by_stamp is None else samples[by_stamp]
     clock: Floats | None = None
@@ -138,20 +137,13 @@ def _is_exact(stamps: Floats, samples: npt.NDArray[np.int32], again: Positions) 
         torn = np.flatnonzero(np.abs(misses) > HALF_SAMPLE)
         if len(torn):
             ran -= float(misses[torn].sum())
-            torn = torn[_others(torn + part.start + 1, again)]
+            torn = torn[others(torn + part.start + 1, again)]
             usual = np.minimum(counts[torn], counts[torn + 1]) / RATE
             if not (misses[torn] >= usual * (0.5 - 1e-9)).all():  # scatter would come back
                 return False
         ran += float(misses.sum())
     # a clock that is a little off shows in the sum of all joins only
     return abs(ran) <= 2 * HALF_SAMPLE
-
-
-def _others(some: Positions, than: Positions) -> Mask:
-    """Tell which of some positions are not among others, which rise."""
-    if not len(than):
-        return np.ones(len(some), bool)
-    return np.asarray(than[np.minimum(np.searchsorted(than, some), len(than) - 1)] != some)
 
 
 def apart(
@@ -188,7 +180,7 @@ def _strays(
         return False
     room = min(len(again) + 2, len(by_stamp))
     for ends in (np.arange(room), len(by_stamp) - 1 - np.arange(room)):
-        at, beside = by_stamp[ends[_others(ends, again)][:2]]
+        at, beside = by_stamp[ends[others(ends, again)][:2]]
         between = _FEW < at < len(media) - 1 - _FEW
         if between and abs(media[at] - media[beside]) > 1.5 * samples[[at, beside]].max() / RATE:
             return True
@@ -279,7 +271,7 @@ def _jumps(starts: Floats, samples: npt.NDArray[np.int32], head: int) -> Jumps:
         return jumps_of(starts, samples, head)
     at = np.flatnonzero(equal)
     shared = np.zeros(len(equal), bool)
-    shared[at] = share(equal, at) > _SHARED
+    shared[at] = share(equal, at) > SHARED
     if not shared.any():
         return jumps_of(starts, samples, head)
     heads = np.flatnonzero(np.concatenate([[True], ~shared]))
@@ -288,52 +280,6 @@ def _jumps(starts: Floats, samples: npt.NDArray[np.int32], head: int) -> Jumps:
     sizes[heads[1:] - 1] = found.sizes
     counts = np.diff(heads, append=len(starts))
     return Jumps(sizes, np.repeat(np.append(found.clock, found.clock[-1:]), counts)[:-1])
-
-
-def _repeated(
-    media: Floats,
-    samples: npt.NDArray[np.int32],
-    checksums: npt.NDArray[np.uint32],
-    order: Positions | None,
-    stamps: Floats,
-) -> tuple[Positions, Positions, Positions]:
-    """Return packets that are the same as an earlier one in all, which one that is, and where.
-
-    `order` is that of their stamps, and `stamps` are these in order: where they are counts these.
-    """
-    nothing = np.empty(0, np.int64)
-    alike = np.flatnonzero(stamps[1:] == stamps[:-1])
-    if not len(alike):
-        return nothing, nothing, nothing
-    members = np.union1d(alike, alike + 1)
-    rows = members if order is None else order[members]
-    first = rows[earliest(media[rows], samples[rows], checksums[rows])]
-    same = first != rows
-    again, first, where = rows[same], first[same], members[same]
-    if len(again):
-        # packets of nothing but zeros are all the same: they may share a stamp, too
-        counts = samples[again]
-        silent = np.zeros(len(again), bool)
-        for count in np.unique(counts).tolist():
-            silent |= (counts == count) & (
-                checksums[again] == crc32(bytes(int(count) * SAMPLE_BYTES))
-            )
-        if silent.any():
-            equal = np.zeros(len(stamps), bool)
-            equal[alike] = True
-            silent &= share(equal, where) > _SHARED
-            again, first, where = again[~silent], first[~silent], where[~silent]
-    return again, first, where
-
-
-def earliest(*columns: npt.NDArray[Any]) -> Positions:
-    """Return for each row the position of the first that is the same: its own, where none is."""
-    order = np.lexsort(columns)
-    new = np.ones(len(order), bool)
-    new[1:] = np.any([column[order[1:]] != column[order[:-1]] for column in columns], axis=0)
-    first = np.empty_like(order)
-    first[order] = order[new][np.cumsum(new) - 1]
-    return first
 
 
 def _of_beginnings(media: Floats, lasts: Floats, misses: Floats) -> Floats:

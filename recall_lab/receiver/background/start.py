@@ -13,6 +13,7 @@ from pathlib import Path
 
 import msgspec
 
+from recall_lab.arguments import Duration
 from recall_lab.control.limits import Limits
 from recall_lab.control.settings import Settings
 from recall_lab.errors import PortInUse
@@ -33,8 +34,8 @@ def receive(
     host: str = "127.0.0.1",
     mode: str = "process",
     *,
-    idle_timeout: float | None = 600.0,
-    sync: float = 1.0,
+    idle_timeout: Duration | None = 600.0,
+    sync: Duration = 1.0,
     secret: Secrets = None,
     token: Secrets | bool = None,
     replay_check: bool = False,

@@ -94,7 +94,7 @@ def test_hours_in_blocks_are_the_same_sum() -> None:
 def test_a_span_is_the_axis() -> None:
     rng = np.random.default_rng(4)
     captures, total, _ = streams(np.ones((2, 10), bool), noise(rng, 2, 32_000, 99), 3200, 5.0)
-    part = mix(captures, span=(4.5, 6.0))
+    part = mix(captures, call=(4.5, 6.0))
     assert (part.start, part.end, len(part.samples)) == (4.5, 6.0, 24_000)
     np.testing.assert_array_equal(part.samples[8_000:], total[:16_000])
     assert not part.samples[:8_000].any()
@@ -123,8 +123,8 @@ def test_the_mixed_stream_is_the_same_where_nothing_was_lost() -> None:
     told = found.comparison
     assert told is not None
     assert told.to_dict() == {
-        "lag samples": 0, "level difference dB": 0.0, "similarity": 1.0, "residual dBFS": -np.inf,
-        "compared s": pytest.approx(np.count_nonzero(found.voices()) / RATE), "exact": True,
+        "lag_samples": 0, "level_db": 0.0, "similarity": 1.0, "residual_dbfs": -np.inf,
+        "compared_s": pytest.approx(np.count_nonzero(found.voices()) / RATE), "exact": True,
         "off": (),
     }  # fmt: skip
     assert mix(captures).comparison is None
@@ -140,14 +140,14 @@ def test_a_mixed_stream_that_is_late_or_quieter(lag: int, gain: float) -> None:
     mixed = make_capture([1.0 + lag / RATE], len(audio), audio=audio)
     told = mix([*captures, mixed]).comparison
     assert told is not None
-    assert told["lag samples"] == lag
-    assert told["compared s"] == pytest.approx(4.0, abs=0.51)
-    assert told["level difference dB"] == pytest.approx(20 * np.log10(gain), abs=0.01)
+    assert told["lag_samples"] == lag
+    assert told["compared_s"] == pytest.approx(4.0, abs=0.51)
+    assert told["level_db"] == pytest.approx(20 * np.log10(gain), abs=0.01)
     assert told["similarity"] == pytest.approx(1, abs=1e-6)
     assert told["exact"] == (gain == 1)
     if gain != 1:
         rms = np.sqrt(2 * np.mean((audio - total) ** 2.0)) / 32_768
-        assert told["residual dBFS"] == pytest.approx(20 * np.log10(rms), abs=0.1)
+        assert told["residual_dbfs"] == pytest.approx(20 * np.log10(rms), abs=0.1)
 
 
 @pytest.mark.parametrize("lag", [-12.5, 3.25, 61.0])
@@ -156,7 +156,7 @@ def test_a_mixed_stream_that_is_far_off_is_found(lag: float) -> None:
     found = mix([alice, bob])
     mixed = make_capture([found.start + lag], len(found.samples), audio=np.array(found.samples))
     told = found.against(mixed)
-    assert told["lag samples"] == lag * RATE
+    assert told["lag_samples"] == lag * RATE
     assert (told["exact"], told["off"]) == (True, ())
 
 
@@ -165,7 +165,7 @@ def test_another_sound_has_no_lag() -> None:
     captures, _, _ = streams(np.ones((2, 100), bool), noise(rng, 2, 320_000, 9_000), 3200)
     other = make_capture([0.0], 320_000, audio=noise(rng, 1, 320_000, 9_000)[0])
     told = mix(captures).against(other)
-    assert np.isnan(told["lag samples"])
+    assert np.isnan(told["lag_samples"])
     assert told["similarity"] < 0.05
 
 
@@ -181,7 +181,7 @@ def test_a_stream_that_is_off_is_named() -> None:
     told = mix([captures[0], late, captures[2]]).against(mixed)
     assert told["off"] == ("call.1",)
     offsets = mix([captures[0], late, captures[2]]).offsets(mixed)
-    assert offsets["lag samples"].tolist() == [0, -4_800, 0]
+    assert offsets["lag_samples"].tolist() == [0, -4_800, 0]
     with pytest.raises(InvalidArgument, match="mixed"):
         mix(late).offsets("x.bin")  # type: ignore[arg-type]
 
@@ -213,7 +213,7 @@ def test_what_was_lost_of_one_stream_is_what_is_left() -> None:
     told = mix(captures).against(make_capture([0.0], 320_000, audio=total.astype(np.int16)))
     left = np.where(np.repeat(~sent[1], 3200), sources[1], 0).astype(float)
     level = 10 * np.log10(2 * np.mean(left**2) / 32_768**2)
-    assert told["residual dBFS"] == pytest.approx(level, abs=1e-9)
+    assert told["residual_dbfs"] == pytest.approx(level, abs=1e-9)
     assert not told["exact"]
     assert 0.8 < told["similarity"] < 0.99
 
@@ -222,8 +222,8 @@ def test_nothing_in_common() -> None:
     one = make_capture([0.0], 1600, participant=1, audio=np.ones(1600, np.int16))
     away = make_capture([50.0], 1600, audio=np.ones(1600, np.int16))
     told = mix([one]).against(away)
-    assert (told["compared s"], told["exact"]) == (0.0, False)
-    for name in ("lag samples", "similarity", "residual dBFS", "level difference dB"):
+    assert (told["compared_s"], told["exact"]) == (0.0, False)
+    for name in ("lag_samples", "similarity", "residual_dbfs", "level_db"):
         assert np.isnan(told[name])
     silent = make_capture([0.0], 1600, audio=np.zeros(1600, np.int16))
     assert np.isnan(mix([one]).against(silent)["similarity"])
@@ -251,7 +251,7 @@ def test_without_any_audio() -> None:
     nothing = make_capture([], participant=1)
     found = mix([nothing])
     assert (found.start, found.end, len(found.samples), found.clipped) == (0.0, 0.0, 0, 0)
-    assert found.against(make_capture([0.0]))["compared s"] == 0
+    assert found.against(make_capture([0.0]))["compared_s"] == 0
     some = mix([nothing, make_capture([100.0], participant=2)])
     assert (some.start, some.end) == (100.0, 100.2)
     silent = mix([make_capture([0.0, 0.2, 0.4], [3200, 0, 3200], participant=3)])
@@ -270,9 +270,9 @@ def test_what_cannot_be_mixed() -> None:
     ):
         with pytest.raises(InvalidArgument, match=told):
             mix(wrong)  # type: ignore[arg-type]
-    for span in ((2, 1), (0, 1e9), 3):
-        with pytest.raises(InvalidArgument, match="span"):
-            mix([one], span=span)  # type: ignore[arg-type]
+    for call in ((2, 1), (0, 1e9), 3):
+        with pytest.raises(InvalidArgument, match="call"):
+            mix([one], call=call)  # type: ignore[arg-type]
     with pytest.raises(InvalidArgument, match="days at most"):
         mix([make_capture([0.0, 9e8], participant=1)])
     with pytest.raises(InvalidArgument, match="mixed"):
