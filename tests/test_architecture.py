@@ -16,7 +16,16 @@ PACKAGE = ROOT / "recall_lab"
 MAP = PACKAGE.parent / "docs" / "architecture.md"
 MODULES = sorted(PACKAGE.rglob("*.py"))
 
-EVERYONES = {"errors", "text", "version", "configuration", "arrays", "threads", "children"}
+EVERYONES = {
+    "errors",
+    "text",
+    "version",
+    "configuration",
+    "arrays",
+    "threads",
+    "children",
+    "parent_watchdog",
+}
 CAPTURES = {"wire", "capture", "capture.continuity", "store"}
 ANALYSIS = {
     f"analysis.{room}"
@@ -31,6 +40,7 @@ ALLOWED: dict[str, set[str]] = {
     "text": set(),
     "threads": set(),
     "children": set(),
+    "parent_watchdog": set(),
     "errors": {"text"},
     "arrays": {"errors"},
     "configuration": {"errors"},

@@ -259,6 +259,8 @@ def _status(options: argparse.Namespace) -> int:
     for rx in found:
         status = rx.status
         print(f"{rx.url} into {rx.directory}\n    {_line(status)}\n    stays {status.stays}")
+        for hint in status.hints:
+            print(f"    {hint}")
     if not found:
         print("no receiver is running in the background")
     for one in ends()[:_ENDS]:
