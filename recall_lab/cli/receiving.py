@@ -173,7 +173,7 @@ def _access(options: argparse.Namespace) -> dict[str, Any]:
 async def _receive_here(options: argparse.Namespace) -> int:
     task = asyncio.current_task()
     assert task is not None
-    for number in (signal.SIGINT, signal.SIGTERM):
+    for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
         asyncio.get_running_loop().add_signal_handler(number, task.cancel)
     server = rl.Server(options.directory, host=options.host, port=options.port, **_access(options))
     with contextlib.suppress(asyncio.CancelledError):  # also while the tunnel is opening
