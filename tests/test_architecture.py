@@ -25,6 +25,7 @@ EVERYONES = {
     "arrays",
     "threads",
     "children",
+    "parent_watchdog",
 }
 CAPTURES = {"wire", "capture", "capture.continuity", "store"}
 ANALYSIS = {
@@ -41,6 +42,7 @@ ALLOWED: dict[str, set[str]] = {
     "threads": set(),
     "children": set(),
     "arguments": {"errors"},
+    "parent_watchdog": set(),
     "errors": {"text"},
     "arrays": {"errors"},
     "configuration": {"errors"},

@@ -89,7 +89,7 @@ def _trial(what: str, deed: Callable[[Disk], None], scale: Scale) -> Iterator[Fi
             shown = sum(map(len, kept(disk.captures, BOTS)))
             same = rl.receive(rx.port, disk.captures)
             servers = len(rl.receivers())
-            elsewhere = rl.receive(rx.port, scratch / "elsewhere")
+            elsewhere = rl.receive(rx.port, scratch / "elsewhere", replace=True)
             servers = max(servers, len(rl.receivers()))
             until(lambda: elsewhere.status.packets > 50 * BOTS, "packets come again")
             bots.stop()

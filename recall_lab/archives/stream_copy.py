@@ -29,7 +29,7 @@ from recall_lab.archives.manifest import (
 from recall_lab.errors import CaptureError, InvalidArgument
 from recall_lab.remote.filesystem import is_url, together
 from recall_lab.remote.listing import AUDIO, SUFFIXES, File, Stream, find_streams
-from recall_lab.store.journal import RECEIVER_STEM
+from recall_lab.store.journal import RECEIVER_STEM, RECEIVERS
 from recall_lab.store.journal import SUFFIX as JOURNAL
 from recall_lab.store.lock import raise_if_held
 from recall_lab.text import printable, redacted
@@ -318,7 +318,8 @@ class Copying:
 
     def _stalls(self) -> list[bytes]:
         """Return the lines of the receiver's own journal that concern this recording."""
-        lines = (read_one(self._source, _RECEIVERS) or b"").split(b"\n")
+        journals = (read_one(self._source, name) or b"" for name in RECEIVERS)
+        lines = b"\n".join(journals).split(b"\n")
         index = next((file for file in self._files if file.suffix == ".idx"), None)
         if index is None or not any(b"stalled" in line for line in lines):
             return []

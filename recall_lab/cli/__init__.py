@@ -13,7 +13,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TypeAlias
 
-from recall_lab.cli import analysing, demo, faking, lab, receiving, surveying
+from recall_lab.cli import analysing, demo, faking, lab, receiving, service, surveying
 from recall_lab.errors import RecallLabError
 from recall_lab.version import __version__
 
@@ -52,6 +52,6 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--version", action="version", version=f"recall-lab {__version__}")
     commands = parser.add_subparsers(title="commands", required=True, metavar="COMMAND")
 
-    for group in (receiving, analysing, surveying, demo, faking, lab):
+    for group in (receiving, service, analysing, surveying, demo, faking, lab):
         group.add(commands)
     return parser

@@ -173,7 +173,7 @@ def _access(options: argparse.Namespace) -> dict[str, Any]:
 async def _receive_here(options: argparse.Namespace) -> int:
     task = asyncio.current_task()
     assert task is not None
-    for number in (signal.SIGINT, signal.SIGTERM):
+    for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
         asyncio.get_running_loop().add_signal_handler(number, task.cancel)
     server = rl.Server(options.directory, host=options.host, port=options.port, **_access(options))
     with contextlib.suppress(asyncio.CancelledError):  # also while the tunnel is opening
@@ -259,6 +259,8 @@ def _status(options: argparse.Namespace) -> int:
     for rx in found:
         status = rx.status
         print(f"{rx.url} into {rx.directory}\n    {_line(status)}\n    stays {status.stays}")
+        for hint in status.hints:
+            print(f"    {hint}")
     if not found:
         print("no receiver is running in the background")
     for one in ends()[:_ENDS]:

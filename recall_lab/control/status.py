@@ -6,6 +6,9 @@ from typing import Literal
 
 import msgspec
 
+from recall_lab.control.visits import HINTS
+from recall_lab.text import counted
+
 
 class Status(msgspec.Struct, frozen=True, kw_only=True):
     """How a receiver is doing, at one moment.
@@ -34,6 +37,8 @@ class Status(msgspec.Struct, frozen=True, kw_only=True):
             ``"field data.data.buffer"``.
         quarantined: how many of them are kept aside, in ``_quarantine``.
         refused: connections not let in, by reason (see :mod:`recall_lab.receiver.access`).
+        visits: sockets that came to nothing, by what they were
+            (:mod:`recall_lab.control.visits`): health checks, plain GETs, TLS on a plain port ...
         dropped: audio packets that were received and could not be kept: the disk refused them, or
             a limit did.
         dropped_s: how long their audio is, s.
@@ -62,10 +67,20 @@ class Status(msgspec.Struct, frozen=True, kw_only=True):
     rejected: dict[str, int] = {}
     quarantined: int = 0
     refused: dict[str, int] = {}
+    visits: dict[str, int] = {}
     dropped: int = 0
     dropped_s: float = 0.0
     unsynced: int = 0
     last_error: str = ""
+
+    @property
+    def hints(self) -> list[str]:
+        """What to do about sockets that came to nothing, where a bot may have been meant."""
+        return [
+            f"{counted(count, 'socket')} came to nothing: {HINTS[what]}"
+            for what, count in self.visits.items()
+            if HINTS.get(what)
+        ]
 
     def __repr__(self) -> str:
         told = [

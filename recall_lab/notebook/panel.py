@@ -137,6 +137,7 @@ def _wrongs(look: Look) -> Iterator[str]:
     ):
         if counts:
             yield f"{what}: {tallied(dict(sorted(counts.items())))}"
+    yield from look.health.hints
     if look.health.last_error:
         yield f"last error: {excerpt(look.health.last_error, 400)[1:-1]}"
 

@@ -155,12 +155,12 @@ class Authenticator:
             now: seconds since 1970 UTC.
 
         Returns:
-            One of ``origin``: a browser's, ``token``, ``unsigned``, ``malformed``, ``stale``,
-            ``future``, ``forged``, ``replayed``, or ``""``.
+            One of ``origin``: a browser's, where nothing else is demanded; ``token``, ``unsigned``,
+            ``malformed``, ``stale``, ``future``, ``forged``, ``replayed``, or ``""``.
         """
-        if headers.get_all("Origin"):  # a page that somebody has open may not speak for a bot
-            return "origin", ""
         access = self._access
+        if headers.get_all("Origin") and not access.auth_required:
+            return "origin", ""  # a page that somebody has open may not speak for a bot
         if access.tokens and not is_one_of(token_in(target) or "", access.tokens):
             return "token", ""
         if not access.secrets:

@@ -21,6 +21,7 @@ from recall_lab.capture.info import stem_of, told_of
 from recall_lab.capture.record import Flag
 from recall_lab.control.limits import Limits
 from recall_lab.control.status import Status
+from recall_lab.control.visits import HINTS
 from recall_lab.errors import CaptureError, InvalidMessage, LimitReached
 from recall_lab.receiver.dropped import Key
 from recall_lab.receiver.open_streams import OpenStream, Storage
@@ -89,19 +90,19 @@ class Ingest:
         self.journal = Journal(self.directory)
         self.connections: set[Connection] = set()
         self.connected = self.events = self.video = 0
+        self.limits = limits or Limits()
+        self.visits: Counter[str] = Counter()
         self.rejected: Counter[str] = Counter()
         self.refused: Counter[str] = Counter()
         self.last_error = ""
         self._last_refusal = ""  # of a message: it is told where nothing worse has happened
-        self._quarantine = Quarantine(
-            self.directory, receiver, limits.quarantine if limits else Limits().quarantine
-        )
         self._throttle = Throttle(burst=20, rate=1.0)
         self._strangers = StrangersThrottle()
         self._ticks: deque[tuple[float, int]] = deque(maxlen=_WINDOW + 1)
         self.storage = Storage(
-            self.directory, receiver, sync, limits or Limits(), self._note, self._trouble
+            self.directory, receiver, sync, self.limits, self._note, self._trouble
         )
+        self._quarantine = Quarantine(self.directory, receiver, self.limits, self.storage.budget)
 
     def opened(self, peer: str) -> Connection:
         """Note a new connection."""
@@ -119,6 +120,15 @@ class Ingest:
                 None, "refused", reason=reason, peer=peer, id=excerpt(id) if id else "",
                 held_back=held,
             )  # fmt: skip
+
+    def visited(self, peer: str, what: str) -> None:
+        """Note a socket that came to nothing, and what it was."""
+        self.visits[what] += 1
+        hint = HINTS[what]
+        if hint:
+            held = self._strangers.admit(peer, what, time.monotonic())
+            if held is not None:
+                self._note(None, "visit", what=what, hint=hint, peer=peer, held_back=held)
 
     def text(
         self, connection: Connection, data: bytes | bytearray, received: int, monotonic: int
@@ -143,9 +153,8 @@ class Ingest:
                 assert isinstance(message, OtherEvent)
                 self._event(connection, message, sequence)
         except InvalidMessage as error:
-            at_fault = error.reason in ("field", "number")
-            reason = f"{error.reason} {error.field}".rstrip() if at_fault else error.reason
-            self._reject(connection, reason, str(error), data, sequence)
+            where = f" {error.field}" if error.reason in ("field", "number") else ""
+            self._reject(connection, error.reason + where, str(error), data, sequence)
             self._keep_aside(connection, error.reason, str(error), data)
             return error.reason != "utf8"
         except CaptureError as error:
@@ -254,6 +263,7 @@ class Ingest:
             rejected=dict(self.rejected + Counter(storage=storage.unwritten)),
             quarantined=self._quarantine.kept,
             refused=dict(self.refused),
+            visits=dict(self.visits),
             unsynced=storage.unsynced,
             last_error=self.last_error or self._last_refusal,
         )
@@ -411,12 +421,8 @@ class Ingest:
     def _keep_aside(
         self, connection: Connection, reason: str, problem: str, data: bytes | bytearray
     ) -> None:
-        """Keep a refused message as it came, where there is room for it."""
         try:
-            self.storage.budget.check_room()
-            self._quarantine.keep(connection.peer, reason, problem, data, binary=reason == "binary")
-        except LimitReached:  # the disk is for recordings now
-            pass
+            self._quarantine.keep(connection.peer, reason, problem, data)
         except OSError as error:
             self._trouble(f"a refused message could not be kept aside: {error}")
 

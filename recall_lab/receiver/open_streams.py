@@ -221,7 +221,8 @@ class Storage:
             self._trouble(
                 f"the files of {stem_of(*key)} are gone (deleted, moved, or their disk unmounted) "
                 "and new ones are begun: if that was not meant, put the folder "
-                f"{str(self.directory)!r} back, or start the receiver with another directory"
+                f"{str(self.directory)!r} back, or start the receiver with another directory "
+                "and replace=True"
             )
 
     def close(self) -> None:

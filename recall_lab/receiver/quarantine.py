@@ -13,6 +13,9 @@ import time
 from pathlib import Path
 from typing import Any, Final
 
+from recall_lab.control.limits import Limits
+from recall_lab.errors import LimitReached
+from recall_lab.receiver.quota import Quota
 from recall_lab.store.files import open_own
 from recall_lab.store.journal import Throttle
 from recall_lab.wire.tape import Entry, pack_entry
@@ -27,23 +30,25 @@ class Quarantine:
     Args:
         directory: where captures go.
         receiver: id of this run.
-        most: bytes of all tapes there together; 0 keeps none.
+        limits: what is kept of all tapes there together.
+        budget: says whether the disk has room beside recordings.
 
     Attributes:
         kept: messages, of this run.
     """
 
-    def __init__(self, directory: Path, receiver: str, most: int) -> None:
+    def __init__(
+        self, directory: Path, receiver: str, limits: Limits, budget: Quota | None = None
+    ) -> None:
         self.path = directory / FOLDER / f"{receiver}.tape"
         self.kept = 0
-        self._most = most
+        self._most = limits.quarantine
+        self._budget = budget
         self._size = self._junk = 0
         self._known = False  # how much there is already
         self._throttle = Throttle(burst=2_000, rate=100.0)
 
-    def keep(
-        self, peer: str, reason: str, problem: str, message: bytes | bytearray, *, binary: bool
-    ) -> bool:
+    def keep(self, peer: str, reason: str, problem: str, message: bytes | bytearray) -> bool:
         """Keep a message; tell whether there was room for it.
 
         Raises:
@@ -58,7 +63,12 @@ class Quarantine:
             "problem": problem,
             "received": time.time_ns(),
         }
-        data = pack_entry(Entry(message=bytes(message), binary=binary, **told))
+        try:
+            if self._budget is not None:
+                self._budget.check_room()
+        except LimitReached:
+            return False
+        data = pack_entry(Entry(message=bytes(message), binary=reason == "binary", **told))
         if len(data) > self._room(junk=junk):
             return False
         if self._throttle.admit((peer.rpartition(":")[0], junk), time.monotonic()) is None:

@@ -43,6 +43,7 @@ from recall_lab.receiver.connection_limiter import ConnectionLimiter
 from recall_lab.receiver.ingest import Ingest
 from recall_lab.receiver.stall_reader import StallReader
 from recall_lab.receiver.tunnel import Tunnel, check_installed, open_tunnel
+from recall_lab.receiver.visitors import Visitor, health, mistaken
 from recall_lab.store.probe import probe
 from recall_lab.text import RedactingFilter
 from recall_lab.wire.messages import MAX_MESSAGE_BYTES
@@ -207,7 +208,7 @@ class Server:
         stall_reader = StallReader(ingest.flush)
         shared = Shared(ingest, ConnectionLimiter(settings.limits), stall_reader)
         # a factory will do, as the documentation says; the annotation asks for a class
-        connection: Any = partial(BotConnection, shared=shared)
+        connection: Any = partial(Visitor, shared=shared)
         try:
             server = await serve(
                 self._serve,
@@ -246,12 +247,21 @@ class Server:
 
     def _let_in(self, ingest: Ingest, bot: ServerConnection, request: Request) -> Response | None:
         """Answer those who may not connect, before anything of theirs is read."""
-        why, id_ = self._authenticator.refusal(request.path, request.headers, time.time())
-        if not why:
-            return None
         assert isinstance(bot, BotConnection)
+        checked = health(ingest, bot, request)
+        if checked is not None:
+            with bot.shared.stall_reader:
+                ingest.visited(bot.peer, "health check")
+            return checked
+        why, id_ = self._authenticator.refusal(request.path, request.headers, time.time())
+        mistake = mistaken(request)
         with bot.shared.stall_reader:
-            ingest.refuse(bot.peer, why, id_)
+            if mistake:
+                ingest.visited(bot.peer, mistake)
+            elif why:
+                ingest.refuse(bot.peer, why, id_)
+        if not why:
+            return None  # the library tells what is wrong with a request
         status = HTTPStatus.FORBIDDEN if why == "origin" else HTTPStatus.UNAUTHORIZED
         return bot.respond(status, f"{status.phrase}\n")  # why is for the journal, not for them
 

@@ -22,10 +22,9 @@ import shutil
 from collections import deque
 from typing import Any, Final, Protocol
 
-from recall_lab import children
+from recall_lab import children, parent_watchdog
 from recall_lab.configuration import secret_setting
 from recall_lab.errors import MissingExtra, TunnelFailed
-from recall_lab.receiver import parent_watchdog
 from recall_lab.text import excerpt, redacted
 from recall_lab.wire.urls import public_address
 

@@ -38,6 +38,7 @@ from recall_lab.wire.pcm import RATE, SAMPLE_DTYPE, Samples
 PACKET: Final = 0.2
 """Usual length of a packet of mixed audio, in seconds."""
 
+_SENT: Final = ("sent", "malformed")
 _CREDIT = 256  # messages sent before others get a turn, when as fast as possible
 
 Start = Callable[[], Awaitable[tuple[float, int]]]
@@ -127,7 +128,7 @@ class Bot:
                 outcome = outcomes[at]
                 if cut_off[at]:
                     await self._line.disconnect()
-                elif outcome in ("sent", "malformed"):
+                elif outcome in _SENT:
                     if cast(int, row.connection) != planned:  # it left and has come back
                         planned = cast(int, row.connection)
                         await self._line.disconnect(clean=True)
@@ -138,6 +139,11 @@ class Bot:
                         connections[at] = self._line.connections
                     else:
                         outcomes[at] = "outage"
+                    if self._line.given_up:  # nothing more of this call is sent
+                        rest = outcomes[at:]
+                        outcomes[at:] = ["outage" if one in _SENT else one for one in rest]
+                        self.done = self.total
+                        break
                 self.done = at + 1
                 if math.isinf(self.speed) and at % _CREDIT == 0:
                     await asyncio.sleep(0)

@@ -23,6 +23,7 @@ ATTEMPTS: Final = 30
 """How often the bot tries to connect before it gives up."""
 
 _SHORTEST_RETRY: Final = 0.2  # seconds between attempts, however fast the call is played
+_HANGING: Final = 5.0  # seconds that all attempts together may take, beside the waits
 _REFUSED: Final = range(400, 500)
 
 _logger = logging.getLogger("recall_lab.simulator")
@@ -40,6 +41,7 @@ class Line:
 
     Attributes:
         connections: how often it has been opened.
+        given_up: whether it has tried for as long as the bot does, and does so no more.
     """
 
     def __init__(self, url: str | SecretStr, speed: float, secret: str | SecretStr | None) -> None:
@@ -57,6 +59,7 @@ class Line:
         self._retry = max(RETRY / speed, _SHORTEST_RETRY)
         self._connection: ClientConnection | None = None
         self.connections = 0
+        self.given_up = False
 
     @property
     def open(self) -> bool:
@@ -64,16 +67,22 @@ class Line:
         return self._connection is not None
 
     async def connect(self) -> None:
-        """Connect, trying as long as the bot would.
+        """Connect, trying as long as the bot would: 90 s in all, or so much less as it is faster.
 
         Raises:
             ReceiverFailed: when nobody has answered after the last attempt, or the receiver
-                refused to let us in the first time.
+                refused to let us in the first time; and at once after that.
         """
         last: Exception | None = None
-        for attempt in range(ATTEMPTS):
-            if attempt:
+        until = time.monotonic() + ATTEMPTS * self._retry + _HANGING
+        attempts = 0
+        while not self.given_up:
+            if attempts:
                 await asyncio.sleep(self._retry)
+            if attempts == ATTEMPTS or time.monotonic() > until:
+                self.given_up = True
+                break
+            attempts += 1
             try:
                 self._connection = await connect(
                     self._url.get_secret_value(),
@@ -82,6 +91,7 @@ class Line:
                     proxy=None,
                     logger=_logger,
                     max_size=2**16,
+                    open_timeout=max(1.0, until - time.monotonic()),
                 )
             except InvalidStatus as error:
                 last = error
@@ -97,7 +107,7 @@ class Line:
                 self.connections += 1
                 return
         raise ReceiverFailed(
-            f"no receiver at {self.shown} after {ATTEMPTS} attempts (the last: {last}); "
+            f"no receiver at {self.shown} after {attempts} attempts (the last: {last}); "
             "start one first, for example with rl.receive()"
         )
 

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import contextlib
 import errno
+import itertools
 import os
 import time
 from collections.abc import Iterator
@@ -24,6 +25,14 @@ from recall_lab.store.files import open_own, open_plain
 
 SUFFIX: Final = ".events.jsonl"
 RECEIVER_STEM: Final = "_receiver"
+EARLIER_STEM: Final = "_receiver.1"
+"""What the receiver's own journal is called once it is turned over; the one before goes."""
+
+TURNED_OVER: Final = 16 << 20
+"""Bytes of the receiver's own journal at which it is turned over: strangers fill it."""
+
+RECEIVERS: Final = (f"{EARLIER_STEM}{SUFFIX}", f"{RECEIVER_STEM}{SUFFIX}")
+"""Files of the receiver's own journal, the older one first."""
 
 
 class Journal:
@@ -54,6 +63,11 @@ class Journal:
         descriptor = open_own(path, os.O_WRONLY | os.O_APPEND)
         try:
             end = os.fstat(descriptor).st_size
+            if recording is None and end >= TURNED_OVER:
+                path.replace(self.directory / f"{EARLIER_STEM}{SUFFIX}")
+                os.close(descriptor)
+                descriptor = open_own(path, os.O_WRONLY | os.O_APPEND)
+                end = 0
             if os.write(descriptor, data) < len(data):
                 os.ftruncate(descriptor, end)  # half a line would spoil the next one too
                 raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), str(path))
@@ -114,7 +128,8 @@ def read_events(audio_path: Path) -> pd.DataFrame:
     """
     parsed = parse_stem(audio_path.stem)
     own = _lines(audio_path.with_name(f"{parsed[0]}{SUFFIX}")) if parsed else ()
-    return events_of(own, _lines(audio_path.with_name(f"{RECEIVER_STEM}{SUFFIX}")))
+    receivers = (_lines(audio_path.with_name(name)) for name in RECEIVERS)
+    return events_of(own, itertools.chain.from_iterable(receivers))
 
 
 def _lines(path: Path) -> Iterator[bytes]:

@@ -164,7 +164,7 @@ def test_a_line_drawn_at_a_frequency_lies_on_its_tone_in_any_view(frequency: str
     ("fmin", "fmax"), [(-1, 400), (400, 300), (0, 9000), (float("nan"), 1000), ("a", None)]
 )
 def test_a_range_of_frequencies_that_cannot_be_is_refused(fmin: object, fmax: object) -> None:
-    with pytest.raises(InvalidArgument, match="fmin|fmax"):
+    with pytest.raises(InvalidArgument, match=r"fmin|fmax"):
         plot_spectrogram(Capture(np.ones(16_000, "<i2")), Figure().subplots(), fmin=fmin, fmax=fmax)  # type: ignore[call-overload]
 
 

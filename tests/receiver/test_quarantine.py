@@ -53,24 +53,24 @@ def test_what_was_refused_is_on_the_tape_as_it_came(tmp_path: Path) -> None:
 
 
 def test_it_is_bounded_over_all_runs_and_junk_leaves_room(tmp_path: Path) -> None:
-    first = Quarantine(tmp_path, "a", 10_000)
-    kept = [first.keep("p:1", "json", "", bytes(400), binary=False) for _ in range(20)]
+    first = Quarantine(tmp_path, "a", Limits(quarantine=10_000))
+    kept = [first.keep("p:1", "json", "", bytes(400)) for _ in range(20)]
     assert sum(kept) == 4  # a quarter
-    kept = [first.keep("p:1", "field", "", bytes(400), binary=False) for _ in range(10)]
+    kept = [first.keep("p:1", "field", "", bytes(400)) for _ in range(10)]
     assert all(kept)
-    again = Quarantine(tmp_path, "b", 10_000)
-    kept = [again.keep("p:1", "field", "", bytes(400), binary=False) for _ in range(100)]
+    again = Quarantine(tmp_path, "b", Limits(quarantine=10_000))
+    kept = [again.keep("p:1", "field", "", bytes(400)) for _ in range(100)]
     size = sum(path.stat().st_size for path in (tmp_path / "_quarantine").iterdir())
     assert 9_000 < size <= 10_000
     assert not kept[-1]
-    assert not Quarantine(tmp_path, "c", 0).keep("p:1", "field", "", b"x", binary=False)
+    assert not Quarantine(tmp_path, "c", Limits(quarantine=0)).keep("p:1", "field", "", b"x")
 
 
 def test_nobody_fills_it_in_a_minute(tmp_path: Path) -> None:
-    aside = Quarantine(tmp_path, "a", 1 << 30)
-    kept = [aside.keep("p:1", "field", "", b"x", binary=False) for _ in range(3_000)]
+    aside = Quarantine(tmp_path, "a", Limits(quarantine=1 << 30))
+    kept = [aside.keep("p:1", "field", "", b"x") for _ in range(3_000)]
     assert 2_000 <= sum(kept) < 2_900
-    assert aside.keep("q:1", "field", "", b"x", binary=False)  # another is not held back by it
+    assert aside.keep("q:1", "field", "", b"x")  # another is not held back by it
 
 
 def test_a_disk_that_is_nearly_full_is_for_recordings(tmp_path: Path) -> None:

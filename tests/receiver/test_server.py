@@ -255,7 +255,7 @@ def test_frames_sent_before_being_let_in_are_refused(tmp_path: Path) -> None:
     assert not list(tmp_path.glob("*.bin"))
 
 
-def test_what_is_no_websocket_gets_an_answer_and_no_trace(tmp_path: Path) -> None:
+def test_what_is_no_websocket_gets_an_answer_and_no_capture(tmp_path: Path) -> None:
     async def main(server: Server) -> None:
         def ask(request: bytes) -> bytes:
             with socket.create_connection(("127.0.0.1", server.port), timeout=5) as peer:
@@ -266,9 +266,12 @@ def test_what_is_no_websocket_gets_an_answer_and_no_trace(tmp_path: Path) -> Non
         assert answer.startswith(b"HTTP/1.1 426")
         await asyncio.to_thread(ask, b"\x16\x03\x01\x02\x00\x01\x00\x01\xfc\r\n\r\n")
         assert server.status.connected == 0
+        while "tls" not in server.status.visits:  # told once the socket is gone
+            await asyncio.sleep(0.01)
+        assert server.status.visits == {"plain get": 1, "tls": 1}
 
     run(main, tmp_path)
-    assert list(tmp_path.iterdir()) == []
+    assert [path.name for path in tmp_path.iterdir()] == ["_receiver.events.jsonl"]
 
 
 def test_stopping_tells_the_bot_and_keeps_what_came(tmp_path: Path) -> None:

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import math
+import socket
 import time
 from pathlib import Path
 
@@ -255,3 +257,26 @@ def test_bad_arguments_are_refused_before_anything_is_sent(
         simulate(speech[:0], url)
     with pytest.raises(InvalidAudio, match="not a file"):
         simulate(tmp_path / "none.wav", url)
+
+
+def test_a_bot_that_has_given_up_tries_no_more(
+    tmp_path: Path, speech: np.ndarray, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(line_module, "ATTEMPTS", 3)
+    came = 0
+    with receive(0, tmp_path, mode="thread") as rx:
+        bot = start_simulation(speech, rx.url, speed=8, recording="r1")
+        rx.wait(packets=3, timeout=10)
+        port = rx.port
+    with socket.create_server(("127.0.0.1", port)) as nobody:
+        nobody.settimeout(3)  # longer than a bot that plays so fast waits between two attempts
+        with contextlib.suppress(TimeoutError):
+            while True:
+                nobody.accept()[0].close()
+                came += 1
+    truth = bot.wait(5)
+    assert came <= 3
+    sent = int((truth["outcome"] == "sent").sum())
+    assert 3 <= sent < len(truth)
+    assert set(truth["outcome"][sent:]) == {"outage"}
+    assert bot.progress == (len(truth), len(truth))

@@ -21,6 +21,7 @@ from hypothesis import strategies as st
 from recall_lab.analysis.causes.dropped import dropped_spans
 from recall_lab.capture.capture import Capture
 from recall_lab.capture.info import info_by_name, parse_stem
+from recall_lab.store import journal as journal_module
 from recall_lab.store.journal import RECEIVER_STEM, SUFFIX, Journal, Throttle, read_events
 from recall_lab.wire.messages import OtherEvent, decode_message, is_recording_id
 
@@ -242,3 +243,31 @@ def test_journals_of_earlier_versions_mean_the_same(tmp_path: Path) -> None:
     assert found["kind"].tolist() == ["dropped"]
     [span] = dropped_spans(Capture(np.zeros(0, np.int16), info=info_by_name("r1"), events=found))
     assert (span.start, span.end, span.packets) == (1.0, 1.06, 3)
+
+
+def test_the_receivers_own_journal_is_turned_over(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(journal_module, "TURNED_OVER", 2_000)
+    journal = Journal(tmp_path)
+    journal.write(None, "stalled", seconds=1.5)
+    for number in range(60):
+        journal.write(None, "refused", reason="token", number=number)
+        journal.write("r1", "event", number=number)
+        if number == 10:
+            journal.write(None, "stalled", seconds=2.5)
+    sizes = {path.name: path.stat().st_size for path in tmp_path.iterdir()}
+    assert sizes.keys() == {"_receiver.1.events.jsonl", "_receiver.events.jsonl", "r1.events.jsonl"}
+    assert all(size < 2_200 for name, size in sizes.items() if name.startswith("_"))
+    assert sizes["r1.events.jsonl"] > 4_000  # a recording's is not
+    journal.write(None, "stalled", seconds=3.5)
+    stalls = read_events(tmp_path / "r1.bin").query("kind == 'stalled'")
+    assert stalls["seconds"].tolist()[-1:] == [3.5]
+    numbers = [
+        json.loads(line)["number"]
+        for name in ("_receiver.1", "_receiver")
+        for line in (tmp_path / f"{name}.events.jsonl").read_text().splitlines()
+        if "token" in line
+    ]
+    assert numbers == list(range(numbers[0], 60))  # in order, and none in between is gone
+    assert len(numbers) > 20

@@ -41,6 +41,7 @@ from recall_lab.receiver.background.registry import (
     State,
     log_path,
     remove_state,
+    runtime_folder,
     write_end,
     write_state,
 )
@@ -81,6 +82,7 @@ class Daemon:
         self.why = ""  # it stops
         self.expected = 0.0  # when a bot is to come, seconds since 1970
         self.state: State | None = None
+        self.controls: list[asyncio.Server] = []
         loop = asyncio.get_running_loop()
         self.stopped: asyncio.Future[Status] = loop.create_future()
         self.opened: asyncio.Future[str] = loop.create_future()  # what went wrong, or ""
@@ -99,7 +101,7 @@ class Daemon:
         id_ = self.server.id
         await self.server.listen()
         try:
-            state = self.state = State(
+            state = State(
                 id=id_,
                 pid=os.getpid(),
                 created=psutil.Process().create_time() - psutil.boot_time(),
@@ -107,11 +109,7 @@ class Daemon:
                 settings=self.settings,
                 started=time.time_ns(),
             )
-            with contextlib.suppress(FileNotFoundError):
-                state.socket.unlink()
-            control = await asyncio.start_unix_server(self._control, state.socket)
-            state.socket.chmod(0o600)
-            write_state(state)  # from here on another notebook finds us, and waits
+            await self._be_found(state)  # from here on another notebook finds us, and waits
             try:
                 await self._publish()
                 if not self.stopping.is_set():
@@ -121,10 +119,11 @@ class Daemon:
                     await self.stopping.wait()
                     watching.cancel()
             finally:
-                control.close()
+                for control in self.controls:
+                    control.close()
                 status, why = self.server.status, self.why or "it could not go on"
                 self.server.note_end(why)
-                write_end(self.state, why, status.packets)
+                write_end(self.state or state, why, status.packets)
                 sys.stderr.write(f"ended, {status.packets} packets kept: {why}\n")
                 await self.server.__aexit__(None, None, None)
                 if not self.stopped.done():
@@ -132,6 +131,21 @@ class Daemon:
                 await self._farewell()
         finally:
             remove_state(id_)
+
+    async def _be_found(self, state: State) -> None:
+        """Listen on a control socket, and note where that is."""
+        state = self.state = msgspec.structs.replace(state, folder=str(runtime_folder()))
+        state.socket.unlink(missing_ok=True)
+        self.controls.append(await asyncio.start_unix_server(self._control, state.socket))
+        state.socket.chmod(0o600)
+        write_state(state)
+
+    async def _stay_found(self) -> None:
+        """Note it anew where the note is gone: a session's folder goes when its user logs out."""
+        state = self.state
+        if state is not None and not (state.note.exists() and state.socket.exists()):
+            with contextlib.suppress(OSError, RecallLabError):  # the next look may go better
+                await self._be_found(state)
 
     def stop(self, why: str) -> None:
         """Have it end; the first reason counts."""
@@ -232,6 +246,7 @@ class Daemon:
         """Stop once nobody has been attached, connected or expected for `idle_timeout` seconds."""
         alone_since: float | None = None
         while True:
+            await self._stay_found()
             patience = self.settings.idle_timeout
             awaited = time.time() < self.expected
             if patience is None or awaited or self.clients or self.server.status.connections:

@@ -325,6 +325,7 @@ class Receiver:
             else "nothing",
             "rejected": tallied(status.rejected) or "none",
             "refused": tallied(status.refused) or "none",
+            "came to nothing": tallied(status.visits) or "none",
             "last error": status.last_error or "none",
         }
         return html_table("Receiver", facts)
@@ -341,7 +342,7 @@ def _refusals(status: Status) -> str:
         count = counted(sum(status.refused.values()), "connection")
         demands = f"it demands {status.auth_required or 'no browser'}"
         told.append(f"{count} refused ({tallied(status.refused)}: {demands})")
-    return "; ".join(told)
+    return "; ".join([*told, *status.hints])
 
 
 def _shown(folder: Path) -> str:

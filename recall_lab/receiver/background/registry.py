@@ -23,6 +23,7 @@ from recall_lab.errors import ReceiverFailed
 from recall_lab.store.files import replace_file
 
 RUNTIME_VARIABLE: Final = "RECALL_LAB_RUNTIME"
+_LONGEST_SOCKET: Final = 100  # bytes of a socket's path: Linux takes 107, macOS 103
 _ENDED: Final = ".ended"  # no .json: that would be one that runs
 
 
@@ -36,6 +37,7 @@ class State(msgspec.Struct, frozen=True, kw_only=True):
         port: the port it listens on.
         settings: how it was asked to run.
         started: when it began to listen, in ns since 1970 UTC.
+        folder: that its note is in.
     """
 
     id: str
@@ -44,16 +46,18 @@ class State(msgspec.Struct, frozen=True, kw_only=True):
     port: int
     settings: Settings
     started: int
+    folder: str = ""
+
+    @property
+    def note(self) -> Path:
+        """The file that this is written in."""
+        return (Path(self.folder) if self.folder else runtime_folder()) / f"{self.id}.json"
 
     @property
     def socket(self) -> Path:
-        """Its control socket."""
-        return runtime_folder() / f"{self.id}.sock"
-
-    @property
-    def log(self) -> Path:
-        """What it had to say."""
-        return log_path(self.id)
+        """Its control socket: beside the note, or in a folder whose name is short enough."""
+        path = self.note.with_suffix(".sock")
+        return path if len(os.fsencode(path)) <= _LONGEST_SOCKET else _own(_short()) / path.name
 
 
 class Ended(msgspec.Struct, frozen=True, kw_only=True):
@@ -77,18 +81,56 @@ class Ended(msgspec.Struct, frozen=True, kw_only=True):
 
 
 def runtime_folder() -> Path:
-    """Return the folder of notes and sockets, made for its owner only.
+    """Return the folder for notes and sockets of receivers that start now, for its owner only.
 
     Raises:
         ReceiverFailed: when somebody else owns it, or may look into it.
     """
     given = os.environ.get(RUNTIME_VARIABLE)
     if given:
-        folder = Path(given)
-    elif "XDG_RUNTIME_DIR" in os.environ:
-        folder = Path(os.environ["XDG_RUNTIME_DIR"]) / "recall-lab"
-    else:
-        folder = Path(tempfile.gettempdir()) / f"recall-lab-{os.getuid()}"
+        return _own(Path(given))
+    session = _session()
+    return _own(session if session is not None else _short(tempfile.gettempdir()))
+
+
+def runtime_folders() -> list[Path]:
+    """Return every folder in which notes of this user's receivers may be.
+
+    A shell may have a session's folder where the notebook that started a receiver had none, or had
+    another: what runs is found from either.
+    """
+    first = runtime_folder()
+    if os.environ.get(RUNTIME_VARIABLE):
+        return [first]
+    others = [_session(), _usual(), _short(tempfile.gettempdir()), _short()]
+    found = [first]
+    for folder in others:
+        if folder is not None and folder not in found and folder.is_dir():
+            with contextlib.suppress(OSError, ReceiverFailed):
+                found.append(_own(folder))
+    return found
+
+
+def _session() -> Path | None:
+    """Return our folder in that of the session; None where there is no such session of ours."""
+    told = Path(os.environ.get("XDG_RUNTIME_DIR") or ".")
+    try:
+        ours = told.is_absolute() and told.stat().st_uid == os.getuid()
+    except OSError:  # it ended: somebody has logged out
+        return None
+    return told / "recall-lab" if ours else None
+
+
+def _usual() -> Path:
+    return Path(f"/run/user/{os.getuid()}/recall-lab")
+
+
+def _short(folder: str = "/tmp") -> Path:
+    return Path(folder) / f"recall-lab-{os.getuid()}"
+
+
+def _own(folder: Path) -> Path:
+    """Make a folder for its owner only, and return it; raise ReceiverFailed if it is none."""
     folder.mkdir(mode=0o700, parents=True, exist_ok=True)
     found = folder.lstat()
     if not stat.S_ISDIR(found.st_mode) or found.st_uid != os.getuid() or found.st_mode & 0o077:
@@ -101,21 +143,23 @@ def runtime_folder() -> Path:
 
 def log_path(receiver: str) -> Path:
     """Return where a receiver's process writes what it has to say."""
-    return runtime_folder() / f"{receiver}.log"
+    name = f"{receiver}.log"
+    found = (folder / name for folder in runtime_folders() if (folder / name).exists())
+    return next(found, runtime_folder() / name)
 
 
 def write_state(state: State) -> None:
     """Note that a receiver runs."""
-    replace_file(runtime_folder() / f"{state.id}.json", msgspec.json.encode(state))
+    replace_file(state.note, msgspec.json.encode(state))
 
 
 def states() -> Iterator[State]:
     """Give every note that can be read: of receivers that run, or have died without a word."""
-    for path in sorted(runtime_folder().glob("*.json")):
+    for path in sorted(path for folder in runtime_folders() for path in folder.glob("*.json")):
         with contextlib.suppress(OSError, ValueError, RecursionError):
             state = msgspec.json.decode(path.read_bytes(), type=State)
             if state.id == path.stem and state.id.isalnum() and path.lstat().st_uid == os.getuid():
-                yield state
+                yield msgspec.structs.replace(state, folder=str(path.parent))
 
 
 def write_end(state: State, why: str, packets: int | None = None) -> None:
@@ -124,7 +168,7 @@ def write_end(state: State, why: str, packets: int | None = None) -> None:
         id=state.id, url=state.settings.url(state.port), directory=state.settings.directory,
         ended=time.time_ns(), why=why, packets=packets,
     )  # fmt: skip
-    with contextlib.suppress(OSError):
+    with contextlib.suppress(OSError, ReceiverFailed):
         replace_file(runtime_folder() / f"{state.id}{_ENDED}", msgspec.json.encode(ended))
         _keep_newest(f"*{_ENDED}", 20)
 
@@ -132,7 +176,7 @@ def write_end(state: State, why: str, packets: int | None = None) -> None:
 def ends() -> list[Ended]:
     """Return what is noted of receivers that have ended, the last first."""
     found = []
-    for path in runtime_folder().glob(f"*{_ENDED}"):
+    for path in (path for folder in runtime_folders() for path in folder.glob(f"*{_ENDED}")):
         with contextlib.suppress(OSError, ValueError, RecursionError):
             if path.lstat().st_uid == os.getuid():
                 found.append(msgspec.json.decode(path.read_bytes(), type=Ended))
@@ -141,12 +185,13 @@ def ends() -> list[Ended]:
 
 def remove_state(receiver: str) -> None:
     """Forget a receiver that has ended; a log that says something is kept for a while."""
-    with contextlib.suppress(OSError):
+    with contextlib.suppress(OSError, ReceiverFailed):
         if not log_path(receiver).stat().st_size:
             log_path(receiver).unlink()
-    for suffix in (".json", ".sock"):
-        with contextlib.suppress(OSError):
-            (runtime_folder() / f"{receiver}{suffix}").unlink()
+    with contextlib.suppress(OSError, ReceiverFailed):
+        for folder in {*runtime_folders(), _short()}:
+            for suffix in (".json", ".sock"):
+                (folder / f"{receiver}{suffix}").unlink(missing_ok=True)
 
 
 def forget_logs(keep: int = 20) -> None:

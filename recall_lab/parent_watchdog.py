@@ -1,6 +1,6 @@
 """Run a program that ends when its parent does.
 
-``python -P recall_lab/receiver/parent_watchdog.py PROGRAM ...``
+``python -P recall_lab/parent_watchdog.py PROGRAM ...``
 
 A receiver may be killed with no time for a farewell, and a tunnel must not outlive it: it would
 publish whatever listens on the port next. So the program is held by this small process, which
