@@ -32,7 +32,7 @@ import soxr
 
 from recall_lab.analysis.alignment.anchors import anchors, track
 from recall_lab.analysis.recording.compare import compare
-from recall_lab.analysis.time.timeline import axis_of, timeline
+from recall_lab.analysis.time.timeline import as_timeline, timeline
 from recall_lab.capture.capture import Capture
 from recall_lab.capture.frame import COLUMNS, frame_of, storage_dtype
 
@@ -133,7 +133,7 @@ def one_correlation(capture: Capture, recording: npt.NDArray[np.int16]) -> tuple
 
 def rough(capture: Capture, recording: npt.NDArray[np.int16]) -> tuple[float, float]:
     """The search alone: where it lies, roughly; the part that one correlation stands against."""
-    best = anchors(track(axis_of(capture)), track(axis_of(recording)))[0]
+    best = anchors(track(as_timeline(capture)), track(as_timeline(recording)))[0]
     return (best.other - best.sample) / RATE, np.nan
 
 

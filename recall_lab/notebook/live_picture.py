@@ -22,7 +22,7 @@ from matplotlib.figure import Figure
 from PIL import Image
 
 from recall_lab.analysis.sound.pyramid import BINS, columns_of
-from recall_lab.analysis.time.timeline import axis_of
+from recall_lab.analysis.time.timeline import as_timeline
 from recall_lab.capture.capture import Capture
 from recall_lab.plots.sound import RANGE
 from recall_lab.plots.style import BLUE, VERMILION
@@ -145,7 +145,7 @@ class Strip:
         start, reached = (edge - ahead for edge in capture.span)
         # no more than is shown: a stamp gone wrong may lie years away
         low, high = (min(max(edge * STEP, start), reached) for edge in (end - fresh - 1, end))
-        line = axis_of(capture, low + ahead, high + ahead)
+        line = as_timeline(capture, low + ahead, high + ahead)
         first = round(((end - fresh) * STEP + ahead - line.start) * RATE)
         found = columns_of(line, first, _STEP, fresh)
         self._reached = int(min(reached / STEP, end))

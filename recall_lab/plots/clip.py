@@ -9,7 +9,7 @@ import numpy as np
 import soundfile
 
 from recall_lab.analysis.recording.export import as_int16
-from recall_lab.analysis.time.timeline import axis_of
+from recall_lab.analysis.time.timeline import as_timeline
 from recall_lab.capture.capture import Moment
 from recall_lab.errors import InvalidArgument
 from recall_lab.wire.pcm import RATE, Samples
@@ -28,10 +28,10 @@ def wav_bytes(
     normalize: bool = False,
 ) -> bytes:
     """Return up to a minute of sound as the bytes of a WAV file."""
-    line = axis_of(source, start, end)
+    line = as_timeline(source, start, end)
     seconds = line.end - line.start
     if not seconds:
-        whole = axis_of(source)
+        whole = as_timeline(source)
         raise InvalidArgument(
             "start, end", (start, end),
             f"times within the audio, which lasts from {whole.start:.3f} to {whole.end:.3f} s",

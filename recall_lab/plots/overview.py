@@ -16,7 +16,7 @@ from recall_lab.analysis.sound.mos import mean_mos
 from recall_lab.analysis.sound.mos import mos as scores_of
 from recall_lab.analysis.sound.speech import speech
 from recall_lab.analysis.time.analysis import Analysis, Call, analyse
-from recall_lab.analysis.time.timeline import axis_of
+from recall_lab.analysis.time.timeline import as_timeline
 from recall_lab.arguments import Duration
 from recall_lab.capture.capture import Moment
 from recall_lab.plots.clock_map import ClockMap, clock_map
@@ -112,7 +112,7 @@ def plot_overview(
     heights = [(_HEIGHTS | more)[name] for name in names]
     grid = figure.add_gridspec(len(names), 1, height_ratios=heights)
     lanes = {name: figure.add_subplot(grid[at]) for at, name in enumerate(names)}
-    line = axis_of(known, start, end)
+    line = as_timeline(known, start, end)
     span = low, high = axis.extent(line.start, max(line.end, line.start + 1e-3))
     plot_waveform(
         known, lanes["waveform"], clock=clock, start=start, end=end, title=title,

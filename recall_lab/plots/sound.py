@@ -19,7 +19,7 @@ from recall_lab.analysis.sound.levels import frame_of_levels, measure, windows_o
 from recall_lab.analysis.sound.overview import overview
 from recall_lab.analysis.sound.spectrum import decibels, mel_edges, spectrogram
 from recall_lab.analysis.time.analysis import Analysis, analyse
-from recall_lab.analysis.time.timeline import axis_of
+from recall_lab.analysis.time.timeline import as_timeline
 from recall_lab.arguments import Duration, duration, whole
 from recall_lab.capture.capture import Moment
 from recall_lab.errors import InvalidArgument
@@ -94,7 +94,7 @@ def plot_waveform(
     axis = clock_map(known, clock)
     if ax is None:
         _, ax = plt.subplots(figsize=(10, 3), layout="constrained")
-    line = axis_of(known, start, end)
+    line = as_timeline(known, start, end)
     times, low, high = _envelope(line, columns)
     for piece in axis.pieces(times):
         ax.fill_between(
@@ -146,7 +146,7 @@ def plot_levels(
     axis = clock_map(known, clock)
     if ax is None:
         _, ax = plt.subplots(figsize=(10, 3), layout="constrained")
-    line = axis_of(known, start, end)
+    line = as_timeline(known, start, end)
     seconds = max(0.05, (line.end - line.start) / _COLUMNS) if every is None else every
     every = duration("every", seconds)
     edges = windows_of(len(line), every)
@@ -248,7 +248,7 @@ def plot_spectrogram(
     axis = clock_map(known, clock)
     if ax is None:
         _, ax = plt.subplots(figsize=(10, 3.6), layout="constrained")
-    line = axis_of(known, start, end)
+    line = as_timeline(known, start, end)
     if columns is None:
         columns = min(max(int(1.5 * ax.get_window_extent().width), 200), _COLUMNS)
     if (line.end - line.start) / hop > columns:

@@ -196,11 +196,11 @@ class Ingest:
     def closed(self, connection: Connection, code: int | None, reason: str) -> None:
         """Note that a connection has ended; never raises."""
         self.connections.discard(connection)
-        halves: dict[str, dict[str, str]] = {}
+        half_samples: dict[str, dict[str, str]] = {}
         for key in connection.streams:
             half = self.storage.forget(key, connection.numbers[key[0]])
             if half:
-                halves.setdefault(key[0], {})[stem_of(*key)] = half.hex()
+                half_samples.setdefault(key[0], {})[stem_of(*key)] = half.hex()
         for recording, number in connection.numbers.items():
             self._note(
                 recording,
@@ -209,7 +209,7 @@ class Ingest:
                 messages=connection.sequence,
                 code=code,
                 reason=excerpt(reason),
-                half_samples=halves.get(recording, {}),
+                half_samples=half_samples.get(recording, {}),
             )
 
     def tick(self, now: float) -> None:

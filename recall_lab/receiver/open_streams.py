@@ -119,7 +119,9 @@ class Storage:
         self._touched: list[OpenStream] = []
         self._continuity: dict[Key, Continuity] = {}
         self._forgotten = (0, 0.0)  # gaps and seconds of streams that are no longer remembered
-        self._halves: dict[Key, dict[int, bytes]] = {}  # of samples, of streams closed for a while
+        self._half_samples: dict[
+            Key, dict[int, bytes]
+        ] = {}  # of samples, of streams closed for a while
         self._doubts: dict[Key, Doubt] = {}
         self._settled: dict[Key, int] = {}  # closed, and so many packets durable
         self._refusals: dict[Key, tuple[float, CaptureError]] = {}
@@ -186,8 +188,10 @@ class Storage:
     def forget(self, key: Key, connection: int) -> bytes:
         """Return what is left of a connection that has ended: b"" or half a sample."""
         stream = self._open.get(key)
-        halves = self._halves.get(key, {}) if stream is None else stream.writer.halves
-        return halves.pop(connection, b"")
+        half_samples = (
+            self._half_samples.get(key, {}) if stream is None else stream.writer.half_samples
+        )
+        return half_samples.pop(connection, b"")
 
     def skipped(self, key: Key, connection: int, payload: bytes, relative: float) -> None:
         """Note that a packet of a connection is not kept: half a sample may have waited for it."""
@@ -287,7 +291,7 @@ class Storage:
             writer.synced = min(self._settled.pop(key, 0), writer.packets)
         if self.dropped.mark(key):
             writer.note_loss()
-        writer.halves.update(self._halves.pop(key, {}))
+        writer.half_samples.update(self._half_samples.pop(key, {}))
         self.recordings.reached(recording, writer.last_connection)
         told = writer.info.participant
         told = None if told is None else told_of(told)
@@ -322,8 +326,8 @@ class Storage:
         """Return the writer of a stream that is open no more, and is to be closed."""
         writer = self._open.pop(key).writer
         self._syncer.remove(writer)
-        if writer.halves:
-            self._halves[key] = writer.halves
+        if writer.half_samples:
+            self._half_samples[key] = writer.half_samples
         return writer
 
     def _closed(self, key: Key, writer: StreamWriter, error: CaptureError | None) -> None:

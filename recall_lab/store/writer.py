@@ -56,7 +56,7 @@ class StreamWriter:
         packets: records in the index, damaged ones included.
         bytes: length of the ``.bin``.
         synced: how many of the packets are known to be durable.
-        halves: half a sample that waits for the next packet, by connection.
+        half_samples: half a sample that waits for the next packet, by connection.
         checksum: CRC-32 of the payload that was staged last, as it is kept.
         last_connection: the highest connection number in the index; 0 for a new capture.
 
@@ -77,7 +77,7 @@ class StreamWriter:
         self._payloads: list[bytes] = []
         self._records: list[bytes] = []
         self._staged = 0  # bytes of payloads
-        self.halves: dict[int, bytes] = {}
+        self.half_samples: dict[int, bytes] = {}
         self._half_at: dict[int, tuple[float, float]] = {}  # where its packet ends, how long it is
         self.checksum = 0
         self._last_relative = -np.inf
@@ -179,7 +179,7 @@ class StreamWriter:
         flags |= 0 if self._records else self._flags_next
         if not payload:
             flags |= _EMPTY
-        elif len(payload) & 1 or self.halves:
+        elif len(payload) & 1 or self.half_samples:
             payload, flags = self._align(payload, relative, connection, flags)
         if relative < self._last_relative:
             flags |= _BACKWARD
@@ -210,7 +210,7 @@ class StreamWriter:
 
     def skip(self, payload: bytes, relative: float, connection: int) -> None:
         """Pass over a packet that is not to be kept, so that its connection stays in step."""
-        if payload and (len(payload) & 1 or self.halves):
+        if payload and (len(payload) & 1 or self.half_samples):
             self._align(payload, relative, connection, 0)
 
     def commit(self) -> int:
@@ -346,7 +346,7 @@ class StreamWriter:
     ) -> tuple[bytes, int]:
         if len(payload) & 1:
             flags |= _ODD
-        carried = self.halves.pop(connection, None)
+        carried = self.half_samples.pop(connection, None)
         if carried is not None:
             end, lasts = self._half_at.pop(connection, (relative, math.inf))
             if abs(relative - end) <= max(lasts / 2, _NEAR):
@@ -355,7 +355,7 @@ class StreamWriter:
             else:  # others lie between: before a stranger it would put all that follows off
                 flags |= _HALF_LOST
         if len(payload) & 1:
-            self.halves[connection] = payload[-1:]
+            self.half_samples[connection] = payload[-1:]
             lasts = len(payload) / SAMPLE_BYTES / RATE
             self._half_at[connection] = relative + lasts, lasts
             payload = payload[:-1]

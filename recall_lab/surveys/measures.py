@@ -15,7 +15,7 @@ from recall_lab.analysis.sound.levels import levels
 from recall_lab.analysis.sound.mos import mean_mos, mos
 from recall_lab.analysis.sound.speech import speech
 from recall_lab.analysis.time.analysis import Analysis, analyse
-from recall_lab.analysis.time.timeline import axis_of
+from recall_lab.analysis.time.timeline import as_timeline
 from recall_lab.analysis.verdict.quality import quality_of
 from recall_lab.analysis.verdict.verdict import findings_of_sound, ordered, verdict_of
 from recall_lab.capture.capture import Capture
@@ -215,7 +215,7 @@ def _levels(known: Analysis) -> Row:
 
 
 def _speech(known: Analysis) -> Row:
-    line = axis_of(known)
+    line = as_timeline(known)
     if not len(line):
         return {}
     return {"speech_share": float(speech(known)["duration"].sum()) / (line.end - line.start)}

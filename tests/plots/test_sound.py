@@ -10,7 +10,7 @@ from matplotlib.axes import Axes
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 
-from recall_lab.analysis.time.timeline import axis_of
+from recall_lab.analysis.time.timeline import as_timeline
 from recall_lab.capture.capture import Capture
 from recall_lab.capture.frame import frame_of_records
 from recall_lab.capture.info import CaptureInfo
@@ -58,7 +58,7 @@ def test_the_envelope_is_the_lowest_and_highest_sample_of_each_column() -> None:
     order = [*range(10), 11, 10, *range(12, 40)]
     shuffled = np.concatenate([samples[n * 3200 : (n + 1) * 3200] for n in order])
     whole = capture([starts[n] for n in order], shuffled)
-    times, low, high = _envelope(axis_of(whole), columns=90)
+    times, low, high = _envelope(as_timeline(whole), columns=90)
     placed = np.full(16_000 * 9, np.nan)
     for n, start in enumerate(starts):
         at = round(start * 16_000)

@@ -150,7 +150,7 @@ def test_bin_of_one_connection_is_what_a_plain_appender_would_have_written(
         writer = open_writer(Path(folder))
         for payload in payloads:
             put(writer, payload)
-        left = writer.halves.pop(1, b"")
+        left = writer.half_samples.pop(1, b"")
         writer.close()
         whole = b"".join(payloads)
         assert Path(folder, "r1.bin").read_bytes() + left == whole
@@ -187,7 +187,7 @@ def test_interleaved_connections_each_stay_in_step(
             if commit:
                 writer.commit()
         writer.commit()
-        left = {connection: writer.halves.pop(connection, b"") for connection in (1, 2, 3)}
+        left = {connection: writer.half_samples.pop(connection, b"") for connection in (1, 2, 3)}
         writer.close()
 
         capture = load(Path(folder, "r1.bin"))
@@ -252,7 +252,7 @@ def test_half_a_sample_is_let_go_where_its_other_half_was_lost(
             kept.append(whole[: len(whole) // 2 * 2])
             lost.append(bool(byte) and not follows)
         writer.commit()
-        left = {connection: writer.halves.pop(connection, b"") for connection in (1, 2)}
+        left = {connection: writer.half_samples.pop(connection, b"") for connection in (1, 2)}
         writer.close()
         assert left == {one: held.get(one, (b"",))[0] for one in (1, 2)}
         assert Path(folder, "r1.bin").read_bytes() == b"".join(kept)
@@ -299,9 +299,9 @@ def test_forget_returns_half_a_sample_once(tmp_path: Path, open_writer: Any, put
     writer = open_writer(tmp_path)
     put(writer, b"abc", connection=1)
     put(writer, b"de", connection=2)
-    assert writer.halves.pop(2, b"") == b""
-    assert writer.halves.pop(1, b"") == b"c"
-    assert writer.halves.pop(1, b"") == b""
+    assert writer.half_samples.pop(2, b"") == b""
+    assert writer.half_samples.pop(1, b"") == b"c"
+    assert writer.half_samples.pop(1, b"") == b""
     put(writer, b"fg", connection=1)
     writer.close()
     assert (tmp_path / "r1.bin").read_bytes() == b"abdefg"
@@ -944,7 +944,7 @@ def test_a_lost_packet_does_not_put_its_connection_out_of_step(
         put(writer, b"bcc" + b"d", connection=1)  # lost; d is the first half of the next sample
     put(writer, b"dee" + b"f", connection=1)
     put(writer, b"B", connection=2)  # had nothing to do with it
-    assert writer.halves.pop(1, b"") == b"f"
+    assert writer.half_samples.pop(1, b"") == b"f"
     writer.close()
     assert (tmp_path / "r1.bin").read_bytes() == b"aa" + b"AA" + b"ddee" + b"BB"
     assert len(verify(load(tmp_path / "r1.bin"))) == 0

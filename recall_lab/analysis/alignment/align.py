@@ -132,7 +132,9 @@ class Fit(NamedTuple):
     errors: tuple[float, float]
 
 
-def hold_against(one: Timeline, other: Timeline, starts: Counts, size: int, line: Line) -> Windows:
+def compare_windows(
+    one: Timeline, other: Timeline, starts: Counts, size: int, line: Line
+) -> Windows:
     """Hold windows of the one against the other where a line says they lie.
 
     Args:

@@ -60,7 +60,7 @@ def coverage(pair: Pair, found: Found) -> Coverage:
     with np.errstate(invalid="ignore", divide="ignore"):
         power = sums.squares / sums.heard - (sums.total / sums.heard) ** 2
     loud = float(np.nanpercentile(power, 95)) if np.isfinite(power).any() else 0.0
-    telling = power > max(LOUD * loud, SILENT**2)
+    informative = power > max(LOUD * loud, SILENT**2)
     spans = np.array([(one.low, one.high) for one in found.pieces], float).reshape(-1, 2)
     theirs = np.array(
         [one.line.of([one.low, one.high]) for one in found.pieces], float
@@ -68,7 +68,7 @@ def coverage(pair: Pair, found: Found) -> Coverage:
     similarity = found.rows[Windows._fields.index("similarity")]
     mine_alone = pair.tells & ~_inside(pair.middles, spans)
     mine_alone |= pair.tells & (found.owner < 0) & (similarity <= ALIKE)
-    theirs_alone = telling & ~_inside(other_starts + np.float64(pair.size / 2), theirs)
+    theirs_alone = informative & ~_inside(other_starts + np.float64(pair.size / 2), theirs)
     frames = [
         _stretches("capture", pair.starts, pair.size, mine_alone, spans, len(pair.one)),
         _stretches("recording", other_starts, pair.size, theirs_alone, theirs, pair.last),
@@ -80,7 +80,7 @@ def coverage(pair: Pair, found: Found) -> Coverage:
     alike = np.where(found.owner >= 0, np.clip(similarity, 0, 1), 0)
     alike = np.where((found.owner < 0) & ~mine_alone, np.clip(similarity, 0, 1), alike)
     return Coverage(
-        float(np.count_nonzero(pair.tells & ~mine_alone)) / max(len(pair.telling), 1),
+        float(np.count_nonzero(pair.tells & ~mine_alone)) / max(len(pair.informative), 1),
         float(alike[in_recording].mean()) if in_recording.any() else np.nan,
         pd.concat(frames, ignore_index=True),
         (
@@ -111,16 +111,17 @@ def refuse(pair: Pair, found: Found, covered: Coverage) -> dict[str, float]:
             f"as well, {abs(away) / RATE:.3f} s away: its sound repeats itself"
         )
         raise RecordingMismatch(pair.stem, reason, **evidence)
-    shorter = min(len(pair.telling), (pair.last - pair.first) // pair.size)
+    shorter = min(len(pair.informative), (pair.last - pair.first) // pair.size)
     needed = max(_FEWEST, math.ceil(max(AGREE * windows, _OVERLAP * shorter)))
     if agree >= needed:
         return evidence
     if not agree:
         best, asked = found.best
+        windows_asked = asked or len(pair.informative)
         sound = "the same sound, but" if found.correlation > _BEST else "no sound that is the same:"
         reason = (
-            f"in the best place {best} of {asked or len(pair.telling)} windows with something to "
-            f"hear agree, where {_FEWEST} would have to (best rough correlation "
+            f"in the best place {best} of {windows_asked} windows with something to hear "
+            f"agree, where {_FEWEST} would have to (best rough correlation "
             f"{found.correlation:.2f}): {sound} it is of another meeting, or a sound such as a "
             "tone, which fits anywhere, or its samples are in another format (rl.findings tells)"
         )

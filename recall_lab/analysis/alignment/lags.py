@@ -8,7 +8,7 @@ import numpy as np
 import numpy.typing as npt
 from scipy.fft import irfft, next_fast_len, rfft
 
-from recall_lab.analysis.alignment.align import Line, hold_against
+from recall_lab.analysis.alignment.align import Line, compare_windows
 from recall_lab.analysis.alignment.anchors import anchors, track
 from recall_lab.analysis.axis.axis import Timeline
 from recall_lab.analysis.time.timeline import timeline
@@ -50,7 +50,7 @@ def lag_between(one: Capture, other: Capture, span: tuple[float, float]) -> int 
         edges = ((at + guess) / RATE for at in (-_NEAR, _NEAR))
         low, high = (time + edge for time, edge in zip(span, edges, strict=True))
         lag = guess + _nearest(mine, timeline(other, call=(low, high)))
-        found = hold_against(mine, whole, starts, size, Line(float(lag - apart)))
+        found = compare_windows(mine, whole, starts, size, Line(float(lag - apart)))
         there = np.isfinite(found.similarity)
         agreed = np.count_nonzero(found.agree(_CLOSE))
         enough = max(_AGREE * np.count_nonzero(there), min(_LEAST, len(starts)))

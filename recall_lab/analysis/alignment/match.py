@@ -7,7 +7,7 @@ from typing import Final, NamedTuple
 import numpy as np
 import numpy.typing as npt
 
-from recall_lab.analysis.alignment.align import Line, Windows, hold_against
+from recall_lab.analysis.alignment.align import Line, Windows, compare_windows
 from recall_lab.analysis.axis.axis import Timeline
 from recall_lab.analysis.sound.levels import measure
 from recall_lab.errors import RecordingMismatch
@@ -39,7 +39,7 @@ class Pair(NamedTuple):
         starts: first sample of each window of the capture.
         size: samples of a window.
         missing: share of each that was not received.
-        telling: positions of the windows in which there is something to hear.
+        informative: positions of the windows in which there is something to hear.
         first, last: the recording without the digital silence around it, samples.
         near: how far from the line a lag may lie and still agree with it, samples.
         stem: the capture's stream.
@@ -50,7 +50,7 @@ class Pair(NamedTuple):
     starts: Counts
     size: int
     missing: Floats
-    telling: Counts
+    informative: Counts
     first: int
     last: int
     near: float
@@ -74,9 +74,11 @@ class Pair(NamedTuple):
             power = sums.squares / sums.heard - (sums.total / sums.heard) ** 2
         heard = sums.heard >= size / 2
         loud = float(np.percentile(power[heard], 95)) if heard.any() else 0.0
-        telling = np.flatnonzero(heard & (power > max(LOUD * loud, SILENT**2)))
-        if len(telling) < _FEWEST:
-            reason = f"there is something to hear in {len(telling)} of its {len(starts)} windows"
+        informative = np.flatnonzero(heard & (power > max(LOUD * loud, SILENT**2)))
+        if len(informative) < _FEWEST:
+            reason = (
+                f"there is something to hear in {len(informative)} of its {len(starts)} windows"
+            )
             raise RecordingMismatch(stem, f"{reason}, and {_FEWEST} are the least to tell by")
         first, last = _extent(other)
         if last - first < _FEWEST * size:
@@ -84,11 +86,11 @@ class Pair(NamedTuple):
             raise RecordingMismatch(stem, f"{reason}; {_FEWEST * size / RATE:.2f} s are needed")
         missing = 1 - sums.heard / np.diff(edges)
         near = (NEAR + tolerance) * RATE
-        return cls(one, other, starts, size, missing, telling, first, last, near, stem)
+        return cls(one, other, starts, size, missing, informative, first, last, near, stem)
 
     def compare(self, which: Counts, line: Line) -> Windows:
         """Compare some of the windows along a line."""
-        return hold_against(self.one, self.other, self.starts[which], self.size, line)
+        return compare_windows(self.one, self.other, self.starts[which], self.size, line)
 
     @property
     def middles(self) -> Floats:
@@ -100,7 +102,7 @@ class Pair(NamedTuple):
     def tells(self) -> Mask:
         """Which windows have something to hear, shape ``(windows,)``."""
         tells = np.zeros(len(self.starts), bool)
-        tells[self.telling] = True
+        tells[self.informative] = True
         return tells
 
     def outside(self, line: Line, some: Counts) -> Mask:

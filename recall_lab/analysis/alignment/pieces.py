@@ -13,7 +13,7 @@ from typing import Final, NamedTuple
 import numpy as np
 import numpy.typing as npt
 
-from recall_lab.analysis.alignment.align import ALIKE, Fit, Line, Windows, hold_against
+from recall_lab.analysis.alignment.align import ALIKE, Fit, Line, Windows, compare_windows
 from recall_lab.analysis.alignment.anchors import (
     Anchor,
     Finder,
@@ -150,8 +150,8 @@ class _Search:
             if one is None:
                 continue
             low, high = one.ends
-            telling = int(np.count_nonzero(self.pair.tells[low:high]))
-            self.best = max(self.best, (len(one.agree), telling))
+            informative = int(np.count_nonzero(self.pair.tells[low:high]))
+            self.best = max(self.best, (len(one.agree), informative))
             self._free[one.agree] = False
             away = self._elsewhere(one, others)
             if away is None:
@@ -220,11 +220,13 @@ class _Search:
 
     def _stretches(self) -> list[tuple[int, int]]:
         """Return runs of windows that could tell and are in no piece, the longest first."""
-        telling = self.pair.telling
-        left = self._free[telling]
+        informative = self.pair.informative
+        left = self._free[informative]
         edges = runs_of(left)
         edges = edges[edges[:, 1] - edges[:, 0] >= FEWEST]
-        runs = [(int(telling[low]), int(telling[high - 1]) + 1) for low, high in edges.tolist()]
+        runs = [
+            (int(informative[low]), int(informative[high - 1]) + 1) for low, high in edges.tolist()
+        ]
         return sorted(runs, key=lambda run: run[0] - run[1])
 
 
@@ -355,7 +357,7 @@ def _end(pair: Pair, piece: Piece, limits: tuple[int, int]) -> tuple[int, int]:
         count = min(3 * pair.size, abs(limit - first)) // size
         steps = first + way * size * np.arange(count)
         begins = steps if way > 0 else steps - size
-        found = hold_against(pair.one, pair.other, begins, size, piece.line)
+        found = compare_windows(pair.one, pair.other, begins, size, piece.line)
         off = found.clear & (np.abs(found.lag) > pair.near)
         alike = (found.similarity > max(ALIKE, _PART * piece.similarity)) & ~off
         against = ((found.similarity <= ALIKE) | off) & (found.common > _PART)

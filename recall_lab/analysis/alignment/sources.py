@@ -12,7 +12,7 @@ from typing import Any, Final, NamedTuple
 import numpy as np
 import numpy.typing as npt
 
-from recall_lab.analysis.alignment.align import ALIKE, Line, Windows, hold_against
+from recall_lab.analysis.alignment.align import ALIKE, Line, Windows, compare_windows
 from recall_lab.analysis.alignment.match import LOUD, SILENT, Pair
 from recall_lab.analysis.alignment.pieces import STEP, Found, Piece, true_levels
 from recall_lab.arrays import runs_of
@@ -94,7 +94,7 @@ class Sources:
             more = mine - theirs * gain if found.noise > 0 else theirs - mine / gain
             self._noise.append(max(float(np.median(more)), 0.0))
             self._expected[one.agree] = self._expect(mine, theirs, len(self._noise) - 1)[0]
-        heard = self._mine[pair.telling]
+        heard = self._mine[pair.informative]
         self._quiet = LOUD * float(np.nanpercentile(heard, 95)) if len(heard) else 0.0
 
     def _expect(self, mine: Any, theirs: Any, number: int) -> tuple[Any, Any]:
@@ -188,12 +188,12 @@ class Sources:
         room = round(_INSIDE * pair.size)
         if low - piece.low < room or piece.high - high < room:
             return None
-        telling = pair.telling
-        before = int(np.searchsorted(telling, low // pair.size)) - 1
-        after = int(np.searchsorted(telling, -(-high // pair.size)))
-        if before < 0 or after >= len(telling):
+        informative = pair.informative
+        before = int(np.searchsorted(informative, low // pair.size)) - 1
+        after = int(np.searchsorted(informative, -(-high // pair.size)))
+        if before < 0 or after >= len(informative):
             return None
-        first, last = int(telling[before]), int(telling[after])
+        first, last = int(informative[before]), int(informative[after])
         if low // pair.size - first > _APART or last - high // pair.size > _APART:
             return None
         some = np.arange(first, last + 1)
@@ -232,7 +232,7 @@ class Sources:
             inside = min((_SIZE - rest) // 2, room)
             begins.append(edge - inside if way > 0 else edge + inside - _SIZE)
         for begin in begins:
-            found = hold_against(pair.one, pair.other, np.array([begin]), _SIZE, piece.line)
+            found = compare_windows(pair.one, pair.other, np.array([begin]), _SIZE, piece.line)
             mine, theirs = float(found.mine[0]), float(found.theirs[0])
             if found.common[0] >= _HEARD and mine > self._quiet and theirs <= SILENT**2:
                 return _Side(0.0, np.nan, f"the recording is blank {side} it")

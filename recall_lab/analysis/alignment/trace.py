@@ -115,7 +115,7 @@ def line_near(pair: Pair, guess: Anchor, some: Counts, line: Line) -> tuple[Line
 
 def _seed(pair: Pair, guess: Anchor, free: Mask, rate: float) -> tuple[Line, Counts] | None:
     """Return a line that windows around a guess agree on, and those windows."""
-    usable = pair.telling[free[pair.telling]]
+    usable = pair.informative[free[pair.informative]]
     away = np.abs(pair.middles[usable] - guess.sample)
     near = usable[away <= max(_AROUND * RATE, 2 * pair.size)]
     if len(near) < FEWEST:
@@ -170,7 +170,7 @@ class _Growth:
         """Extend the line over windows, from the first on, as long as it holds."""
         pair = self._pair
         taken = np.zeros(len(pair.starts), bool)
-        taken[pair.telling] = ~self._free[pair.telling]
+        taken[pair.informative] = ~self._free[pair.informative]
         blocked = np.flatnonzero(taken[order])
         order = order[: blocked[0]] if len(blocked) else order
         at, size, last, against, unsure = 0, _STEP, 0, 0, 0
@@ -219,12 +219,14 @@ class _Growth:
     def _resume(self, beyond: Counts) -> None:
         """Note where the same line holds again: something was put in place of what was said."""
         pair = self._pair
-        telling = beyond[pair.tells[beyond] & self._free[beyond]]
-        telling = telling[~pair.outside(self._line, telling)]
-        if not len(telling):
+        informative = beyond[pair.tells[beyond] & self._free[beyond]]
+        informative = informative[~pair.outside(self._line, informative)]
+        if not len(informative):
             return
-        picked = np.linspace(0, len(telling) - 1, min(len(telling), _RESUME)).astype(np.int64)
-        some = np.unique(np.append(telling[: _RESUME // 2], telling[picked]))
+        picked = np.linspace(0, len(informative) - 1, min(len(informative), _RESUME)).astype(
+            np.int64
+        )
+        some = np.unique(np.append(informative[: _RESUME // 2], informative[picked]))
         found = pair.compare(some, self._line)
         good = some[found.agree(pair.near + self._slack(some))]
         if len(good):

@@ -67,7 +67,7 @@ from typing import Final
 import numpy as np
 import pandas as pd
 
-from recall_lab.analysis.causes.evidence import Evidence, Holes
+from recall_lab.analysis.causes.evidence import Evidence, Spans
 from recall_lab.analysis.causes.rules import (
     Rule,
     ceased_to_speak,
@@ -90,7 +90,7 @@ from recall_lab.analysis.causes.rules import (
 )
 from recall_lab.capture.capture import Capture
 
-__all__ = ["CAUSES", "RULES", "Holes", "Rule", "causes_of"]
+__all__ = ["CAUSES", "RULES", "Rule", "Spans", "causes_of"]
 
 CAUSES: Final = (
     "reconnect", "loss", "dropped", "mute", "silence", "receiver restart", "pause", "unknown",
@@ -132,7 +132,7 @@ def missing_label(cause: str) -> str:
 def causes_of(
     capture: Capture,
     packets: pd.DataFrame,
-    holes: Holes,
+    holes: Spans,
     mute: float,
     beside: Sequence[Capture] = (),
 ) -> tuple[list[str], list[str]]:

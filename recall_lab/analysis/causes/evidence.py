@@ -38,7 +38,7 @@ Positions = npt.NDArray[np.int64]
 _PAUSE: Final = 0.5  # seconds by which the sender's clocks must part
 
 
-class Holes(NamedTuple):
+class Spans(NamedTuple):
     """Spans between packets.
 
     Attributes:
@@ -66,7 +66,7 @@ class Evidence:
 
     capture: Capture
     packets: pd.DataFrame
-    holes: Holes
+    holes: Spans
     mute: float
     beside: Sequence[Capture] = ()
 

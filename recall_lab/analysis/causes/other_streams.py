@@ -8,7 +8,7 @@ from typing import Final, NamedTuple
 import numpy as np
 import numpy.typing as npt
 
-from recall_lab.analysis.clocks.columns import timed
+from recall_lab.analysis.clocks.columns import with_times
 from recall_lab.analysis.meeting.speaking import ASTRAY, Bools, Floats, Positions
 from recall_lab.capture.capture import Audio, Capture
 from recall_lab.errors import MissingTimestamps
@@ -51,7 +51,7 @@ def _first_heard(stream: Capture, start: Floats, end: Floats) -> Floats:
     """Return where the first packet well inside each hole begins that is not silent; NaN."""
     found = np.full(len(start), np.nan)
     try:
-        packets = timed(stream)
+        packets = with_times(stream)
     except MissingTimestamps:
         return found
     relative, samples, offsets = (

@@ -16,7 +16,7 @@ Seconds = npt.NDArray[np.float64]
 """Float64, seconds. Never float32: after an hour it can't tell two milliseconds apart."""
 
 
-def timed(capture: Capture, *, repaired: bool = False) -> pd.DataFrame:
+def with_times(capture: Capture, *, repaired: bool = False) -> pd.DataFrame:
     """Return the packets whose time is known, in the order of arrival.
 
     The frame of the capture itself when all are known, which costs nothing. Where the media clock

@@ -32,7 +32,7 @@ from recall_lab.analysis.detectors.counted import (
     Scan,
 )
 from recall_lab.analysis.detectors.layouts import LAYOUTS, bits_of, phases_of
-from recall_lab.analysis.time.timeline import axis_of
+from recall_lab.analysis.time.timeline import as_timeline
 from recall_lab.capture.capture import Capture
 from recall_lab.capture.frame import empty_frame
 from recall_lab.store.reader import release
@@ -108,7 +108,7 @@ def _source(capture: Capture | npt.ArrayLike) -> tuple[Any, pd.DataFrame]:
     if isinstance(capture, Capture):
         return capture.audio, capture.packets.assign(relative=capture.media)
     audio = np.asarray(capture)
-    axis_of(audio)  # refuses what is no sound
+    as_timeline(audio)  # refuses what is no sound
     return audio, empty_frame()
 
 

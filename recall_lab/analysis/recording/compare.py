@@ -26,7 +26,7 @@ from recall_lab.analysis.recording.comparison import Comparison
 from recall_lab.analysis.sound.levels import measure
 from recall_lab.analysis.sound.speech import speech
 from recall_lab.analysis.time.analysis import Analysis, analyse
-from recall_lab.analysis.time.timeline import axis_of
+from recall_lab.analysis.time.timeline import as_timeline
 from recall_lab.arguments import Duration, duration
 from recall_lab.capture.capture import Capture
 from recall_lab.capture.continuity.level_steps import HALF_SAMPLE
@@ -82,7 +82,7 @@ def compare(
         raise InvalidArgument("capture", type(capture), "a Capture, as rl.load() returns")
     known = analyse(capture) if len(capture.packets) else None
     source = audio_of(recording)
-    one, other = axis_of(known or capture), axis_of(source)
+    one, other = as_timeline(known or capture), as_timeline(source)
     tolerance = max(known.order.scatter, HALF_SAMPLE) if known else 0.0
     pair = Pair.of(one, other, round(every * RATE), tolerance=tolerance, stem=capture.info.stem)
     found = pieces_of(pair)

@@ -113,9 +113,11 @@ def _stretches(own: Mask) -> npt.NDArray[np.int64]:
     """Return where stretches begin in which somebody speaks, samples: not too many, spread out."""
     size = _STRETCH // FRAME
     share = own[: len(own) // size * size].reshape(-1, size).mean(axis=1)
-    telling = np.flatnonzero(share >= _SPOKEN)
-    some = np.unique(np.linspace(0, len(telling) - 1, min(len(telling), _MOST)).astype(np.int64))
-    return np.asarray(telling[some] * _STRETCH, np.int64)
+    informative = np.flatnonzero(share >= _SPOKEN)
+    some = np.unique(
+        np.linspace(0, len(informative) - 1, min(len(informative), _MOST)).astype(np.int64)
+    )
+    return np.asarray(informative[some] * _STRETCH, np.int64)
 
 
 class Correlator:
@@ -263,13 +265,15 @@ def _blocks(voices: tuple[Voice, Voice], lag: int, own: Mask) -> list[_Block]:
     speaker, stream = voices
     size = _BLOCK // FRAME
     share = own[: len(own) // size * size].reshape(-1, size).mean(axis=1)
-    telling = np.flatnonzero(share >= _FULL)
+    informative = np.flatnonzero(share >= _FULL)
     most = _MOST * _STRETCH // _BLOCK
-    some = np.unique(np.linspace(0, len(telling) - 1, min(len(telling), most)).astype(np.int64))
+    some = np.unique(
+        np.linspace(0, len(informative) - 1, min(len(informative), most)).astype(np.int64)
+    )
     reach = _TAPS - 1
     points = next_fast_len(_BLOCK + 3 * reach, real=True)
     found = []
-    for start in (telling[some] * _BLOCK).tolist():
+    for start in (informative[some] * _BLOCK).tolist():
         x = _high_passed(speaker.line, start + _BEFORE - reach, _BLOCK + 2 * reach)
         y = _high_passed(stream.line, start + lag, _BLOCK + reach)
         # speech falls by 6 dB an octave: without that, its lows alone would tell

@@ -14,10 +14,10 @@ import soundfile
 from tqdm import tqdm
 
 from recall_lab.analysis.axis.axis import Array, Timeline
-from recall_lab.analysis.clocks.columns import timed
+from recall_lab.analysis.clocks.columns import with_times
 from recall_lab.analysis.time.analysis import Analysis
 from recall_lab.analysis.time.arguments import crop_of
-from recall_lab.analysis.time.timeline import axis_of, known_of
+from recall_lab.analysis.time.timeline import as_timeline, known_of
 from recall_lab.capture.capture import Capture, Moment
 from recall_lab.capture.frame import nanoseconds
 from recall_lab.errors import InvalidArgument
@@ -84,9 +84,9 @@ def save(
     capture = known.capture if isinstance(known, Analysis) else None
     if capture is not None and not aligned:
         part = capture if start is None and end is None else capture.slice(start, end)
-        line = axis_of(Capture(part.audio))  # without packets: one sample after another
+        line = as_timeline(Capture(part.audio))  # without packets: one sample after another
     else:
-        line = axis_of(known, start, end)
+        line = as_timeline(known, start, end)
     if not len(line):
         raise InvalidArgument("start, end", (start, end), "a span that has some audio")
     if path.suffix.lower() == ".wav" and len(line) > _WAV_MOST:
@@ -136,7 +136,7 @@ def _tags(capture: Capture, line: Timeline, start: float | None) -> dict[str, st
     comment += [f"relative time {begin:.3f} s", f"recall_lab {__version__}"]
     tags = {"title": info.stem, "comment": ", ".join(comment)}
     if not capture.packets.empty:
-        packets = timed(capture)
+        packets = with_times(capture)
         first = int(packets["relative"].to_numpy().argmin())
         shift = begin - float(packets["relative"].iloc[first])
         absolute = np.datetime64(int(nanoseconds(packets["absolute"])[first]), "ns")

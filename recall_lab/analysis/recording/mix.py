@@ -23,7 +23,7 @@ from isal.isal_zlib import crc32
 
 from recall_lab.analysis.alignment.lags import lag_between
 from recall_lab.analysis.axis.axis import LONGEST, Mask, Timeline
-from recall_lab.analysis.clocks.columns import timed
+from recall_lab.analysis.clocks.columns import with_times
 from recall_lab.analysis.meeting.people import events_of
 from recall_lab.analysis.recording.crosstalk import Correlator, Voice, dominant
 from recall_lab.analysis.sound.speech import frame_powers
@@ -282,8 +282,8 @@ def mix(streams: Capture | Sequence[Capture], *, call: Call | None = None) -> Mi
     lines = tuple(timeline(one, call=(start, end + beyond)) for one in separate)
     length = max(map(_reached, lines)) if call is None else round((end - start) * RATE)
     samples, clipped, packets = _sum(lines, length)
-    heard = [one for one in separate if len(timed(one))] or separate
-    first = min(heard, key=lambda one: float(timed(one)["relative"].min()))
+    heard = [one for one in separate if len(with_times(one))] or separate
+    first = min(heard, key=lambda one: float(with_times(one)["relative"].min()))
     capture = Capture(
         samples,
         _frame(packets, start, first),
@@ -309,7 +309,7 @@ def _holes(streams: Sequence[Capture]) -> pd.DataFrame:
     """Return the gaps of all streams in one frame."""
     tables = []
     for one in streams:
-        if len(timed(one)):
+        if len(with_times(one)):
             table = analyse(one).gaps.copy()
             table.insert(0, "stream", pd.Series(one.info.stem, table.index, dtype="str"))
             who = one.info.participant
@@ -363,7 +363,7 @@ def _sorted(streams: Capture | Sequence[Capture]) -> tuple[list[Capture], Captur
 
 def _span(streams: Sequence[Capture]) -> tuple[float, float]:
     """Return when the first stream begins and the last one ends; those without packets don't."""
-    lines = [timeline(one) for one in streams if len(timed(one))]
+    lines = [timeline(one) for one in streams if len(with_times(one))]
     if not lines:
         return 0.0, 0.0
     return min(line.start for line in lines), max(line.end for line in lines)
@@ -415,7 +415,7 @@ def _frame(packets: Sequence[tuple[int, int, int]], start: float, like: Capture)
         np.array([packet[at] for packet in packets], np.int64) for at in range(3)
     )
     relative = start + offset / RATE
-    stamps = timed(like)
+    stamps = with_times(like)
     shift = 0
     if len(stamps):
         at = int(stamps["relative"].to_numpy().argmin())

@@ -2,7 +2,7 @@
 
 A fill is a packet like any other, at its place in the frame, but it says of itself that it was
 never received: ``Flag.REPAIRED``, connection 0. Analyses of arrival leave it out (see
-:func:`recall_lab.analysis.clocks.columns.timed`).
+:func:`recall_lab.analysis.clocks.columns.with_times`).
 """
 
 from __future__ import annotations
@@ -20,12 +20,12 @@ from isal.isal_zlib import crc32
 from recall_lab.analysis.alignment.align import Line
 from recall_lab.analysis.axis.axis import Timeline
 from recall_lab.analysis.axis.resampling import SIDE, interpolated
-from recall_lab.analysis.clocks.columns import timed
+from recall_lab.analysis.clocks.columns import with_times
 from recall_lab.analysis.recording.compare import audio_of, compare
 from recall_lab.analysis.recording.comparison import Comparison
 from recall_lab.analysis.recording.export import as_int16
 from recall_lab.analysis.time.analysis import Analysis, analyse
-from recall_lab.analysis.time.timeline import axis_of
+from recall_lab.analysis.time.timeline import as_timeline
 from recall_lab.arguments import Duration, duration
 from recall_lab.capture.capture import Capture
 from recall_lab.capture.frame import COLUMNS, frame_of, nanoseconds
@@ -144,8 +144,8 @@ def repair(
     if comparison is not None and not isinstance(comparison, Comparison):
         raise InvalidArgument("comparison", comparison, "what compare() returned, or None")
     known = analyse(capture)
-    timed(capture)  # of audio without packets nobody knows what is missing
-    one = axis_of(known)
+    with_times(capture)  # of audio without packets nobody knows what is missing
+    one = as_timeline(known)
     several = _several(recording)
     if comparison is not None and len(several) > 1:
         raise InvalidArgument("comparison", comparison, "None, where several recordings are given")
@@ -180,7 +180,7 @@ def _sources(
     refused: RecordingMismatch | None = None
     for number, recording in enumerate(several):
         source = audio_of(recording)
-        other = axis_of(source)
+        other = as_timeline(source)
         try:
             found = compare(capture, source) if comparison is None else comparison
         except RecordingMismatch as error:

@@ -13,7 +13,7 @@ import numpy.typing as npt
 import pandas as pd
 
 from recall_lab.analysis.axis.axis import Array, Timeline, covered
-from recall_lab.analysis.time.timeline import axis_of
+from recall_lab.analysis.time.timeline import as_timeline
 from recall_lab.arguments import Duration, duration
 from recall_lab.capture.capture import Moment
 from recall_lab.errors import InvalidArgument
@@ -89,7 +89,7 @@ def levels(
         >>> levels(tone / 2)["rms_dbfs"].round(2).tolist()
         [-6.02, -6.02]
     """
-    line = axis_of(source, start, end)
+    line = as_timeline(source, start, end)
     edges = windows_of(len(line), every)
     return frame_of_levels(line, edges, measure(line, edges))
 

@@ -10,7 +10,7 @@ import pandas as pd
 import pyloudnorm
 
 from recall_lab.analysis.axis.axis import Timeline
-from recall_lab.analysis.time.timeline import axis_of
+from recall_lab.analysis.time.timeline import as_timeline
 from recall_lab.capture.capture import Moment
 from recall_lab.wire.pcm import RATE
 
@@ -47,7 +47,7 @@ def loudness(
         >>> loudness(rl.load("data/standup-lossy.bin"))["integrated_lufs"]  # doctest: +SKIP
         -30.1
     """
-    power = _tenths(axis_of(source, start, end))
+    power = _tenths(as_timeline(source, start, end))
     momentary, short_term = _means(power, _MOMENTARY), _means(power, _SHORT_TERM)
     gated = _gated(momentary, -10.0)
     spread = _gated(short_term, -20.0)

@@ -14,7 +14,7 @@ from recall_lab.analysis.sound.levels import windows_of
 from recall_lab.analysis.sound.plcmos import RATERS, network
 from recall_lab.analysis.sound.speech import speech
 from recall_lab.analysis.time.analysis import Analysis, analyse
-from recall_lab.analysis.time.timeline import axis_of, known_of
+from recall_lab.analysis.time.timeline import as_timeline, known_of
 from recall_lab.arguments import Duration, duration, number
 from recall_lab.capture.capture import Capture, Moment
 from recall_lab.wire.pcm import RATE
@@ -114,7 +114,7 @@ def _windows(
     end: Moment | None,
 ) -> pd.DataFrame:
     rate = network().raters
-    line = axis_of(source, start, end)
+    line = as_timeline(source, start, end)
     edges = windows_of(len(line), every)
     found = speech(source, start=start, end=end)[["start", "end"]].to_numpy()
     spoken = np.rint((found - line.start) * RATE).astype(np.int64)

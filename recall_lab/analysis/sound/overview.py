@@ -9,7 +9,7 @@ import numpy as np
 
 from recall_lab.analysis.sound.frames import Frames, Power, Spectra, frames_of, on_all_cores
 from recall_lab.analysis.sound.spectrum import Floats
-from recall_lab.analysis.time.timeline import axis_of
+from recall_lab.analysis.time.timeline import as_timeline
 from recall_lab.arguments import Duration, duration, whole
 from recall_lab.capture.capture import Moment
 from recall_lab.wire.pcm import RATE
@@ -88,7 +88,7 @@ def overview(
     """
     length = duration("length", length)
     columns = whole("columns", columns, 1, _MOST_COLUMNS)
-    line = axis_of(source, start, end)
+    line = as_timeline(source, start, end)
     frames = frames_of(len(line), window, length, length / 2)
     columns = min(columns, max(1, len(line) // (2 * len(frames.window)))) if len(line) else 0
     edges = np.linspace(0, len(line), columns + 1)

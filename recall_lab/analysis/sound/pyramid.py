@@ -22,7 +22,7 @@ from recall_lab.analysis.axis.axis import Timeline
 from recall_lab.analysis.sound.frames import Frames, Spectra, on_all_cores, window_of
 from recall_lab.analysis.sound.levels import measure
 from recall_lab.analysis.time.analysis import Analysis
-from recall_lab.analysis.time.timeline import axis_of, known_of
+from recall_lab.analysis.time.timeline import as_timeline, known_of
 from recall_lab.arguments import whole
 from recall_lab.capture.capture import Capture
 from recall_lab.errors import InvalidArgument
@@ -165,7 +165,7 @@ def pyramid(source: Any, *, keep: bool = True) -> Pyramid:
     """
     known = known_of(source)
     capture = known.capture if isinstance(known, Analysis) else None
-    line = axis_of(known)
+    line = as_timeline(known)
     path = _path_of(capture)
     key = _key(capture, line)
     levels = None if path is None else _read(path, key)

@@ -10,7 +10,7 @@ import numpy.typing as npt
 import psutil
 
 from recall_lab.analysis.sound.frames import Power, each_block, frames_of, on_all_cores
-from recall_lab.analysis.time.timeline import axis_of
+from recall_lab.analysis.time.timeline import as_timeline
 from recall_lab.arguments import Duration, number, whole
 from recall_lab.capture.capture import Moment
 from recall_lab.errors import InvalidArgument
@@ -132,7 +132,7 @@ def spectrogram(
     """
     if scale not in SCALES:
         raise InvalidArgument("scale", scale, "'power', 'magnitude' or 'dB'")
-    line = axis_of(source, start, end)
+    line = as_timeline(source, start, end)
     frames = frames_of(len(line), window, length, hop, fft, center)
     rows, groups = frames.bins, []
     if mel is not None:

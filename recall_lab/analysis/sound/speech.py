@@ -11,7 +11,7 @@ from numpy.lib.stride_tricks import sliding_window_view
 
 from recall_lab.analysis.axis.axis import Timeline
 from recall_lab.analysis.sound.levels import measure
-from recall_lab.analysis.time.timeline import axis_of
+from recall_lab.analysis.time.timeline import as_timeline
 from recall_lab.arrays import runs_of
 from recall_lab.capture.capture import Moment
 from recall_lab.errors import InvalidArgument, MissingExtra
@@ -86,7 +86,7 @@ def speech(
     """
     if detector not in DETECTORS:
         raise InvalidArgument("detector", detector, "'level' or 'neural'")
-    line = axis_of(source, start, end)
+    line = as_timeline(source, start, end)
     return speech_on(line, frame_powers(line), detector)
 
 

@@ -12,7 +12,7 @@ from recall_lab.analysis.sound.levels import levels
 from recall_lab.analysis.sound.loudness import loudness
 from recall_lab.analysis.sound.overview import Overview, overview
 from recall_lab.analysis.sound.speech import speech
-from recall_lab.analysis.time.timeline import axis_of, known_of
+from recall_lab.analysis.time.timeline import as_timeline, known_of
 from recall_lab.capture.capture import Moment
 from recall_lab.wire.pcm import FULL_SCALE
 
@@ -57,7 +57,7 @@ def sound_summary(
         ... # doctest: +SKIP
     """
     source = known_of(source)
-    line = axis_of(source, start, end)
+    line = as_timeline(source, start, end)
     duration = line.end - line.start
     whole = levels(source, None, start=start, end=end).drop(columns="start")
     values: dict[str, Any] = {"duration": duration}

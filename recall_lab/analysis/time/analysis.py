@@ -15,7 +15,7 @@ import pandas as pd
 from recall_lab.analysis.axis.axis import FILLS, Timeline
 from recall_lab.analysis.axis.placement import Placed, place
 from recall_lab.analysis.causes.dropped import dropped_spans
-from recall_lab.analysis.clocks.columns import Seconds, Step, steps_of, timed
+from recall_lab.analysis.clocks.columns import Seconds, Step, steps_of, with_times
 from recall_lab.analysis.clocks.delays import Stall, delays_of, running_jitter, stalls_of
 from recall_lab.analysis.clocks.media_rate import ClockRate, clock_rate_of
 from recall_lab.analysis.clocks.rates import PAIRS, drifts, pace_of
@@ -67,12 +67,12 @@ class Analysis:
     @cached_property
     def packets(self) -> pd.DataFrame:
         """The packets that came, in the order of arrival, all with a time."""
-        return timed(self.capture)
+        return with_times(self.capture)
 
     @cached_property
     def standing(self) -> pd.DataFrame:
         """The same with those that were filled in by ``repair``: all that stands on the axis."""
-        return timed(self.capture, repaired=True)
+        return with_times(self.capture, repaired=True)
 
     @cached_property
     def order(self) -> MediaOrder:

@@ -25,7 +25,7 @@ import numpy.typing as npt
 import pandas as pd
 
 from recall_lab.analysis.axis.placement import Placed
-from recall_lab.analysis.causes.causes import Holes, causes_of
+from recall_lab.analysis.causes.causes import Spans, causes_of
 from recall_lab.analysis.causes.dropped import dropped_spans
 from recall_lab.arrays import falls_of
 from recall_lab.capture.capture import Capture
@@ -194,7 +194,7 @@ def _gaps(
             begin, end = np.insert(begin, 0, low), np.insert(end, 0, starts[0])
             samples = np.insert(samples, 0, head)
             before, after = np.insert(before, 0, NOBODY), np.insert(after, 0, first)
-    holes = Holes(begin, end, before, after)
+    holes = Spans(begin, end, before, after)
     told = causes_of(capture, packets, holes, mute, beside)
     return _found("gap", holes, *told)._replace(samples=samples)
 
@@ -210,7 +210,7 @@ def _stood(packets: pd.DataFrame, stood: Sequence[Stood]) -> Found:
         "recording was paused, or audio vanished and the sender did not count it"
         for one in stood
     ]
-    found = _found("unexplained", Holes(at, at, before, after), PAUSE_OR_LOSS, evidence)
+    found = _found("unexplained", Spans(at, at, before, after), PAUSE_OR_LOSS, evidence)
     samples = np.rint(seconds * RATE).astype(np.int64)
     return found._replace(duration=seconds, samples=samples)
 
@@ -221,7 +221,7 @@ def _overlaps(line: MediaOrder, at: Positions, duplicates: Positions) -> Found:
     at = np.setdiff1d(at, duplicates, assume_unique=True)
     until = np.minimum(starts[at] + line.lasts[at], reached[at - 1])
     other = _first_to_reach(reached, at - 1)
-    span = Holes(starts[at], until, line.row(other), line.row(at))
+    span = Spans(starts[at], until, line.row(other), line.row(at))
     return _found("overlap", span, "", "new audio before the last has ended")
 
 
@@ -229,7 +229,7 @@ def _repeats(line: MediaOrder, duplicates: _Duplicates) -> Found:
     """Return packets that came twice."""
     at = duplicates.at
     start = line.starts[at]
-    span = Holes(start, start + line.lasts[at], line.row(duplicates.of), line.row(at))
+    span = Spans(start, start + line.lasts[at], line.row(duplicates.of), line.row(at))
     cause = np.where(duplicates.exact, "exact", "conflicting")
     evidence = np.where(
         duplicates.exact,
@@ -248,7 +248,7 @@ def _reordered(packets: pd.DataFrame, line: MediaOrder, duplicates: Positions) -
         relative[line.row(np.arange(len(line.starts)))] = line.starts
     at, ahead = _behind(relative)
     if not len(at):
-        empty = Holes(np.empty(0), np.empty(0), nothing, nothing)
+        empty = Spans(np.empty(0), np.empty(0), nothing, nothing)
         return _found("reordered", empty, "", "")
     every = at
     at = np.setdiff1d(at, line.row(duplicates), assume_unique=True)
@@ -257,7 +257,7 @@ def _reordered(packets: pd.DataFrame, line: MediaOrder, duplicates: Positions) -
     at = np.setdiff1d(at, silent[again], assume_unique=True)
     ahead = ahead[np.searchsorted(every, at)]
     start = relative[at]
-    span = Holes(start, start + packets["samples"].to_numpy()[at] / RATE, ahead, at)
+    span = Spans(start, start + packets["samples"].to_numpy()[at] / RATE, ahead, at)
     return _found("reordered", span, "", "arrived after one that begins later")
 
 
@@ -296,7 +296,7 @@ def _behind(times: Floats) -> tuple[Positions, Positions]:
 
 def _found(
     kind: str,
-    span: Holes,
+    span: Spans,
     cause: str | npt.NDArray[np.str_] | list[str],
     evidence: str | npt.NDArray[np.str_] | list[str],
 ) -> Found:

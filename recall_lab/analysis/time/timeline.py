@@ -73,7 +73,7 @@ def known_of(source: Any) -> Analysis | Array:
     return _samples_of(source)
 
 
-def axis_of(source: Any, start: Moment | None = None, end: Moment | None = None) -> Timeline:
+def as_timeline(source: Any, start: Moment | None = None, end: Moment | None = None) -> Timeline:
     """Put anything with samples on a time axis: what every analysis of sound begins with.
 
     Args:

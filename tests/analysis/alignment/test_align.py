@@ -8,9 +8,9 @@ import scipy
 from helpers.sounds import chatter
 from scipy.signal import correlate
 
-from recall_lab.analysis.alignment.align import Line, hold_against, straight
+from recall_lab.analysis.alignment.align import Line, compare_windows, straight
 from recall_lab.analysis.alignment.anchors import HOP, Finder, Track, anchors, track
-from recall_lab.analysis.time.timeline import axis_of
+from recall_lab.analysis.time.timeline import as_timeline
 
 RATE = 16_000
 
@@ -27,7 +27,7 @@ def test_the_lag_of_a_window_is_told_to_a_fraction_of_a_sample(late: float) -> N
     sound = chatter(8, 1)
     other = delayed(sound, late)
     starts = np.arange(RATE, 6 * RATE, RATE)
-    found = hold_against(axis_of(sound), axis_of(other), starts, RATE, Line(0.0))
+    found = compare_windows(as_timeline(sound), as_timeline(other), starts, RATE, Line(0.0))
     assert found.clear.all()
     np.testing.assert_allclose(found.lag, late, atol=0.03)
 
@@ -38,18 +38,18 @@ def test_a_wave_that_is_upside_down_is_told_as_exactly(late: float) -> None:
     sound = chatter(8, 1)
     noisy = (delayed(sound, late) + rng.normal(0, 1e-3, len(sound))).astype(np.float32)
     starts = np.arange(RATE, 6 * RATE, RATE)
-    one, as_it_is, turned = axis_of(sound), axis_of(noisy), axis_of(-noisy)
-    plain = hold_against(one, as_it_is, starts, RATE, Line(0.0))
+    one, as_it_is, turned = as_timeline(sound), as_timeline(noisy), as_timeline(-noisy)
+    plain = compare_windows(one, as_it_is, starts, RATE, Line(0.0))
     assert np.isnan(plain.opposed).all()
     assert not plain.oppose(1000).any()
     # held with the line's sign, it is the same to the last bit
     for same, was in zip(
-        hold_against(one, turned, starts, RATE, Line(0.0, sign=-1)), plain, strict=True
+        compare_windows(one, turned, starts, RATE, Line(0.0, sign=-1)), plain, strict=True
     ):
         np.testing.assert_array_equal(same, was)
     # held with the other sign, no window agrees, whatever peaks stand beside its trough
     for other, sign in ((turned, 1), (as_it_is, -1)):
-        found = hold_against(one, other, starts, RATE, Line(0.0, sign=sign))
+        found = compare_windows(one, other, starts, RATE, Line(0.0, sign=sign))
         assert not found.clear.any()
         np.testing.assert_allclose(found.opposed, late, atol=0.03)
         assert found.oppose(abs(late) + 0.03).all()
@@ -63,7 +63,7 @@ def test_lags_are_those_that_a_plain_correlation_finds() -> None:
         0, 3e-3, len(sound) + 700
     )
     starts = np.arange(0, 18 * RATE, 2 * RATE)
-    found = hold_against(axis_of(sound), axis_of(noisy), starts, 2 * RATE, Line(500.0))
+    found = compare_windows(as_timeline(sound), as_timeline(noisy), starts, 2 * RATE, Line(500.0))
     for start, lag in zip(starts, found.lag, strict=True):
         window = sound[start : start + 2 * RATE].astype(np.float64)
         there = noisy[start : start + 500 + 2 * RATE + 1140]
@@ -76,7 +76,7 @@ def test_similarity_and_level_are_those_worked_out_by_hand() -> None:
     sound = chatter(12, 3)
     other = (3 * sound + rng.normal(0, 0.01, len(sound))).astype(np.float32)
     starts = np.arange(0, 12 * RATE, 2 * RATE)
-    found = hold_against(axis_of(sound), axis_of(other), starts, 2 * RATE, Line(0.0))
+    found = compare_windows(as_timeline(sound), as_timeline(other), starts, 2 * RATE, Line(0.0))
     band = scipy.signal.butter(8, [100, 7000], "bandpass", fs=RATE, output="sos")
     one, two = (scipy.signal.sosfilt(band, x).reshape(6, -1) for x in (sound, other))
     weights = np.zeros(2 * RATE)  # of Hann's windows, squared, that overlap by half
@@ -94,13 +94,15 @@ def test_what_one_has_not_counts_against_neither() -> None:
     sound = chatter(4, 4)
     holed = sound.copy()
     holed[RATE : 2 * RATE] = 0
-    line = axis_of(holed)
+    line = as_timeline(holed)
     line.holes = np.array([[RATE, 2 * RATE]])  # as if that had not been received
-    found = hold_against(line, axis_of(sound), np.array([0, 2 * RATE]), 2 * RATE, Line(0.0))
+    found = compare_windows(line, as_timeline(sound), np.array([0, 2 * RATE]), 2 * RATE, Line(0.0))
     np.testing.assert_allclose(found.similarity, 1, atol=1e-3)
     np.testing.assert_allclose(found.common, [0.5, 1])
     np.testing.assert_allclose(found.mine, found.theirs, rtol=1e-5)
-    beyond = hold_against(axis_of(sound), axis_of(sound), np.array([0]), RATE, Line(-5.0 * RATE))
+    beyond = compare_windows(
+        as_timeline(sound), as_timeline(sound), np.array([0]), RATE, Line(-5.0 * RATE)
+    )
     assert np.isnan(beyond.lag[0])
     assert not beyond.clear[0]
 
@@ -114,10 +116,10 @@ def test_what_can_tell_nothing_is_not_clear(kind: str) -> None:
         "other noise": (chatter(8, 5), chatter(8, 6)),
         "silence": (np.zeros(8 * RATE, np.float32), np.zeros(8 * RATE, np.float32)),
     }
-    one, other = map(axis_of, pairs[kind])
+    one, other = map(as_timeline, pairs[kind])
     for sign in (1, -1):
         line = Line(0.0, sign=sign)
-        found = hold_against(one, other, np.arange(0, 6 * RATE, RATE), 2 * RATE, line)
+        found = compare_windows(one, other, np.arange(0, 6 * RATE, RATE), 2 * RATE, line)
         assert not found.clear.any()
         assert np.isnan(found.opposed).all()
 
@@ -190,7 +192,7 @@ def test_the_rough_correlation_is_the_one_of_its_definition() -> None:
 
 def test_features_know_what_was_not_received() -> None:
     sound = chatter(3, 12)
-    line = axis_of(sound)
+    line = as_timeline(sound)
     line.holes = np.array([[RATE, RATE + 100]])
     features = track(line)
     assert features.rises.shape == (4, features.known.size)
@@ -198,14 +200,14 @@ def test_features_know_what_was_not_received() -> None:
     assert unknown.min() == pytest.approx(1.0 - 0.032 - 0.04, abs=0.02)
     assert unknown.max() == pytest.approx(1.0 + 100 / RATE, abs=0.02)
     assert not features.rises[:, features.known == 0].any()
-    assert track(axis_of(sound[:100])).known.size == 0
+    assert track(as_timeline(sound[:100])).known.size == 0
 
 
 def test_it_does_not_matter_which_of_the_two_is_longer() -> None:
     sound = chatter(100, 13)
     part = sound[40 * RATE : 55 * RATE]
-    (there, *_) = anchors(track(axis_of(part)), track(axis_of(sound)))
+    (there, *_) = anchors(track(as_timeline(part)), track(as_timeline(sound)))
     assert (there.other - there.sample) / RATE == pytest.approx(40, abs=0.01)
-    (back, *_) = anchors(track(axis_of(sound)), track(axis_of(part)))
+    (back, *_) = anchors(track(as_timeline(sound)), track(as_timeline(part)))
     assert (back.other - back.sample) / RATE == pytest.approx(-40, abs=0.01)
-    assert anchors(track(axis_of(part[:100])), track(axis_of(sound))) == []
+    assert anchors(track(as_timeline(part[:100])), track(as_timeline(sound))) == []

@@ -12,13 +12,13 @@ from recall_lab.analysis.alignment.coverage import coverage
 from recall_lab.analysis.alignment.match import Pair
 from recall_lab.analysis.alignment.pieces import pieces_of
 from recall_lab.analysis.alignment.trace import trace
-from recall_lab.analysis.time.timeline import axis_of
+from recall_lab.analysis.time.timeline import as_timeline
 
 RATE = 16_000
 
 
 def pair_of(one: np.ndarray, other: np.ndarray) -> Pair:
-    return Pair.of(axis_of(one), axis_of(other), 2 * RATE, tolerance=0.0, stem="a")
+    return Pair.of(as_timeline(one), as_timeline(other), 2 * RATE, tolerance=0.0, stem="a")
 
 
 @pytest.mark.parametrize("drift", [200e-6, -450e-6, 0.0, 1e-3, -1e-3])
@@ -28,7 +28,7 @@ def test_a_guess_is_followed_along_the_drift(drift: float) -> None:
     spline = scipy.interpolate.make_interp_spline(np.arange(len(sound)), sound, 5)
     other = spline(places[places <= len(sound) - 1]).astype(np.float32)
     middle = 90.0 * RATE
-    (guess, *_) = anchors(track(axis_of(sound)), track(axis_of(other)))
+    (guess, *_) = anchors(track(as_timeline(sound)), track(as_timeline(other)))
     assert guess.other == pytest.approx((1 + drift) * guess.sample, abs=0.03 * RATE)
     free = np.ones(100, bool)
     for sign in (1, -1):

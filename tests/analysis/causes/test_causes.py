@@ -15,8 +15,8 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from recall_lab.analysis.causes import causes
-from recall_lab.analysis.causes.causes import CAUSES, RULES, Holes, Rule, causes_of
-from recall_lab.analysis.clocks.columns import timed
+from recall_lab.analysis.causes.causes import CAUSES, RULES, Rule, Spans, causes_of
+from recall_lab.analysis.clocks.columns import with_times
 from recall_lab.capture.capture import Capture
 from recall_lab.capture.info import CaptureInfo
 from recall_lab.capture.record import Flag
@@ -133,10 +133,10 @@ class Case:
             absolute=NEW_YEAR + np.rint((starts + late * self.wall) * 1e9).astype(np.int64),
             monotonic=np.rint((starts + late * self.ours + 100) * 1e9).astype(np.int64),
         )
-        packets = timed(capture)
+        packets = with_times(capture)
         one = np.array([len(before) - 1]) if self.sides[0] else np.array([-1])
         other = np.array([len(starts) - 1]) if self.sides[1] else np.array([-1])
-        holes = Holes(np.array([START]), np.array([self.end]), one, other)
+        holes = Spans(np.array([START]), np.array([self.end]), one, other)
         (cause,), (evidence,) = causes_of(capture, packets, holes, self.mute, self.beside)
         return cause, evidence
 
@@ -472,15 +472,15 @@ def test_many_holes_are_told_as_each_by_itself() -> None:
             starts, counts, participant=who, events=make_events(*rows, *lost),
             connection=np.arange(300) // 60, flags=np.where(rng.random(300) < 0.03, 1024, 0),
         )  # fmt: skip
-        packets = timed(capture)
+        packets = with_times(capture)
         at = np.arange(299)
-        holes = Holes(starts[:-1] + 0.2, starts[1:] + 1e-9, at, at + 1)
+        holes = Spans(starts[:-1] + 0.2, starts[1:] + 1e-9, at, at + 1)
         beside = [voice(50, 80), voice(200, 230, who=9)]
         order = rng.permutation(299)  # holes of two epochs may stand in any order
-        shuffled = Holes(*(values[order] for values in holes))
+        shuffled = Spans(*(values[order] for values in holes))
         cause, evidence = causes_of(capture, packets, shuffled, 1.0, beside)
         for one, *found in zip(order, cause, evidence, strict=True):
-            alone = Holes(*(values[one : one + 1] for values in holes))
+            alone = Spans(*(values[one : one + 1] for values in holes))
             assert [found[:1], found[1:]] == list(causes_of(capture, packets, alone, 1.0, beside))
         told |= set(cause)
     assert told == set(CAUSES) - {"pause"}
@@ -489,9 +489,9 @@ def test_many_holes_are_told_as_each_by_itself() -> None:
 def test_no_holes_and_one_of_no_length(make: Callable[..., Capture]) -> None:
     nothing = np.empty(0)
     capture = make([0.0, 0.2], events=make_events(*QUIET, dropped(0, 3, "call"), said((0, 1))))
-    none = Holes(nothing, nothing, nothing.astype(int), nothing.astype(int))
+    none = Spans(nothing, nothing, nothing.astype(int), nothing.astype(int))
     assert causes_of(capture, capture.packets, none, 1.0) == ([], [])
-    edge = Holes(np.array([0.2]), np.array([0.2]), np.array([0]), np.array([1]))
+    edge = Spans(np.array([0.2]), np.array([0.2]), np.array([0]), np.array([1]))
     assert causes_of(capture, capture.packets, edge, 1.0)[0] == ["loss"]
 
 
@@ -547,7 +547,7 @@ def test_no_event_whatever_it_holds_stops_the_telling(rows: list[Event], who: in
         [0.0, 3.0, 3.2, 20.0, 25.0], [PACKET, PACKET, 0, PACKET, PACKET],
         participant=who, events=make_events(*rows), connection=[1, 1, 1, 1, 2],
     )  # fmt: skip
-    holes = Holes(
+    holes = Spans(
         np.array([0.2, 3.2, 20.2, 25.2]), np.array([3.0, 20.0, 25.0, 30.0]),
         np.array([0, 1, 3, 4]), np.array([1, 3, 4, -1]),
     )  # fmt: skip

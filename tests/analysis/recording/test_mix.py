@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 
 import recall_lab as rl
 from recall_lab.analysis.recording.mix import Mix, mix
-from recall_lab.analysis.time.timeline import axis_of
+from recall_lab.analysis.time.timeline import as_timeline
 from recall_lab.capture.capture import Capture
 from recall_lab.errors import InvalidArgument, MissingTimestamps
 
@@ -69,7 +69,7 @@ def test_16_streams_with_mutes_are_numpys_own_sum(
     assert found.clipped == np.count_nonzero((total < -32_768) | (total > 32_767))
     np.testing.assert_array_equal(found.voices(), voices)
     # as a capture: what nobody sent is a gap in it
-    line = axis_of(found.capture)
+    line = as_timeline(found.capture)
     np.testing.assert_array_equal(line.samples, found.samples)
     np.testing.assert_array_equal(line.real, voices > 0)
     assert line.start == start

@@ -14,7 +14,7 @@ from helpers.plans import draw
 import recall_lab as rl
 from recall_lab.analysis.alignment.align import Line
 from recall_lab.analysis.recording.repair import interpolate
-from recall_lab.analysis.time.timeline import axis_of
+from recall_lab.analysis.time.timeline import as_timeline
 from recall_lab.errors import InvalidArgument, MissingTimestamps, RecordingMismatch
 
 RATE = 16_000
@@ -249,13 +249,13 @@ def test_interpolation_is_that_of_a_fine_fourier_series() -> None:
     sound = np.fft.irfft(spectrum, size)
     sound /= 3 * sound.std()
     line = Line(100.3, 1.0002)
-    found = interpolate(axis_of(sound), line, 0, 3700)
+    found = interpolate(as_timeline(sound), line, 0, 3700)
     places = line.of(np.arange(3700))
     bins = np.arange(size // 2 + 1)
     wave = np.exp(2j * np.pi * np.outer(places, bins) / size) @ np.fft.rfft(sound)
     expected = 2 * wave.real / size
     assert np.abs(found - expected).max() < 3e-3  # a 1024th of a sample, at most
-    outside = interpolate(axis_of(sound), Line(-50.0), 0, 20)
+    outside = interpolate(as_timeline(sound), Line(-50.0), 0, 20)
     assert not outside.any()
 
 

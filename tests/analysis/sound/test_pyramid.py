@@ -14,7 +14,7 @@ from scipy.signal import welch
 
 from recall_lab.analysis.sound import pyramid as module
 from recall_lab.analysis.sound.pyramid import BINS, HOP, SUFFIX, Columns, columns_of, pyramid
-from recall_lab.analysis.time.timeline import axis_of
+from recall_lab.analysis.time.timeline import as_timeline
 from recall_lab.capture.capture import Capture
 from recall_lab.errors import InvalidArgument
 from recall_lab.loading import load
@@ -30,7 +30,7 @@ SOUND = np.rint(
 
 @pytest.mark.parametrize("width", [8000, 1600, 800, 250])
 def test_columns_are_what_numpy_and_scipy_say(width: int) -> None:
-    line = axis_of(SOUND)
+    line = as_timeline(SOUND)
     found = columns_of(line, 0, width, 40)
     unit = SOUND / 32_768
     for at in range(1, 40):  # the first has a frame less: it would begin before the sound
@@ -54,7 +54,7 @@ def test_columns_are_what_numpy_and_scipy_say(width: int) -> None:
 
 def test_every_level_says_what_the_samples_say() -> None:
     tower = pyramid(SOUND)
-    line = axis_of(SOUND)
+    line = as_timeline(SOUND)
     assert [len(level) for level in tower.levels] == [140, 35, 9, 3]
     for level in tower.levels[:2]:
         width = round(level.width * RATE)

@@ -18,7 +18,7 @@ from hypothesis import strategies as st
 
 import recall_lab as rl
 from recall_lab.analysis.time.gaps import gaps
-from recall_lab.analysis.time.timeline import axis_of, segments, timeline
+from recall_lab.analysis.time.timeline import as_timeline, segments, timeline
 from recall_lab.capture.capture import Capture
 from recall_lab.errors import InvalidArgument, MissingTimestamps
 
@@ -242,27 +242,27 @@ def test_views_holes_and_counts_agree_with_the_whole(seed: int, data: st.DataObj
     edges = np.linspace(0, len(line), 37).astype(int)
     counted = np.concatenate([[0], np.cumsum(~real)])
     np.testing.assert_array_equal(line.missing(edges), counted[edges])
-    part = axis_of(capture, line.start + low / 16_000, line.start + high / 16_000)
+    part = as_timeline(capture, line.start + low / 16_000, line.start + high / 16_000)
     np.testing.assert_array_equal(part.samples, samples[low:high])
 
 
 def test_what_lies_in_one_piece_is_not_copied() -> None:
     audio = np.arange(16_000, dtype=np.int16)
-    assert np.shares_memory(axis_of(audio).take(100, 900), audio)
-    whole = axis_of(make_capture(np.arange(5) * 0.2, 3200, audio=audio))
+    assert np.shares_memory(as_timeline(audio).take(100, 900), audio)
+    whole = as_timeline(make_capture(np.arange(5) * 0.2, 3200, audio=audio))
     assert np.shares_memory(whole.take(3000, 9000), audio)
 
 
 def test_samples_and_bare_captures_are_counted_from_0() -> None:
     audio = np.arange(32_000, dtype=np.int16)
     for source in (audio, Capture(audio), audio.astype(np.float32)):
-        line = axis_of(source, 0.5, 1.5)
+        line = as_timeline(source, 0.5, 1.5)
         assert (line.start, line.end, len(line)) == (0.5, 1.5, 16_000)
         np.testing.assert_array_equal(line.samples, audio[8000:24_000])
         assert not len(line.holes)
-    beyond = axis_of(audio, -5, 99)
+    beyond = as_timeline(audio, -5, 99)
     assert (beyond.start, beyond.end) == (0, 2)
-    assert len(axis_of(audio, 7, 9)) == 0
+    assert len(as_timeline(audio, 7, 9)) == 0
 
 
 def test_a_stamp_gone_wrong_does_not_take_all_memory() -> None:
