@@ -18,6 +18,7 @@ import pandas as pd
 from recall_lab.analysis.clocks.columns import Step
 from recall_lab.capture.continuity.media_order import MediaOrder
 from recall_lab.capture.frame import arrivals, nanoseconds
+from recall_lab.capture.record import Flag
 from recall_lab.wire.pcm import RATE
 
 WINDOW: Final = 10.0
@@ -111,10 +112,12 @@ def drifts(
     for _, at, step, *_ in steps:
         absolute = absolute - np.where(relative >= at, step, 0.0)
     whole = absolute + (lasts - relative)
+    # where the sender told no absolute time, that of arrival stands: it says nothing of a clock
+    told = packets["flags"].to_numpy() & int(Flag.UNSTAMPED) == 0
     clocks = {
-        "relative/absolute": (relative, absolute, len(steps)),
+        "relative/absolute": (relative[told], absolute[told], len(steps)),
         "relative/received": (lasts, arrived, 0),
-        "absolute/received": (whole, arrived, len(steps)),
+        "absolute/received": (whole[told], arrived[told], len(steps)),
         "samples/relative": (*samples_clock(line), 0),
     }
     return [_estimate(*clocks[pair]) for pair in PAIRS]

@@ -13,6 +13,7 @@ from recall_lab.analysis.findings.values import Finding, Severity
 from recall_lab.analysis.time.analysis import Analysis
 from recall_lab.capture.continuity.level_steps import HALF_SAMPLE
 from recall_lab.capture.epochs import REPLAYED
+from recall_lab.capture.record import Flag
 from recall_lab.text import counted
 from recall_lab.wire.pcm import RATE
 
@@ -32,7 +33,17 @@ def findings_of_clocks(known: Analysis) -> list[Finding]:
     """Find what the clocks tell of themselves; there are packets with a time."""
     return [
         one
-        for find in (_epochs, _leaps, _set, _samples, _replayed, _late, _stalled, _stamps)
+        for find in (
+            _epochs,
+            _leaps,
+            _set,
+            _unstamped,
+            _samples,
+            _replayed,
+            _late,
+            _stalled,
+            _stamps,
+        )
         for one in find(known)
     ]
 
@@ -118,6 +129,17 @@ def _set(known: Analysis) -> list[Finding]:
     times = "" if len(steps) == 1 else f" ({counted(len(steps), 'step')} in all)"
     evidence = f"{whose} wall clock was set by {by:+.3f} s{times}"
     return [kind.found(abs(by), evidence, float(at), float(at))]
+
+
+def _unstamped(known: Analysis) -> list[Finding]:
+    kind = CATALOGUE["no_absolute_time"]
+    flags = known.packets["flags"].to_numpy()
+    count = np.count_nonzero(flags & int(Flag.UNSTAMPED))
+    percent = 100 * count / len(flags) if count else 0.0
+    if percent < kind.threshold:
+        return []
+    evidence = f"{count:,} of {counted(len(flags), 'packet')} told no absolute time"
+    return [kind.found(percent, evidence)]
 
 
 def _samples(known: Analysis) -> list[Finding]:

@@ -307,6 +307,13 @@ TIME: Final = (
         "See rl.clock_steps for which and where. Run NTP on the receiver's machine.",
     ),
     Kind(
+        "no_absolute_time", "time", "note",
+        "Packets came without an absolute time that can be read: that of arrival stands for it.",
+        1, "%", "the receiver flags each such packet (UNSTAMPED)",
+        "Do not lay this capture beside others by its absolute times: they are late by the delay. "
+        "Have the sender put an ISO 8601 time into data.data.timestamp.absolute.",
+    ),
+    Kind(
         "sample_clock", "time", "note",
         "The samples run otherwise than the media clock: they are resampled to it.",
         200, "ppm", "crystals stay within 100 ppm",

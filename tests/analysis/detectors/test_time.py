@@ -202,6 +202,10 @@ CASES = (
          "the sender's wall clock was set by -2.500 s", 2.5),
     Case("wall_clock_set", lambda: passed(T, shifted(T, 0.2, 30), T), None),
     Case("wall_clock_set", lambda: passed(T, shifted(T, 18, 30)), None),  # no clock was set
+    Case("no_absolute_time", lambda: make_capture(T, flags=np.where(np.arange(300) < 30, 4096, 0)),
+         "note", "30 of 300 packets told no absolute time", 10),
+    Case("no_absolute_time", lambda: make_capture(T, flags=np.where(np.arange(300) < 2, 4096, 0)),
+         None),
     Case("sample_clock", lambda: passed(LONG * (1 + 5e-4)), "note",
          "the samples run 500 ppm slower than the media clock", 500),
     Case("sample_clock", lambda: passed(LONG * (1 + 5e-5)), None),

@@ -7,11 +7,13 @@ from collections.abc import Callable
 import numpy as np
 import pytest
 from drift import WEATHER, call  # type: ignore[attr-defined]
+from helpers.builders import make_capture
 from scipy.stats import theilslopes
 
 from recall_lab.analysis.clocks.rates import PAIRS, envelope
 from recall_lab.analysis.time.drift import drift
 from recall_lab.capture.capture import Capture
+from recall_lab.capture.record import Flag
 from recall_lab.errors import MissingTimestamps
 
 Make = Callable[..., Capture]
@@ -92,3 +94,14 @@ def test_too_little_says_nothing(make: Make) -> None:
     assert drift(make(some))["drift"].notna().all()
     with pytest.raises(MissingTimestamps):
         drift(Capture(np.zeros(9, np.int16)))
+
+
+def test_the_time_of_arrival_says_nothing_of_the_clock_that_it_stands_for() -> None:
+    times = np.arange(3000) * 0.2
+    arrived = 10**18 + np.rint(times * (1 + 50e-6) * 1e9).astype(np.int64)
+    columns = {"absolute": arrived, "received": arrived, "monotonic": arrived - 10**18}
+    unstamped = make_capture(times, flags=np.full(3000, int(Flag.UNSTAMPED)), **columns)
+    told = drift(unstamped)["drift"]
+    assert told[["relative/absolute", "absolute/received"]].isna().all()
+    assert abs(told["relative/received"]) == pytest.approx(50, abs=0.5)
+    assert drift(make_capture(times, **columns))["drift"].notna().all()
