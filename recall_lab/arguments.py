@@ -1,4 +1,4 @@
-"""Numbers and durations as people give them: read and checked here, with one wording."""
+"""Check numbers and durations that people give, with one wording."""
 
 from __future__ import annotations
 

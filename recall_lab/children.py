@@ -1,4 +1,4 @@
-"""How processes of ours are started: what they import never comes from the working folder.
+"""Start child processes that import nothing from the working folder.
 
 Python puts the working folder first on ``sys.path`` for ``-m`` and ``-c``. A folder of captures
 that somebody sent may hold a ``queue.py``, and a student's notebook may lie beside a

@@ -1,4 +1,4 @@
-"""What is secret, or differs from user to user: read from the environment, or from ``.env``.
+"""Read secrets and settings of the user from the environment or from ``.env``.
 
 =====================================  =========================================================
 variable                               what it is

@@ -1,4 +1,4 @@
-"""The one way in: loads a capture from a folder, a file or object storage, whichever it is in."""
+"""Load a capture from a folder, a file or object storage: the one way in."""
 
 from __future__ import annotations
 

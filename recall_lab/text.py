@@ -1,4 +1,4 @@
-"""Foreign text made safe to show: cut, printable, escaped."""
+"""Make foreign text safe to show: cut, printable, escaped."""
 
 from __future__ import annotations
 

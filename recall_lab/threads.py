@@ -1,4 +1,4 @@
-"""A call in a thread of its own, whose outcome can be waited for."""
+"""Run a call in a thread of its own and wait for its outcome."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""A finished capture copied to where it is kept: checksummed, resumed, and compared afterwards.
+"""Archive a finished capture: copy, checksum, resume, compare.
 
 Beside the copies stands ``{stem}.archive.json``, which says of each file its size and SHA-256,
 and ``complete`` once all is there and was read back. Nothing at the destination is ever replaced

@@ -1,4 +1,4 @@
-"""A folder in object storage that files are put into; see :mod:`recall_lab.archives.destinations`.
+"""A folder in object storage to write files to; see :mod:`recall_lab.archives.destinations`.
 
 What is larger than 32 MiB is sent in parts, which stay when it is broken off and are not sent
 again; the store then joins them.

@@ -1,4 +1,4 @@
-"""A folder that files are put into: of this machine, or in object storage. One face for both.
+"""A folder to write files to, on this machine or in object storage.
 
 A file is there whole or not at all: written beside and named here, one request there.
 

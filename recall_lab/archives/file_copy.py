@@ -1,4 +1,4 @@
-"""What an archive writes of one file: its bytes as they are, as FLAC, or back out of FLAC."""
+"""Copy one file into an archive: as it is, as FLAC, or back out of FLAC."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Journals brought together: what one has that another does not, and whose stalls befell a call."""
+"""Merge journals of several receivers."""
 
 from __future__ import annotations
 

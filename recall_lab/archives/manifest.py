@@ -1,4 +1,4 @@
-"""What an archive says of itself: ``{stem}.archive.json``."""
+"""The manifest of an archive: ``{stem}.archive.json``."""
 
 from __future__ import annotations
 

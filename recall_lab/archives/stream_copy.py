@@ -1,4 +1,4 @@
-"""One stream on its way to where it is kept; see :mod:`recall_lab.archives.archive`."""
+"""Copy one stream into an archive; see :mod:`recall_lab.archives.archive`."""
 
 from __future__ import annotations
 

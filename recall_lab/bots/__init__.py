@@ -1,4 +1,4 @@
-"""The other end: bots that are sent to meetings, through Recall.ai's REST API.
+"""Send bots to meetings through Recall.ai's REST API.
 
     import recall_lab as rl
 

@@ -1,4 +1,4 @@
-"""Whose API it is, and where: the key, the region, the base URL."""
+"""The account: key, region, base URL."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What Recall.ai answers, made into values: whatever it is, this or a RecallApiError.
+"""Turn what Recall.ai answers into values, or into a RecallApiError.
 
 Foreign text is looked at by functions that never raise, and what is raised carries no more of it
 than an excerpt with the secrets taken out: a traceback shows the locals of its frames.

@@ -1,4 +1,4 @@
-"""The client that awaits: the same requests and flows as the blocking one, sent by a loop."""
+"""The asyncio client: the same requests and flows as the blocking one."""
 
 from __future__ import annotations
 

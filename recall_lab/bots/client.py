@@ -1,4 +1,4 @@
-"""The client that blocks: what a notebook and a script use."""
+"""The blocking client, for notebooks and scripts."""
 
 from __future__ import annotations
 

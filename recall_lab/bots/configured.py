@@ -1,4 +1,4 @@
-"""``rl.bots.create`` and its like: a client of the configuration, made when it is first needed."""
+"""``rl.bots.create`` and the others: a client from the configuration, made on first use."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Between a request and httpx2: what both clients hand over, and what they take back."""
+"""Hand requests to httpx2 and take answers back, for both clients."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""How several requests follow one another, without any I/O.
+"""Flows of several requests, without any I/O.
 
 A flow is a generator: it gives what is to be done next, a client does it and sends the outcome
 back. So waiting for a bot is written once, for the client that blocks and the one that awaits.

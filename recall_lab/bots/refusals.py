@@ -1,4 +1,4 @@
-"""Why Recall.ai did not do what it was asked, and what to do about it."""
+"""Explain why Recall.ai refused a request, and what to do about it."""
 
 from __future__ import annotations
 

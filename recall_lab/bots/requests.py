@@ -1,4 +1,4 @@
-"""What is asked of Recall.ai, as values: method, path, body, and how the answer is read.
+"""Requests to Recall.ai as values: method, path, body, and how to read the answer.
 
 Nothing here sends anything. Whatever is secret in a body stays a :class:`pydantic.SecretStr`
 until :meth:`Request.content` is called, which is where it is sent.

@@ -1,4 +1,4 @@
-"""When a request is sent again, after how long, and as which.
+"""Decide whether a request is sent again, and after how long.
 
 =====================  ==========================================================================
 429, 503               after what ``Retry-After`` says; as 502 where it says nothing

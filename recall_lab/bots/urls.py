@@ -1,4 +1,4 @@
-"""Which addresses Recall.ai can use, told without asking it."""
+"""Tell which addresses Recall.ai can use, without asking it."""
 
 from __future__ import annotations
 

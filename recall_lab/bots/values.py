@@ -1,4 +1,4 @@
-"""What the REST API tells of bots, as frozen values."""
+"""Bots and recordings as frozen values."""
 
 from __future__ import annotations
 

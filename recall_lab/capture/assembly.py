@@ -1,4 +1,4 @@
-"""What is known of a stream's files, put together: the same wherever their bytes come from."""
+"""Put together a stream's files, wherever their bytes come from."""
 
 from __future__ import annotations
 

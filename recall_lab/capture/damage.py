@@ -1,4 +1,4 @@
-"""What is wrong with a capture's files, found by loading them. Finding never changes them."""
+"""The damage of a capture's files, found by loading them; nothing is changed."""
 
 from __future__ import annotations
 

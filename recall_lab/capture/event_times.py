@@ -1,4 +1,4 @@
-"""Times of events on the one media clock of their capture."""
+"""Put the times of events on the media clock of their capture."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What happened beside the audio, read back from the journal as a frame.
+"""Read events from the journal as a frame.
 
 ===========  ====================  =========================================================
 column       dtype                 meaning

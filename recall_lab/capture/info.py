@@ -1,4 +1,4 @@
-"""What is known of a capture beside its audio: the ``.json`` file, and how files are named."""
+"""The ids and metadata of a capture (its ``.json``), and the names of its files."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Files that come with recall_lab: inside the package when installed, else in the checkout."""
+"""Find the files that come with recall_lab, installed or in a checkout."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What can go wrong with a call, as options of ``recall-lab simulate``: one for each of Faults."""
+"""The options of ``recall-lab simulate`` for faults, one for each field of Faults."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""How much a receiver takes from those who connect: space, streams, sockets.
+"""Limits: how much a receiver takes from those who connect.
 
 What is near a limit is refused by name and counted; what is already being received goes on.
 """

@@ -1,4 +1,4 @@
-"""How a receiver is to run: a frozen value that travels as JSON."""
+"""Settings: how a receiver runs, as a frozen value that travels as JSON."""
 
 from __future__ import annotations
 

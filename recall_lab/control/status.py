@@ -1,4 +1,4 @@
-"""How a receiver is doing, at one moment: the value that it tells over its control socket."""
+"""Status: how a receiver is doing, as the value that its control socket tells."""
 
 from __future__ import annotations
 

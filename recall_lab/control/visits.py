@@ -1,4 +1,4 @@
-"""Sockets that came to nothing: what they were, and what to do where a bot was meant."""
+"""Sockets that were no bot: what they were, and what to do where a bot was meant."""
 
 from __future__ import annotations
 

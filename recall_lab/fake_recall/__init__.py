@@ -1,1 +1,1 @@
-"""A stand-in of Recall.ai on this machine: its REST API, and the bots that it sends."""
+"""A stand-in of Recall.ai on this machine: its REST API and its bots."""

@@ -1,4 +1,4 @@
-"""What may be asked of Recall.ai when a bot is created: the body, field by field, strictly.
+"""Check the body of a request for a bot, field by field, strictly.
 
 Pure functions: JSON in, an :class:`Order` out, or ``Refused``. Stricter than the real API
 where it is known to be lenient, so that a request that passes here passes there.

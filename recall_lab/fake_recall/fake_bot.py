@@ -1,4 +1,4 @@
-"""One bot's life: it joins, waits, records, sends what it hears, leaves, and a recording is made.
+"""One bot of the stand-in: it joins, waits, records, sends, leaves, and makes a recording.
 
 Each bot has a thread. What the API tells of it is read from here by the threads that answer.
 """

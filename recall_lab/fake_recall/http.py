@@ -1,4 +1,4 @@
-"""The HTTP of the stand-in: connections that are kept, bodies of bounded size, errors as JSON."""
+"""The HTTP of the stand-in: kept connections, bounded bodies, errors as JSON."""
 
 from __future__ import annotations
 

@@ -1,1 +1,1 @@
-"""What runs in a notebook only: the panel, the explorer, players, magics."""
+"""What runs only in a notebook: the panel, the explorer, players."""

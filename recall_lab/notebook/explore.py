@@ -1,4 +1,4 @@
-"""Listening where you look: a capture as a picture that can be walked through and heard."""
+"""Open the explorer: zoom through a capture and hear any moment."""
 
 from __future__ import annotations
 

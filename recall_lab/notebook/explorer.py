@@ -1,4 +1,4 @@
-"""The explorer's side in the kernel: answers what the page asks to see and to hear.
+"""The explorer's side in the kernel: answers what the page asks to see and hear.
 
 What comes from the page is as little trusted as what comes from the network: a question that
 can't be answered is answered with what was wrong with it.

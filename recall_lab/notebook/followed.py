@@ -1,4 +1,4 @@
-"""One stream of a receiver while it is followed: counted, measured and told of as it comes."""
+"""Follow one stream of a receiver: count and measure it as it comes."""
 
 from __future__ import annotations
 

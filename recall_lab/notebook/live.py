@@ -1,4 +1,4 @@
-"""What a receiver's streams are doing now, gathered from their files once a second or so.
+"""Gather what a receiver's streams are doing, from their files, about once a second.
 
 Each look costs what is new: packets are followed, counted and measured as they come. Only the
 causes of gaps need the whole frame; they are told a few streams at a time, so that a hundred

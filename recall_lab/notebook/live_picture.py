@@ -1,4 +1,4 @@
-"""The last seconds of a receiver's streams as a picture that is drawn again every second.
+"""Draw the last seconds of a receiver's streams, again every second.
 
 Its frame, with all that is written, is drawn by matplotlib once, and belongs to the thread that
 draws it, never to pyplot. What moves is painted into the frame's pixels: a fifth of the work of

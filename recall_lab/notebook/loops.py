@@ -1,4 +1,4 @@
-"""The one place where event loops are made to nest, and only when it is asked for."""
+"""Let event loops nest, only when asked."""
 
 from __future__ import annotations
 

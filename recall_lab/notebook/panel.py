@@ -1,4 +1,4 @@
-"""The live panel as a page and as text: pure functions of one look at a receiver.
+"""Render the live panel as HTML and as text: pure functions of one look at a receiver.
 
 The HTML has inline styles only and no colours of its own for text, so that it reads in a light
 theme, in a dark one, and where styles are stripped. Everything that came from the network is

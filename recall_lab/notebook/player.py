@@ -1,4 +1,4 @@
-"""A player for a few seconds of sound, in a notebook."""
+"""Play a few seconds of sound in a notebook."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The live panel in a notebook: kept current by a thread, while cells run and while none does.
+"""Show the live panel in a notebook; a thread keeps it current.
 
 It is two outputs with a display id each, a page and a picture, so that both stay in the saved
 notebook as they were last, and need nothing to be read: no widget, no port, no kernel.

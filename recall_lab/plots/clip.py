@@ -1,4 +1,4 @@
-"""A few seconds of sound as the bytes of a WAV file, for a page."""
+"""Make a WAV of a few seconds of sound, for a page."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Where moments of the relative clock stand on the axis of a plot: there, or on the wall clock.
+"""Map the relative clock to the axis of a plot: itself, or the sender's wall clock.
 
 The sender's wall clock may have been set in the middle of a call, or have run on while the media
 clock stood. Then one shift for all would put the times on one side of it wrong::

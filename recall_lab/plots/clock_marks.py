@@ -1,4 +1,4 @@
-"""Marks where the media clock did not simply go on: time that is unexplained, and new epochs.
+"""Mark where the media clock stood, leapt or began again.
 
 Neither is a gap: no audio is missing on the media clock. So they are drawn over what is there,
 each in one style in every picture, and the legend says how much it is.

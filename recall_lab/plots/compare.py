@@ -1,4 +1,4 @@
-"""A capture against its recording in one picture: how well they fit, and what can be had back."""
+"""Plot a capture against its recording: how well they fit, and what can be filled."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Fonts for foreign text: one that has a letter is found where the usual one lacks it.
+"""Find fonts for letters that the usual font lacks.
 
 Names and words come in every script, and with emoji. Matplotlib takes the next of several fonts
 for what the first lacks, but has to be told which; what no font here has is drawn as a square.

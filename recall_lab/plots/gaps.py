@@ -1,4 +1,4 @@
-"""Plots of gaps: when audio is missing and why, and how long gaps are."""
+"""Plot gaps: when, why, and how long."""
 
 from __future__ import annotations
 

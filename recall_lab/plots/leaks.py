@@ -1,4 +1,4 @@
-"""Who is heard in whose stream, as a matrix."""
+"""Plot who is heard in whose stream, as a matrix."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""One picture of a capture: sound, speech, speakers, words and gaps on one axis of time."""
+"""Plot everything of a capture on one axis of time."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Who speaks when, and what is said: lanes for the pictures of a recording.
+"""Plot who speaks when, and what is said.
 
 Names and words come from the network: they are cut, made printable, and never read as
 mathematics.

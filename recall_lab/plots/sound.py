@@ -1,4 +1,4 @@
-"""Plots of sound over time: waveform, level, spectrogram.
+"""Plot sound over time: waveform, level, spectrogram.
 
 Missing audio is hatched, never drawn as silence. What is too narrow to be hatched is marked at
 the top edge. Each plot takes ``ax``, draws into it and returns it; none shows or changes settings.

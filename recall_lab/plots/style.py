@@ -1,4 +1,4 @@
-"""What all plots share: colours that colour-blind people tell apart, and axes of time."""
+"""What all plots share: colours, axes of time and of frequency, PNGs."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Numbers as plain text, for a terminal."""
+"""Format numbers as plain text, for a terminal."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Plots of timing: how late packets came, and how the clocks run against each other."""
+"""Plot timing: how late packets came, and how the clocks run against each other."""
 
 from __future__ import annotations
 

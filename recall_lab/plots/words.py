@@ -1,4 +1,4 @@
-"""Words on an axis of time: written where there is room, else counted.
+"""Draw words on an axis of time, or count them where there is no room.
 
 Words come from the network: they are made printable, and never read as mathematics.
 """

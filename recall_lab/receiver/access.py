@@ -1,4 +1,4 @@
-"""Who may connect: what is demanded of an upgrade request, and the answer to one.
+"""Decide who may connect, from the upgrade request alone.
 
 Nothing is asked on this machine's own address. A receiver that can be reached from outside
 demands a signature made with the workspace's secret, or a token in the URL, or both.

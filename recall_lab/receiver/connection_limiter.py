@@ -1,4 +1,4 @@
-"""How many sockets and streams a receiver holds open at once."""
+"""Limit how many sockets and streams a receiver holds open at once."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What was received and could not be kept, until it can be told: stream by stream."""
+"""Count packets that were received and dropped, by stream, until the journal tells them."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What is done with a message: one plain synchronous function of its bytes.
+"""Handle one message: a plain synchronous function of its bytes.
 
 :class:`Ingest` knows nothing of sockets or event loops. It is told that a connection opened,
 given each message with the time it arrived, and told that the connection closed; it decodes,

@@ -1,4 +1,4 @@
-"""The streams of one receiver that are being written: opened, committed, closed, and what is lost.
+"""The streams that one receiver is writing: open, commit, close.
 
 Everything here that touches the disk is called from the loop's thread, but for the syncs.
 """

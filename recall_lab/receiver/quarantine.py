@@ -1,4 +1,4 @@
-"""Messages that were refused, kept aside as they came, so that they can be sent again.
+"""Keep refused messages aside as they came, so that they can be sent again.
 
 One tape (:mod:`recall_lab.wire.tape`) for each run of a receiver, in ``_quarantine`` of its
 folder; all of them together are bounded, and so is what a minute may bring. What is no message of

@@ -1,4 +1,4 @@
-"""How much one run of a receiver has kept, held against its limits."""
+"""Count what one run of a receiver has kept against its limits."""
 
 from __future__ import annotations
 

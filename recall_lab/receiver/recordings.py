@@ -1,4 +1,4 @@
-"""The recordings whose files one receiver may write, and the numbers of their connections."""
+"""The recordings that one receiver may write, and the numbers of their connections."""
 
 from __future__ import annotations
 

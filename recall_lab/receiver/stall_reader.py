@@ -1,4 +1,4 @@
-"""A thread that reads on while the loop is held up, so that packets keep their time of arrival.
+"""Read sockets in a thread while the loop is held up, so that packets keep their arrival time.
 
 Audio is written by the loop itself: that takes microseconds, and a packet is kept before the next
 is looked at. When the disk stalls, the loop stands still within such a write. Then this thread

@@ -1,4 +1,4 @@
-"""Syncing captures to the disk from a thread of its own, one after another."""
+"""Sync captures to the disk in a thread, one after another."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""A public address for a receiver on this machine, for as long as it runs.
+"""Give a receiver on this machine a public address for as long as it runs.
 
 =============  ==============================================================================
 tunnel         what it takes

@@ -1,4 +1,4 @@
-"""Sockets before they are a bot's: health checks, and what comes by mistake.
+"""Answer health checks, and recognise sockets that come by mistake.
 
 Whatever does not become a connection is counted by what it was (:mod:`recall_lab.control.visits`),
 apart from bots that were refused: a proxy that speaks HTTP/2 is not a stranger with a wrong token.

@@ -1,4 +1,4 @@
-"""Object storage as fsspec knows it: S3, GCS, Azure, memory, ...; asked again while it is busy."""
+"""Object storage through fsspec (S3, GCS, Azure, memory ...), with retries."""
 
 from __future__ import annotations
 

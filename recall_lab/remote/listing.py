@@ -1,4 +1,4 @@
-"""Which streams there are in folders and buckets: told by a listing alone, no file is opened."""
+"""List the streams in folders and buckets without opening a file."""
 
 from __future__ import annotations
 

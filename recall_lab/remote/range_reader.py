@@ -1,4 +1,4 @@
-"""Objects in storage read by ranges: their bytes, and their samples as if they were an array.
+"""Read objects in storage by ranges: as bytes, and as an array of samples.
 
 An object is cut into blocks of 1 MiB. A block is fetched when something in it is first touched,
 together with all others that the same reading needs; reading on from one block to the next

@@ -1,4 +1,4 @@
-"""Captures read from object storage: the index at once, the audio when it is touched."""
+"""Read captures from object storage: the index at once, the audio when it is used."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Findings as a list on a page: what is wrong first, each with a link to where it is shown."""
+"""Findings as a list on a page, worst first, each with a link to where it shows."""
 
 from __future__ import annotations
 

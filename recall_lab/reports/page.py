@@ -1,4 +1,4 @@
-"""HTML files that need nothing else: their frame, their style, pictures for light and for dark.
+"""Build HTML files that need nothing else: frame, style, pictures for light and dark.
 
 Nothing in them is loaded from anywhere, and their own policy forbids it to.
 """

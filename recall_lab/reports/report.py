@@ -1,4 +1,4 @@
-"""A report of a capture: one HTML file that needs nothing else, for a phone and for a desk.
+"""Write the report of a capture: one HTML file, for a phone and for a desk.
 
 Nothing in it is loaded from anywhere, and its own policy forbids it to. All text that came from
 the network is escaped. Pictures are there twice, for light and for dark pages.

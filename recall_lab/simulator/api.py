@@ -1,4 +1,4 @@
-"""The stand-in bot: replays audio over a real websocket, exactly as the bot would send it.
+"""Play audio over a real websocket exactly as the bot would send it.
 
     truth = rl.simulate("data/standup.wav", rx.url, faults=rl.Faults(loss=0.02, seed=7))
 

@@ -1,4 +1,4 @@
-"""One call being played by the stand-in bot: connect, send on time, break, come back."""
+"""Play one call: connect, send on time, break, come back."""
 
 from __future__ import annotations
 

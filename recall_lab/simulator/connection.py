@@ -1,4 +1,4 @@
-"""The stand-in bot's connection: opened as the bot does, signed if asked, tried again and again."""
+"""The stand-in bot's connection: opened, signed and retried as the bot does."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""A meeting that the stand-in bot can hear: who is there when, as whom, and what they say."""
+"""Describe a meeting: who is there when, as whom, and what they say."""
 
 from __future__ import annotations
 

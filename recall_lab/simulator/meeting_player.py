@@ -1,4 +1,4 @@
-"""A whole meeting played by the stand-in bot: the mixed stream, each person's, and the events.
+"""Play a whole meeting: the mixed stream, each person's, and the events.
 
     # who speaks when is in the .csv beside it
     meeting = rl.simulator.read_meeting("data/standup.wav")

@@ -1,4 +1,4 @@
-"""What is to be told of a recording of a stand-in meeting: people, turns, words and stray sound."""
+"""The truth of a simulated meeting: people, turns, words, stray sound."""
 
 from __future__ import annotations
 

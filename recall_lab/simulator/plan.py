@@ -1,4 +1,4 @@
-"""The plan of a call in which faults happen.
+"""Plan a call in which faults happen.
 
 :func:`plan` is a pure function: the same source, faults and seed give the same plan. The plan
 becomes the truth table once the stand-in bot has played it;

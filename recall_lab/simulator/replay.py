@@ -1,4 +1,4 @@
-"""Sending messages again that a receiver has kept aside, or that somebody has on a tape."""
+"""Send messages again, from a quarantine or from a tape."""
 
 from __future__ import annotations
 

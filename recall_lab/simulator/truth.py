@@ -1,4 +1,4 @@
-"""What a call comes to in seconds: what is missing and what came twice, by the plan's truth."""
+"""The truth of a planned call in seconds: what is missing, and what came twice."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Whether an audio file is there whole and alone, by what its own headers say.
+"""Check by its own headers that an audio file is whole.
 
 Decoders stop where a header tells them to, and say nothing of what follows; and they read what is
 there of a file that was cut off. Both are found here, before anything is decoded.

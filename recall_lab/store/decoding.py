@@ -1,4 +1,4 @@
-"""Audio files decoded by ffmpeg's libraries, which PyAV has inside its wheel.
+"""Decode audio files with ffmpeg's libraries, through PyAV.
 
 What decoders leave unsaid is found here: that something could not be decoded, that a header
 promised more, that time passed of which there is no audio, and how much of the beginning is the

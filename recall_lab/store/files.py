@@ -1,4 +1,4 @@
-"""Opening, replacing and syncing files in a folder that others may have put things into.
+"""Open, replace and sync files in a folder that others may write to.
 
 What is written to is a plain file of its own, never a link, a pipe or a device that somebody
 planted under its name: opening one fails at once, and nothing outside the folder is changed.

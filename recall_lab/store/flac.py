@@ -1,4 +1,4 @@
-"""Audio of a capture as FLAC: half the bytes, and every sample comes back as it was."""
+"""Keep the audio of a capture as FLAC, losslessly."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""A stream followed while it is written, in this process or another. Never writes.
+"""Follow a stream while it is written, in this process or another; never writes.
 
 Reading needs no lock. A record is visible once it is whole, and its audio was written before
 it, so a follower that looks at the index first and at the ``.bin`` second always finds both.

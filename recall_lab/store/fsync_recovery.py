@@ -1,4 +1,4 @@
-"""What is done after a sync has failed: all that it may have cost is written anew, and looked at.
+"""Recover from a failed fsync: rewrite the affected range and verify it.
 
 When the disk refuses pages, the kernel tells it once, to one sync, and takes the pages for
 clean: a second sync has nothing to write, succeeds, and means nothing (Rebello et al., Can

@@ -1,4 +1,4 @@
-"""The ``.json`` beside a capture, on disk: read, replaced in one step, made durable."""
+"""Read and replace the ``.json`` beside a capture."""
 
 from __future__ import annotations
 

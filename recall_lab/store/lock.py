@@ -1,4 +1,4 @@
-"""Opening a capture for writing: its lock, what is found there, and what is mended."""
+"""Lock a capture for writing, and recover what a crash left of it."""
 
 from __future__ import annotations
 

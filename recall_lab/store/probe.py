@@ -1,4 +1,4 @@
-"""Whether captures can be kept in a folder: tried on a file, before any packet comes."""
+"""Check on a file whether captures can be kept in a folder, before any packet comes."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""A stream read from disk, whole or damaged. Never writes, and needs no lock."""
+"""Read a stream from disk, whole or damaged; never writes, needs no lock."""
 
 from __future__ import annotations
 

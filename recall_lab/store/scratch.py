@@ -1,4 +1,4 @@
-"""Samples on their way to be an array, hours of which take disk and not memory."""
+"""Collect samples on disk until they are an array."""
 
 from __future__ import annotations
 

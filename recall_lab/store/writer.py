@@ -1,4 +1,4 @@
-"""A stream being written: append, roll back, repair on opening, lock, sync.
+"""Write a stream: append, roll back, recover, sync.
 
 The order is payload, then record: the record is the commit. Nothing is buffered here, so a
 packet that :meth:`StreamWriter.append` has returned for survives the death of the process;

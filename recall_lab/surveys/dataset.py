@@ -1,4 +1,4 @@
-"""Rows of surveys kept as a Parquet dataset: by day, added to, read by anything that reads Parquet.
+"""Keep rows of surveys as a Parquet dataset, by day.
 
 Nothing is ever changed in place. New rows come as new files, each written whole or not at all, and
 the newest row of a source is the one that counts; what it has not measured is taken from the older

@@ -1,4 +1,4 @@
-"""Many streams loaded one after another, what they need of object storage fetched together."""
+"""Load many streams one after another, fetching from object storage ahead."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""One stream in one row: what a survey measures, and the task that workers do."""
+"""Measure one stream in one row: the task that workers run."""
 
 from __future__ import annotations
 

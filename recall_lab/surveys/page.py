@@ -1,4 +1,4 @@
-"""A survey as one HTML file, with a report of each of the worst captures beside it."""
+"""Write a survey as one HTML file, with reports of the worst captures beside it."""
 
 from __future__ import annotations
 

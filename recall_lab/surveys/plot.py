@@ -1,4 +1,4 @@
-"""A survey as one picture: how good each day was, what was lost, and which captures are bad."""
+"""Plot a survey: how good each day was, what was lost, which captures are bad."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Which captures of a survey are bad, in order, and why; and a survey in a few sentences."""
+"""Rank the captures of a survey, say why, and sum it up in a few sentences."""
 
 from __future__ import annotations
 

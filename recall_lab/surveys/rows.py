@@ -1,4 +1,4 @@
-"""Rows as the files of a dataset hold them: written, read with care, and merged.
+"""Write, read and merge the files of a dataset.
 
 A row is of one source in one version, and holds what one survey measured of it. Rows of the same
 version make up one: the newest, with what the older ones have beside.

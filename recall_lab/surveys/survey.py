@@ -1,4 +1,4 @@
-"""Thousands of captures in one frame: which are bad, since when, and why."""
+"""Measure thousands of captures into one frame."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Tasks shared out to worker processes, to a dask cluster, or to any executor."""
+"""Share tasks out to worker processes, a dask cluster, or any executor."""
 
 from __future__ import annotations
 

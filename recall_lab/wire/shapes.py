@@ -1,4 +1,4 @@
-"""Audio messages of other shapes than the documented one, put into it.
+"""Turn audio messages of undocumented shapes into the documented one.
 
 What keeping audio needs is the recording's id, the buffer and the relative time. Everything else
 may be of a wrong type, null or missing: then as much of it is taken as can be told, and the rest is

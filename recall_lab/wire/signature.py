@@ -1,4 +1,4 @@
-"""Is this upgrade request really Recall.ai's? Signatures of workspaces, and tokens in URLs.
+"""Verify that an upgrade request is Recall.ai's: signatures, and tokens in URLs.
 
 A signed request carries three headers, ``webhook-id``, ``webhook-timestamp`` and
 ``webhook-signature``, or the same under the older names that begin with ``svix-``. What is signed

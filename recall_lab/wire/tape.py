@@ -1,4 +1,4 @@
-"""A tape of messages: each as it came, one after another, with when and from whom.
+"""Read and write a tape of messages: each as it came, with when and from whom.
 
 An entry is a line of JSON that says how many bytes follow, those bytes, and a line's end. A line
 that is itself a message (a JSON object with an ``event``) stands for itself: so a file with a

@@ -1,4 +1,4 @@
-"""URLs and their hosts: what is one, and which host is this machine."""
+"""Parse URLs, and tell which hosts are this machine."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Where a sound lies in another, exactly: waveforms held against each other along a line.
+"""Find where one sound lies in another, exactly: compare waveforms along a line.
 
 Windows are compared by their cross spectrum, weighted by the smoothed coherence (Carter, Nuttall
 & Cable, "The smoothed coherence transform", Proc. IEEE 61, 1973, 1497), block by block along the

@@ -1,4 +1,4 @@
-"""Where a sound may lie in another, roughly: by how the energy of a few bands rises and falls.
+"""Find where one sound may lie in another, roughly: by how the energy of a few bands changes.
 
 That is what two recordings of one meeting have in common whatever their level, coding and noise.
 Stretches of half a minute of the one are looked for in the whole other, by a normalised

@@ -1,4 +1,4 @@
-"""What a capture and a recording have in common, and what is in one of the two only.
+"""Say what a capture and a recording have in common, and what only one of them has.
 
 From that it follows whether they are of one meeting: a recording may leave out what the capture
 has, or have more, but where both have something to hear and neither lies in the other, they are

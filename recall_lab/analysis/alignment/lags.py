@@ -1,4 +1,4 @@
-"""By how much one sound comes later than another: as far as needed, or not at all."""
+"""Measure by how much one sound comes later than another, or say that it cannot be told."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""A capture and a recording cut to windows, to be held against each other along lines."""
+"""Cut a capture and a recording into windows that can be compared along lines."""
 
 from __future__ import annotations
 

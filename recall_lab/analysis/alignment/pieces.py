@@ -1,4 +1,4 @@
-"""The pieces in which a capture lies in a recording: one line each, as many as there are.
+"""Find the pieces in which a capture lies in a recording: one line each, as many as there are.
 
 Each guess is followed as far as it holds (:mod:`~.alignment.trace`); of what is left over, guesses
 are made anew. A piece whose windows would as well lie elsewhere tells nothing, and pieces follow

@@ -1,4 +1,4 @@
-"""Where in a recording the audio of a gap lies, or why that cannot be told.
+"""Find the audio of a gap in a recording, or say why that is not possible.
 
 A gap is filled only where windows on both sides of it agree on one line, at one level; what lies
 between them cannot be seen, so nothing less will do. In the midst of a piece the windows of the

@@ -1,4 +1,4 @@
-"""How far one line holds: from a rough guess outwards, as long as the windows agree.
+"""Follow a line from a rough guess outwards, as long as the windows agree.
 
 A cut, a pause that was left out, an insert or a step of a clock ends it: what lies beyond is for
 other lines (see :mod:`~.alignment.pieces`), of which a trace says what it has seen.

@@ -1,4 +1,4 @@
-"""The samples on the true time axis, gaps and all: the cure for a recording that plays too fast.
+"""Samples on the true time axis, gaps included: what a recording that plays too fast lacks.
 
 A plain ``.bin`` holds what arrived, one packet after another: every gap is squeezed out. Here
 each packet stands where its relative time says (see :mod:`~.axis.placement`). Where

@@ -1,4 +1,4 @@
-"""Where each packet stands on the true time axis, to the sample.
+"""Place each packet on the true time axis, to the sample.
 
 Packets that follow one another are counted on from a common start, so that rounded stamps leave
 no cracks between them; a new start is made at each discontinuity

@@ -1,4 +1,4 @@
-"""Samples between samples: audio read at places that are no whole numbers."""
+"""Read audio at fractions of a sample."""
 
 from __future__ import annotations
 

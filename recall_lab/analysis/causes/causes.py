@@ -1,4 +1,4 @@
-"""Why audio is missing: each gap's cause, and in plain words what it was told by.
+"""Find the cause of each gap, and say in plain words by what evidence.
 
 The rules stand in their order: the first that fits is taken. *Separate* is a stream of one
 participant, *mixed* the one of all.

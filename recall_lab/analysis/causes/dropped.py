@@ -1,4 +1,4 @@
-"""What was received and dropped: as the journal tells it, or as the files lack it by now."""
+"""Find what was received and dropped: from the journal, or from files that lack it now."""
 
 from __future__ import annotations
 

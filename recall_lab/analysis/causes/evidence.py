@@ -1,4 +1,4 @@
-"""What is known of holes in a capture: by its packets, its journal, and who spoke.
+"""Gather the evidence around gaps: packets, journal, and who spoke.
 
 Each thing is found when it is first asked for, for all holes at once: rules of causes
 (:mod:`recall_lab.analysis.causes.causes`) are then comparisons of arrays.

@@ -1,4 +1,4 @@
-"""What the separate streams of a recording have where its mixed stream has nothing."""
+"""Find what the separate streams hold where the mixed stream has nothing."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The rules by which causes of gaps are told, each where it fits and what it says there.
+"""The rules for the causes of gaps: when each applies, and what it says.
 
 Their order, and the words for all of them, are in :mod:`recall_lab.analysis.causes.causes`.
 """

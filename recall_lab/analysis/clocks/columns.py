@@ -1,4 +1,4 @@
-"""The three clocks of a capture as plain numbers: what every analysis of time begins with."""
+"""The three clocks of a capture as arrays: where every analysis of time begins."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""When packets arrived: jitter, delay, and what held them up."""
+"""Measure when packets arrived: jitter, delay, stalls."""
 
 from __future__ import annotations
 

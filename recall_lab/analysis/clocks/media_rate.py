@@ -1,4 +1,4 @@
-"""A media clock that runs otherwise than wall clocks, by more than any oscillator does.
+"""Find a media clock that runs faster or slower than any oscillator does.
 
 Then audio is short all the time (the sender drops a little of each buffer), or is made up; or a
 wall clock is wrong. Which of the clocks agree tells that.

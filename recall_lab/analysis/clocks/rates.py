@@ -1,4 +1,4 @@
-"""How fast the three clocks run against each other, whatever the network does.
+"""Measure how fast the clocks run against each other, whatever the network does.
 
 Of the packets in ten seconds only the fastest says something about the clocks: it waited the
 least. These points make the lower envelope of the delay, and the drift is its slope. Slopes are

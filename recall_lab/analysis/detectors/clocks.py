@@ -1,4 +1,4 @@
-"""What the clocks of a capture tell of themselves: begun anew, leapt, set, late, doubtful."""
+"""Find what is odd about the clocks: restarts, leaps, steps, late packets, scatter."""
 
 from __future__ import annotations
 

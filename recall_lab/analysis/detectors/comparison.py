@@ -1,4 +1,4 @@
-"""What is wrong between a capture and its recording, which only both together can tell."""
+"""Find what only a capture and its recording together can tell."""
 
 from __future__ import annotations
 

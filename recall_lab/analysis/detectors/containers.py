@@ -1,4 +1,4 @@
-"""Audio files by their first bytes: what is no raw sound, whatever it would sound like."""
+"""Recognise audio files by their first bytes."""
 
 from __future__ import annotations
 

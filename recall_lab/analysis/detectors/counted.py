@@ -1,4 +1,4 @@
-"""What one pass over the samples leaves: all that the detectors need to know of them."""
+"""The counts that one pass over the samples leaves for the detectors."""
 
 from __future__ import annotations
 

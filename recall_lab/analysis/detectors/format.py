@@ -1,4 +1,4 @@
-"""Bytes that are not what they are read as: containers, byte order, alignment, channels, rate."""
+"""Find bytes of another format: containers, byte order, alignment, channels, rate."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""How bytes can be laid out, told by what takes the fewest bits.
+"""Tell how bytes are laid out, by which layout takes the fewest bits.
 
 Sound changes little from one sample to the next; bytes that are put together in the wrong way do
 not. So the same bytes are read in every layout, and the one is right whose steps from sample to

@@ -1,4 +1,4 @@
-"""What is wrong from packet to packet: payloads that come again, and leaps at joins."""
+"""Find what is wrong from packet to packet: repeated payloads, and leaps at joins."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""All that the samples of a capture tell, in one pass over them."""
+"""Find everything that the samples of a capture tell, in one pass over them."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""One pass over the samples, which counts what the detectors need to know of them.
+"""Scan the samples once, and count what the detectors need.
 
 The samples are read in the order of arrival, ten seconds at a time, and each once: there are no
 holes to be taken for silence, nothing that overlaps is hidden, and what stands in object storage

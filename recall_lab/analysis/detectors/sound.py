@@ -1,4 +1,4 @@
-"""What is wrong with the sound: silence, level, clipping, DC, hum, band, zeros for losses."""
+"""Find what is wrong with the sound: silence, level, clipping, DC, hum, band, zeros for losses."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What is wrong between the streams of a recording, which only all of them together can tell."""
+"""Find what only all streams of a recording together can tell."""
 
 from __future__ import annotations
 

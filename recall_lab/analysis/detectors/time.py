@@ -1,4 +1,4 @@
-"""What the clocks and files tell of a capture's audio: missing, unexplained, twice, damaged.
+"""Find audio that is missing, unexplained or twice, and damaged files.
 
 What they tell of themselves is in :mod:`recall_lab.analysis.detectors.clocks`.
 """

@@ -1,4 +1,4 @@
-"""Every finding there is, in one place: what it means, from where on, why there, what to do.
+"""The catalogue of findings: meaning, threshold, source of the threshold, advice.
 
 A detector takes its severity, threshold and advice from here, so that the table in the
 documentation, the policy of :func:`recall_lab.check` and what is found can't part.

@@ -1,4 +1,4 @@
-"""The table of all findings in the documentation, made from the catalogue so that they can't part.
+"""Write the documentation's table of findings from the catalogue.
 
 ``python -m recall_lab.analysis.findings.page docs/findings.md`` writes it anew into the page.
 """

@@ -1,4 +1,4 @@
-"""Who was there, and when they spoke, as the meeting itself told it.
+"""Tables of who was there and when they spoke, by the events of the meeting.
 
 What a bot sends beside the audio says who joined, who left and who began or ceased to speak. A
 reconnect may bring the same event twice, the network may bring them out of order, and some never

@@ -1,4 +1,4 @@
-"""Who spoke while audio is missing: what words and events tell of a hole.
+"""Say who spoke while audio is missing, by words and events.
 
 Everything here is vectorised over holes, which are given by their start and end on the relative
 clock; they may overlap and come in any order. Events may be wrong, late, twice or missing: one

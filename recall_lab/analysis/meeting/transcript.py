@@ -1,4 +1,4 @@
-"""What was said, word by word, and what was written in the chat, as the meeting told it."""
+"""Tables of what was said, word by word, and of the chat."""
 
 from __future__ import annotations
 

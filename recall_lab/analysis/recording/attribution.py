@@ -1,4 +1,4 @@
-"""What is told of a meeting against what is heard: words nobody carries, speech nobody tells."""
+"""Compare who is told to speak with who is heard."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""A live capture against the recording of the same meeting: where it lies in it, and how alike.
+"""Compare a live capture with the recording of the same meeting.
 
 Two clocks are at work, as the recording is made by another machine than the live stream: relative
 time `t` is at ``offset + rate * t`` of the recording. That holds piece by piece: a recording

@@ -1,4 +1,4 @@
-"""What comparing a capture with its recording has found: a value, in words and as frames."""
+"""The result of comparing a capture with its recording, as a value."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""One voice in another's stream: found by correlation, measured by the filter it came through.
+"""Measure one voice in another's stream: find it by correlation, measure it by its filter.
 
 Whitened stretches in which A speaks are correlated with what B's stream has there (generalised
 cross-correlation, Knapp & Carter, IEEE Trans. ASSP 24, 1976, 320), and summed over the meeting:

@@ -1,4 +1,4 @@
-"""A capture as an audio file that anything plays: WAV, FLAC, OGG or MP3."""
+"""Save a capture as an audio file: WAV, FLAC, OGG or MP3."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Who is heard in whose stream: echo, and one voice in two tracks."""
+"""Find who is heard in whose stream: echo, and one voice in two tracks."""
 
 from __future__ import annotations
 

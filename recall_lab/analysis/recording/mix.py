@@ -1,4 +1,4 @@
-"""The separate streams of a recording summed on one axis of time, and held against the mixed one.
+"""Sum the separate streams of a recording, and compare the sum with the mixed stream.
 
 Each stream stands where its relative times say (see :mod:`~.time.timeline`), and is
 worth 0 where nothing of it was received: a muted participant sends nothing. The sum is made of

@@ -1,4 +1,4 @@
-"""What the live stream lost, filled in from the recording.
+"""Fill gaps of the live stream from the recording.
 
 A fill is a packet like any other, at its place in the frame, but it says of itself that it was
 never received: ``Flag.REPAIRED``, connection 0. Analyses of arrival leave it out (see

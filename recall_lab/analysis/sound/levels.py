@@ -1,4 +1,4 @@
-"""How loud it is, window by window: RMS, peak, DC, clipping, and silence that is digital.
+"""Measure RMS, peak, DC, clipping and digital silence, window by window.
 
 All in dBFS, of which 0 is a sine of full scale, in RMS as well as in peak (AES17-2020, 3.12).
 """

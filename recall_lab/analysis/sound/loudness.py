@@ -1,4 +1,4 @@
-"""How loud it sounds: EBU R 128, over recordings of any length."""
+"""Measure loudness by EBU R 128, of recordings of any length."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""How good speech sounds to people, as a network estimates it from the audio alone."""
+"""Estimate how good speech sounds to people, with a network that hears the audio alone."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The spectrum of many hours, summed up in as many columns as a picture has."""
+"""Sum up the spectrum of many hours in as many columns as a picture has."""
 
 from __future__ import annotations
 

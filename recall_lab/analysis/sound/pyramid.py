@@ -1,4 +1,4 @@
-"""Any stretch of a capture as columns, from ten seconds to a day, at once.
+"""Read any stretch of a capture as columns, from ten seconds to a day, at once.
 
 A pyramid holds the columns of the whole capture at half a second, and each four of them as one,
 again and again. A picture takes the level that is just fine enough; what is finer than half a

@@ -1,4 +1,4 @@
-"""Spectrograms: how loud each frequency is, short frame by short frame."""
+"""Spectrograms: the power of each frequency, frame by frame."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""When somebody speaks: by the level alone, or by a small neural network."""
+"""Find speech: by the level alone, or by a small neural network."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What a recording sounds like, in a few numbers."""
+"""Sum up in a few numbers what a recording sounds like."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""How the clocks of a capture run against each other, and where one was set."""
+"""Measure how the clocks run against each other, and find where one was set."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What is missing from a capture, and every other discontinuity of its media clock."""
+"""Find what is missing from a capture, and every other discontinuity of its media clock."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Every discontinuity of a capture, as arrays: what is missing, twice, late, or unexplained.
+"""Find every discontinuity of a capture, as arrays: missing, twice, late, unexplained.
 
 The packets are in order of media time (:mod:`~.continuity.media_order`), and each has to
 begin where the furthest one before it has ended::

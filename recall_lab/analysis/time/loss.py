@@ -1,4 +1,4 @@
-"""Losses and how they come in bursts, as the literature counts them."""
+"""Measure losses and their bursts, as the literature counts them."""
 
 from __future__ import annotations
 

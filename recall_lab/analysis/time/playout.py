@@ -1,4 +1,4 @@
-"""What a player with a jitter buffer would lose: pick a delay, see what comes too late for it."""
+"""Simulate a player with a jitter buffer: what comes too late at each delay."""
 
 from __future__ import annotations
 

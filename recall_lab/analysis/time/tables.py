@@ -1,4 +1,4 @@
-"""What is found of a capture's time, as frames."""
+"""Turn what was found of time into frames."""
 
 from __future__ import annotations
 

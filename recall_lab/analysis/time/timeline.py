@@ -1,4 +1,4 @@
-"""The samples on the true time axis, of whatever has samples; and the spans between gaps."""
+"""Put anything that has samples on the true time axis; list the spans between gaps."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Is a capture good enough? Thresholds from a file, or from an earlier capture that was."""
+"""Check a capture against a policy: thresholds from a file, or an earlier capture."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""One capture in one column of numbers, and one line that says how good it is."""
+"""Describe a capture in one column of numbers and one line."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""All that is wrong with a capture, worst first, and one line that follows from it."""
+"""List all findings of a capture, worst first, and sum them up in one line."""
 
 from __future__ import annotations
 

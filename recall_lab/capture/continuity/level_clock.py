@@ -1,4 +1,4 @@
-"""How the level runs all the time: a sample clock that is off, or audio that is always short."""
+"""Find a steady slope of the level: a sample clock that is off, or audio always short."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Steps of the level that last, seen at every scale."""
+"""Find steps of the level that last, at every scale."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The rule of discontinuities while packets come: the same spans, in bounded memory."""
+"""Apply the rule of discontinuities while packets come, in bounded memory."""
 
 from __future__ import annotations
 

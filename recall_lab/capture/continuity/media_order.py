@@ -1,4 +1,4 @@
-"""Packets in the order in which they were spoken, each at the time that can be believed.
+"""Put packets in the order in which they were spoken, each at a time that can be believed.
 
 Stamps that are exact are believed as they are. Where they are not, packets stand where their
 samples and the discontinuities between them (:mod:`recall_lab.capture.continuity.rule`) put them.

@@ -1,4 +1,4 @@
-"""Packets that came more than once."""
+"""Find packets that came more than once."""
 
 from __future__ import annotations
 

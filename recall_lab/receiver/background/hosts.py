@@ -1,4 +1,4 @@
-"""Two ways of running the server behind one small face: in a child process, or in a thread.
+"""Run the server in a child process or in a thread, behind one face.
 
 A host can be asked how the server is and to stop. Everything else a receiver shows comes from
 the files on disk, whichever way it runs.

@@ -1,4 +1,4 @@
-"""Where running receivers are noted, so that a notebook finds its own again.
+"""Note running receivers, so that a notebook finds its own again.
 
 A folder of the user's own, outside the captures: one ``{id}.json`` and one control socket for
 each receiver in a child process. A note is believed only when the control socket answers with

@@ -1,4 +1,4 @@
-"""Starting a receiver, and finding those that run.
+"""Start a receiver, or find the one that runs.
 
 A cell may be run again and again, by several notebooks, after a kernel has restarted: there is
 one receiver for one port and one set of settings, and this is where it is found.

@@ -1,4 +1,4 @@
-"""The streams a receiver writes, found and followed by their files alone."""
+"""Find and follow a receiver's streams by their files alone."""
 
 from __future__ import annotations
 
