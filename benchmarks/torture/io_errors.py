@@ -126,7 +126,7 @@ def forgotten(disk: ForgetfulDisk, *, careless: bool) -> int:
             if careless:
                 os.fdatasync(writer._audio)
                 os.fdatasync(writer._index)
-                writer.synced, writer._doubtful = writer.packets, False
+                writer.synced, writer._sync_failed = writer.packets, False
             else:
                 writer.sync()
     called = writer.synced

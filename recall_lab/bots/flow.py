@@ -7,9 +7,10 @@ back. So waiting for a bot is written once, for the client that blocks and the o
 from __future__ import annotations
 
 from collections.abc import Callable, Generator
+from itertools import count
 from math import inf
 from pathlib import Path
-from typing import Any, Final, TypeAlias, TypeVar
+from typing import Any, Final, NamedTuple, TypeAlias, TypeVar
 
 import msgspec
 from pydantic import SecretStr
@@ -115,54 +116,92 @@ def download(
     return _download(id, isinstance(of, Bot), target, clock() + timeout, limit, poll, clock)
 
 
+class _Look(NamedTuple):
+    """What one look at the API shows of the MP3 of a recording.
+
+    Attributes:
+        bot: whose recording it is; None where only the recording is known.
+        recording: its id; None as long as the bot has none.
+        media: the MP3s that there are or will be.
+    """
+
+    bot: Bot | None
+    recording: str | None
+    media: list[Media]
+
+    @property
+    def url(self) -> SecretStr | None:
+        """Where the MP3 is; None as long as it is not made."""
+        return next((media.url for media in self.media if media.url), None)
+
+    @property
+    def failed(self) -> bool:
+        """Whether Recall.ai could not make it."""
+        return any(media.status == "failed" for media in self.media)
+
+    @property
+    def none_to_come(self) -> bool:
+        """Whether the bot is done and the API tells of no MP3."""
+        over = self.bot is not None and bool(self.bot.reached("done") or self.bot.failure)
+        return over and not self.media
+
+
+def _look(id: str, is_bot: bool, left: Callable[[], float]) -> Flow[_Look]:
+    """Ask for the bot, where one was given, and for the MP3s of its last recording."""
+    bot: Bot | None = None
+    recording: str | None = id
+    media: list[Media] = []
+    if is_bot:
+        bot = yield Ask(requests.get(id), left())
+        last = bot.recordings[-1] if bot.recordings else None
+        recording = last.id if last else None
+        if last is None and bot.failure:
+            raise failed(bot)
+    if recording is not None:
+        media = yield Ask(requests.audio(recording), left())
+    if bot is not None and bot.recordings and bot.recordings[-1].audio:
+        media = [*media, Media(url=bot.recordings[-1].audio)]
+    # the list holds the raw audio too; what does not say its format is the MP3
+    return _Look(bot, recording, [one for one in media if one.format in ("", "mp3")])
+
+
 def _download(
     id: str, is_bot: bool, target: Path, end: float, limit: int, poll: float, clock: Clock
 ) -> Flow[Path]:
-    bot: Bot | None = None
-    looks = 0
-    while True:
-        recording: str | None = id
-        found: list[Media] = []
-        if is_bot:
-            bot = yield Ask(requests.get(id), max(0.0, end - clock()))
-            last = bot.recordings[-1] if bot.recordings else None
-            recording = last.id if last else None
-            if last is None and bot.failure:
-                raise failed(bot)
-        if recording is not None:
-            found = yield Ask(requests.audio(recording), max(0.0, end - clock()))
-        if bot is not None and bot.recordings and bot.recordings[-1].audio:
-            found = [*found, Media(url=bot.recordings[-1].audio)]
-        # the list holds the raw audio too; what does not say its format is the MP3
-        found = [media for media in found if media.format in ("", "mp3")]
-        url = next((media.url for media in found if media.url), None)
-        if url is not None and recording is not None:
-            path = target / f"{recording}.mp3" if target.is_dir() else target
-            yield Fetch(url, path, limit)
+    """Look until there is an MP3, there will be none, or it is too late; then fetch it."""
+    for looks in count(1):
+        seen = yield from _look(id, is_bot, lambda: max(0.0, end - clock()))
+        if seen.url is not None and seen.recording is not None:
+            path = target / f"{seen.recording}.mp3" if target.is_dir() else target
+            yield Fetch(seen.url, path, limit)
             return path
-        if any(media.status == "failed" for media in found):
+        if seen.failed:
             raise RecallApiError(
-                f"Recall.ai could not make the MP3 of recording {recording}",
+                f"Recall.ai could not make the MP3 of recording {seen.recording}",
                 advice="what the receiver has kept is all there is of it",
             )
-        looks += 1
-        over = bot is not None and bool(bot.reached("done") or bot.failure)
         late = clock() + poll > end
-        if over and not found and (looks > 1 or late):  # twice: the list may lag behind the bot
+        if seen.none_to_come and (looks > 1 or late):  # twice: the list may lag behind the bot
             raise RecallApiError(
-                f"there is no MP3 of {bot!r}",
+                f"there is no MP3 of {seen.bot!r}",
                 advice="it was created with record_for_comparison=False, recorded nothing, or its "
                 "media has been deleted: Recall.ai keeps it for some days only",
             )
         if late:
-            raise WaitTimeout(
-                f"the MP3 of {f'bot {id}' if is_bot else f'recording {id}'} was not ready in time: "
-                + (f"the bot is {shortened(bot.code)}; " if bot else "")
-                + "it is made after the call, if the bot was created with record_for_comparison",
-                files=len(found),
-                code=bot.code if bot else "",
-            )
+            raise _not_ready(id, seen)
         yield Pause(poll)
+    raise AssertionError("looks go on until one of them ends it")
+
+
+def _not_ready(id: str, seen: _Look) -> WaitTimeout:
+    whose = f"bot {id}" if seen.bot else f"recording {id}"
+    state = f"the bot is {shortened(seen.bot.code)}; " if seen.bot else ""
+    return WaitTimeout(
+        f"the MP3 of {whose} was not ready in time: {state}it is made after the call, if the bot "
+        "was created with record_for_comparison",
+        files=len(seen.media),
+        code=seen.bot.code if seen.bot else "",
+    )
 
 
 def endpoint_status(of: Bot | Recording | str) -> Flow[Endpoints]:

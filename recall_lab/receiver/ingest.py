@@ -260,7 +260,7 @@ class Ingest:
             dropped_s=round(storage.dropped.samples / RATE, 6),
             events=self.events,
             video=self.video,
-            rejected=dict(self.rejected + Counter(storage=storage.unwritten)),
+            rejected=dict(self.rejected + Counter(storage=storage.refused_by_disk)),
             quarantined=self._quarantine.kept,
             refused=dict(self.refused),
             visits=dict(self.visits),

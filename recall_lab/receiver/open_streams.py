@@ -41,7 +41,7 @@ RETRY: Final = 1.0
 """Seconds before a stream that could not be opened is tried again."""
 
 _TELL: Final = 10.0  # seconds between two lines about a loss that goes on
-_DOUBT: Final = 10.0  # seconds between two tries to sync streams that were closed in doubt
+_RETRY: Final = 10.0  # seconds between two tries to sync closed streams whose sync failed
 _CLOSED_AT_ONCE: Final = 16  # idle streams closed a second: each waits for the disk
 _REMEMBERED: Final = 4_096  # streams whose gaps are at hand, refusals, and such
 
@@ -63,7 +63,7 @@ class OpenStream:
     staged: list[Staged] = field(default_factory=list)  # not written
 
 
-class Doubt(NamedTuple):
+class Unsynced(NamedTuple):
     """A stream that was closed, and whose last sync had failed.
 
     Attributes:
@@ -92,7 +92,7 @@ class Storage:
         packets, bytes: kept since the start.
         recordings: whose files may be written.
         dropped: what was received and could not be kept.
-        unwritten: packets of it that the disk refused as they were written.
+        refused_by_disk: packets of it that the disk refused as they were written.
     """
 
     def __init__(
@@ -110,7 +110,7 @@ class Storage:
         self.packets = self.bytes = 0
         self.recordings = Recordings(directory, self.budget)
         self.dropped = Dropped(note)
-        self.unwritten = 0
+        self.refused_by_disk = 0
         self.seen = 0  # streams
         self._note = note
         self._trouble = trouble
@@ -122,7 +122,7 @@ class Storage:
         self._half_samples: dict[
             Key, dict[int, bytes]
         ] = {}  # of samples, of streams closed for a while
-        self._doubts: dict[Key, Doubt] = {}
+        self._unsynced: dict[Key, Unsynced] = {}
         self._settled: dict[Key, int] = {}  # closed, and so many packets durable
         self._refusals: dict[Key, tuple[float, CaptureError]] = {}
         self._told = 0.0  # when drops under way were told, monotonic s
@@ -181,7 +181,7 @@ class Storage:
                 self._trouble(str(error))
                 for relative, samples, *_ in stream.staged[kept:]:
                     self.dropped.add(stream.key, relative, samples, error)
-                self.unwritten += writer.dropped
+                self.refused_by_disk += writer.dropped
             stream.staged.clear()
         self._touched.clear()
 
@@ -208,9 +208,9 @@ class Storage:
             now: monotonic seconds.
         """
         self.budget.tick()
-        if now - self._retried > _DOUBT and self._doubts:
+        if now - self._retried > _RETRY and self._unsynced:
             self._retried = now
-            self._sync_again(next(iter(self._doubts)))
+            self._sync_again(next(iter(self._unsynced)))
         if now - self._told > _TELL:  # a kill is to cost little of what there is to tell
             self._told = now
             self.dropped.tell_all(self.recordings)
@@ -219,7 +219,7 @@ class Storage:
             self._close(key)
         for key in [key for key, stream in self._open.items() if stream.writer.gone]:
             self._close(key)
-            self._doubts.pop(key, None)  # there is nothing left to be durable
+            self._unsynced.pop(key, None)  # there is nothing left to be durable
             self._settled.pop(key, None)
             self._continuity[key] = Continuity()
             self._trouble(
@@ -251,8 +251,8 @@ class Storage:
     @property
     def unsynced(self) -> int:
         """Packets kept that are not yet known to be durable."""
-        doubts = sum(doubt.packets - doubt.synced for doubt in self._doubts.values())
-        return doubts + sum(stream.writer.unsynced for stream in self._open.values())
+        waiting = sum(one.packets - one.synced for one in self._unsynced.values())
+        return waiting + sum(stream.writer.unsynced for stream in self._open.values())
 
     def _opened(self, key: Key, packet: AudioPacket, now: float) -> OpenStream:
         tried, error = self._refusals.get(key, (0.0, None))
@@ -285,8 +285,8 @@ class Storage:
         writer = StreamWriter(self.directory, info, self.receiver)
         if new:
             self.budget.begun(recording)
-        if key in self._doubts:
-            writer.doubt(self._doubts.pop(key).synced)
+        if key in self._unsynced:
+            writer.resume_unsynced(self._unsynced.pop(key).synced)
         else:
             writer.synced = min(self._settled.pop(key, 0), writer.packets)
         if self.dropped.mark(key):
@@ -334,23 +334,23 @@ class Storage:
         """Note what became of a writer that was closed."""
         if error is not None:
             self._trouble(str(error))
-        if writer.doubtful:
-            self._doubts[key] = Doubt(writer.info, writer.synced, writer.packets)
+        if writer.sync_failed:
+            self._unsynced[key] = Unsynced(writer.info, writer.synced, writer.packets)
         else:
             self._settled[key] = writer.synced
             keep_newest(self._settled, _REMEMBERED)
         self.dropped.tell(key)
 
     def _sync_again(self, key: Key) -> None:
-        """Try once more to make a stream durable that was closed in doubt."""
-        doubt = self._doubts.pop(key)
+        """Try once more to sync a stream that was closed after a sync had failed."""
+        one = self._unsynced.pop(key)
         try:
-            writer = StreamWriter(self.directory, doubt.info, self.receiver)
+            writer = StreamWriter(self.directory, one.info, self.receiver)
         except CaptureError as error:
-            self._doubts[key] = doubt
+            self._unsynced[key] = one
             self._trouble(str(error))
             return
-        writer.doubt(doubt.synced)
+        writer.resume_unsynced(one.synced)
         self._closed(key, writer, _close(writer))
 
     def _sync_failed(self, writer: StreamWriter, error: Exception) -> None:

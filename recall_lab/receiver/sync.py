@@ -77,7 +77,7 @@ class Syncer:
                 writer.sync()
             except Exception as error:  # whatever it is, the others are to be synced
                 self._failed(writer, error)
-                # mending takes long where much is to be mended: most of the time is for others
+                # recovery takes long where much is to be recovered: most of the time is for others
                 self._later[writer] = time.monotonic() + _PATIENCE * (time.monotonic() - began)
             behind = self._queue and self._queue[0][0] < began
             took = time.thread_time() - worked if behind else time.monotonic() - began

@@ -93,7 +93,7 @@ def _holder(info_path: Path) -> str:
     return f"process {info.writer.pid} on {info.writer.host!r} since {since}"
 
 
-def mend(index: int, audio: int, index_path: Path) -> Found:
+def recover(index: int, audio: int, index_path: Path) -> Found:
     """Make a capture ready to be appended to.
 
     Half a record at the end of the index is cut off, and so are zeros; an index without a whole

@@ -28,7 +28,7 @@ from recall_lab.errors import CaptureError, StorageFailed
 from recall_lab.store.files import open_own, sync_path, write_all
 from recall_lab.store.fsync_recovery import not_on_disk, write_again
 from recall_lab.store.info_file import read_info, write_info
-from recall_lab.store.lock import lock, mend
+from recall_lab.store.lock import lock, recover
 from recall_lab.wire.pcm import RATE, SAMPLE_BYTES
 
 _DAY_NS: Final = 86_400_000_000_000
@@ -83,7 +83,7 @@ class StreamWriter:
         self._last_relative = -np.inf
         self._flags_next = 0
         self._named = False  # are the files' names durable?
-        self._doubtful = False  # has a sync failed since the last that succeeded?
+        self._sync_failed = False  # has a sync failed since the last that succeeded?
         self._spoiled = 0  # packets that such a one has cost
         self._syncing = threading.Lock()  # sync runs in another thread than append and close
         self._appending = threading.Lock()
@@ -92,7 +92,7 @@ class StreamWriter:
             self._index = open_own(self.index_path, os.O_RDWR)
             lock(self._index, self.index_path, self.info_path)
             self._audio = open_own(self.audio_path, os.O_RDWR)
-            found = mend(self._index, self._audio, self.index_path)
+            found = recover(self._index, self._audio, self.index_path)
             self.packets, self.bytes = found.packets, found.bytes
             self.last_connection, self._last_relative = found.connection, found.relative
             self._info = msgspec.json.encode(self._take_over(info, receiver))
@@ -267,8 +267,8 @@ class StreamWriter:
             if self._index < 0:
                 return
             packets, spoiled = self.packets, 0
-            first, doubtful, self._doubtful = self.synced, self._doubtful, True
-            if doubtful:
+            first, sync_failed, self._sync_failed = self.synced, self._sync_failed, True
+            if sync_failed:
                 with self._appending:
                     packets, end = self.packets, self.bytes
                     spoiled = write_again(self._audio, self._index, first, packets, end)
@@ -280,11 +280,11 @@ class StreamWriter:
                 sync_path(self.info_path)
                 sync_path(self.directory)
                 self._named = True
-            if doubtful:
+            if sync_failed:
                 found = not_on_disk(self.audio_path, self.index_path, first, packets)
                 if found > spoiled:
                     raise OSError(errno.EIO, f"the disk does not hold {found} packets rightly")
-            self._doubtful = False
+            self._sync_failed = False
             self.synced = packets
             self._spoiled += spoiled
         if spoiled:
@@ -296,13 +296,13 @@ class StreamWriter:
         return self.packets - self.synced + self._spoiled
 
     @property
-    def doubtful(self) -> bool:
+    def sync_failed(self) -> bool:
         """Whether the last sync failed: then only :attr:`synced` packets are durable."""
-        return self._doubtful
+        return self._sync_failed
 
-    def doubt(self, synced: int) -> None:
+    def resume_unsynced(self, synced: int) -> None:
         """Take over from a writer of this capture whose last sync had failed."""
-        self.synced, self._doubtful = min(synced, self.packets), True
+        self.synced, self._sync_failed = min(synced, self.packets), True
 
     def close(self) -> None:
         """Sync, note the end in the ``.json`` and let go of the lock; idempotent.
@@ -337,7 +337,7 @@ class StreamWriter:
         try:
             self.sync()
         except OSError:
-            if not self._doubtful:
+            if not self._sync_failed:
                 raise
             self.sync()
 

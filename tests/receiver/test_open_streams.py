@@ -344,9 +344,9 @@ def test_what_was_in_doubt_when_it_was_closed_is_so_when_it_is_opened_again(
     assert status.unsynced == 1
     feed(packet(1))
     writer = feed.ingest.storage._open["r1", None].writer
-    assert (writer.doubtful, writer.synced) == (True, 0)
+    assert (writer.sync_failed, writer.synced) == (True, 0)
     writer.sync()
-    assert (writer.doubtful, writer.synced) == (False, 2)
+    assert (writer.sync_failed, writer.synced) == (False, 2)
     feed.ingest.close()
     assert feed.ingest.status("").unsynced == 0
 

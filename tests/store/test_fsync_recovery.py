@@ -111,7 +111,7 @@ def test_after_a_failed_sync_all_of_it_is_written_before_the_next(
     put(writer, b"efgh")
     put(writer, b"ijkl")
     fail(writer, failing)
-    assert (writer.doubtful, writer.synced) == (True, 1)
+    assert (writer.sync_failed, writer.synced) == (True, 1)
     written: list[str] = []
 
     def noting(real: Callable[..., int]) -> Callable[..., int]:
@@ -126,9 +126,9 @@ def test_after_a_failed_sync_all_of_it_is_written_before_the_next(
     failing[0] = 1  # the disk is still not well: nothing is durable yet
     with pytest.raises(OSError, match="Input/output error"):
         writer.sync()
-    assert (writer.doubtful, writer.synced) == (True, 1)
+    assert (writer.sync_failed, writer.synced) == (True, 1)
     writer.sync()
-    assert (writer.doubtful, writer.synced) == (False, 3)
+    assert (writer.sync_failed, writer.synced) == (False, 3)
     assert written == [".bin", ".idx"]
     written.clear()
     writer.sync()
@@ -152,9 +152,9 @@ def test_what_the_disk_does_not_hold_is_not_durable_however_often_it_is_synced(
         for _ in range(3):
             with pytest.raises(OSError, match="does not hold 1 packet"):
                 writer.sync()
-            assert (writer.doubtful, writer.synced) == (True, 0)
+            assert (writer.sync_failed, writer.synced) == (True, 0)
     writer.sync()
-    assert (writer.doubtful, writer.synced) == (False, 1)
+    assert (writer.sync_failed, writer.synced) == (False, 1)
     writer.close()
 
 
@@ -168,7 +168,7 @@ def test_what_a_failed_sync_has_spoiled_is_told_once(
     flip(writer.audio_path, 5)
     with pytest.raises(OSError, match="has spoiled 1 packet"):
         writer.sync()
-    assert (writer.doubtful, writer.synced, writer.unsynced) == (False, 2, 1)
+    assert (writer.sync_failed, writer.synced, writer.unsynced) == (False, 2, 1)
     writer.sync()
     assert writer.unsynced == 1  # what is spoiled will never be durable
     writer.close()
@@ -217,7 +217,7 @@ def test_closing_writes_anew_too(
     put(writer, b"abcd")
     failing[0] = 1
     writer.close()
-    assert (writer.doubtful, writer.synced) == (False, 1)
+    assert (writer.sync_failed, writer.synced) == (False, 1)
 
 
 @pytest.mark.parametrize("way", ["past the cache", "by the cache"])
