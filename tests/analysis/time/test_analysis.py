@@ -41,7 +41,7 @@ class Receiver:
 
 def test_each_thing_is_computed_once(monkeypatch: pytest.MonkeyPatch) -> None:
     calls: Counter[str] = Counter()
-    worked = ["timed", "media_order", "place", "find", "drifts", "steps_of", "pace_of",
+    worked = ["with_times", "media_order", "place", "find", "drifts", "steps_of", "pace_of",
               "delays_of", "stalls_of", "running_jitter", "clock_rate_of"]  # fmt: skip
 
     def count(name: str) -> None:
@@ -65,7 +65,7 @@ def test_each_thing_is_computed_once(monkeypatch: pytest.MonkeyPatch) -> None:
         rl.quality(known, sound=False)
         rl.loss(known)
         rl.timeline(known)
-    assert calls == {name: 1 for name in [*worked, "timed!"]}
+    assert calls == {name: 1 for name in [*worked, "with_times!"]}
 
 
 def test_what_a_function_makes_of_it_is_made_once() -> None:

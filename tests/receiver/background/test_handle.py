@@ -613,7 +613,11 @@ def test_gaps_are_counted_live_by_the_rule_of_the_analysis(tmp_path: Path, root:
     # a second run goes on where the first one stopped
     with rl.receive(0, tmp_path) as rx:
         rl.simulate(
-            np.ones(16_000, np.int16), rx.url, speed=math.inf, recording="standup-lossy", start=20
+            np.ones(16_000, np.int16),
+            rx.url,
+            speed=math.inf,
+            recording="standup-lossy",
+            relative=20,
         )
         rx.wait(idle=0.5, timeout=20)
         rows = rl.gaps(rl.load(tmp_path / "standup-lossy.bin")).query("kind == 'gap'")
