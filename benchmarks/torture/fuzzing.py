@@ -85,7 +85,9 @@ class Books:
     def settle(self, ingest: Ingest, told: Counter[str]) -> None:
         """Compare what was counted with what `decode` said of each message."""
         status = ingest.status("")
-        kept = Counter(status.rejected, audio=status.packets, event=status.events)
+        kept = Counter(audio=status.packets, event=status.events)
+        for reason, count in status.rejected.items():
+            kept[reason.split(" ")[0]] += count  # "field data.bot": the reason, and which field
         self.uncounted += abs(kept.total() - told.total())
         # what could not be kept was audio all the same
         for other in ("storage", "quota", "reserve"):

@@ -153,7 +153,7 @@ class Ingest:
                 assert isinstance(message, OtherEvent)
                 self._event(connection, message, sequence)
         except InvalidMessage as error:
-            where = f" {error.field}" if error.reason in ("field", "number") else ""
+            where = f" {error.field}" if error.field and error.reason in ("field", "number") else ""
             self._reject(connection, error.reason + where, str(error), data, sequence)
             self._keep_aside(connection, error.reason, str(error), data)
             return error.reason != "utf8"
